@@ -1,0 +1,3 @@
+from kdlight.images.image import Image, Window
+
+__all__ = ["Image", "Window"]

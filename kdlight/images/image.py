@@ -1,0 +1,72 @@
+"""What a file becomes: pixels with the facts needed to show them, and nothing that names a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdlight.modality import Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One frame, decoded. It carries no name, id or date: `removed` lists which header facts were dropped.
+
+    pixels: (H, W) float32 in modality units (after the modality LUT) for grey, (H, W, 3) uint8 RGB for colour.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+    format: str
+    """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
+    bits: int
+    """Bits stored per sample, 1 to 32."""
+    windows: tuple[Window, ...]
+    """Display windows: the file's own first, then what fits its range. Empty for colour."""
+    modality: str | None = None
+    """A key of `kdlight.modality.MODALITIES`, proposed from the header; None where the file does not say."""
+    units: str = ""
+    """HU for calibrated CT, else empty."""
+    inverted: bool = False
+    """MONOCHROME1: low values are bright. `display` inverts after the window."""
+    voi_lut: np.ndarray | None = None
+    """A VOI LUT of the file, as uint8 values over its input range, used when no window is asked for."""
+    voi_first: int = 0
+    """The pixel value that the first entry of `voi_lut` stands for."""
+    frame: int = 0
+    frames: int = 1
+    spacing: tuple[float, float] | None = None
+    """Millimetres per pixel (row, column)."""
+    laterality: str | None = None
+    orientation: str | None = None
+    view: str | None = None
+    transfer_syntax: str | None = None
+    removed: tuple[str, ...] = ()
+    """Keywords of the header facts that were dropped, never their values."""
+
+    @property
+    def colour(self) -> bool:
+        return self.pixels.ndim == 3
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def display(self, window: Window | None = None, invert: bool = False) -> np.ndarray:
+        """What a person (and a model) sees: uint8 (H, W) for grey, (H, W, 3) for colour.
+
+        Without a window the file's VOI LUT is used, then its first window. MONOCHROME1 is inverted here, after the
+        window, and nowhere else; `invert` flips what is shown once more.
+        """
+        if self.colour:
+            shown = self.pixels
+        elif window is None and self.voi_lut is not None:
+            index = np.clip(np.rint(self.pixels) - self.voi_first, 0, len(self.voi_lut) - 1)
+            shown = self.voi_lut[index.astype(np.int64)]
+        else:
+            shown = (window or self.windows[0]).apply(self.pixels)
+        if self.inverted and not self.colour:
+            invert = not invert
+        return 255 - shown if invert else shown

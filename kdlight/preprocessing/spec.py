@@ -1,0 +1,108 @@
+"""What a model wants to see. One InputSpec serves training, evaluation, inference, heat maps and export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+
+from kdlight.images.image import Image
+from kdlight.modality import WINDOWS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+FITS = ("stretch", "pad")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The one description of a model's input; it is stored in the bundle's card under `input`."""
+
+    size: int = 128
+    """Side of the square input in pixels."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Subtracted per channel, in units of [0, 1]."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Divided by per channel, in units of [0, 1]."""
+    window: str | None = None
+    """Preset of `kdlight.modality.WINDOWS` used for pixels in calibrated units (HU); others keep the file's window."""
+    fit: str = "stretch"
+    """stretch: both sides scaled to `size`; pad: the aspect ratio kept, the rest black."""
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.size <= 1024:
+            raise ValueError(f"Input size is {self.size} px; 32 to 1024 was expected. Set data.size within that.")
+        if self.fit not in FITS:
+            raise ValueError(f"Unknown fit {self.fit!r}; one of {', '.join(FITS)} was expected.")
+        if self.window is not None and self.window not in WINDOWS:
+            raise ValueError(f"Unknown window {self.window!r}; one of {', '.join(WINDOWS)} was expected.")
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def render(self, image: Image) -> np.ndarray:
+        """The frame as the model sees it before normalisation: uint8 (size, size, 3)."""
+        window = WINDOWS[self.window] if self.window and image.units == "HU" else None
+        picture = PIL.Image.fromarray(image.display(window)).convert("RGB")
+        width, height = self._inner(image.shape)
+        resized = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
+        if (width, height) == (self.size, self.size):
+            return np.asarray(resized)
+        canvas = PIL.Image.new("RGB", (self.size, self.size))
+        canvas.paste(resized, ((self.size - width) // 2, (self.size - height) // 2))
+        return np.asarray(canvas)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 or [0, 255] pixels (B, size, size, 3) to float32 (B, 3, size, size), standardised."""
+        mean = pixels.new_tensor(self.mean, dtype=_float32()) * 255
+        std = pixels.new_tensor(self.std, dtype=_float32()) * 255
+        return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+    def prepare(self, image: Image) -> Tensor:
+        """One image to the model's input: float32 (3, size, size)."""
+        import torch
+
+        return self.normalise(torch.from_numpy(self.render(image).copy())[None])[0]
+
+    def to_image_plane(self, heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """A map (h, w) in [0, 1] over the model's input, brought back to the image's rows and columns."""
+        square = PIL.Image.fromarray(heat.astype(np.float32)).resize(
+            (self.size, self.size), PIL.Image.Resampling.BILINEAR
+        )
+        width, height = self._inner(shape)
+        left, top = (self.size - width) // 2, (self.size - height) // 2
+        inner = square.crop((left, top, left + width, top + height))
+        resized = inner.resize((shape[1], shape[0]), PIL.Image.Resampling.BILINEAR)
+        return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "channels": self.channels}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> InputSpec:
+        known = {k: _tuple(v) for k, v in values.items() if k != "channels"}
+        return cls(**known)
+
+    def _inner(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Width and height that the picture takes inside the square."""
+        if self.fit == "stretch":
+            return self.size, self.size
+        scale = self.size / max(shape)
+        return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _float32() -> Any:
+    import torch
+
+    return torch.float32
