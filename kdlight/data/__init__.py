@@ -1,0 +1,33 @@
+"""Labelled sets: folders with a manifest, MedMNIST files and tables of DICOM; their splits and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdlight.data.dataset import DataError, Dataset, Item, match_classes
+from kdlight.data.folder import open_folder, open_table
+from kdlight.data.medmnist import open_npz
+from kdlight.data.splits import carve
+
+__all__ = ["DataError", "Dataset", "Item", "carve", "match_classes", "open_dataset"]
+
+
+def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Dataset:
+    """Open a labelled set: a folder (with or without manifest.csv), a MedMNIST `.npz`, or a CSV of paths.
+
+    classes: names of labels 0, 1, ... of an npz file; for the others the names the model or recipe gives, matched by
+    name. Raises DataError that says what was found and what was expected.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        found = open_folder(path)
+    elif not path.is_file():
+        raise DataError(f"{path} does not exist; a folder of class folders, an .npz or a .csv was expected.")
+    elif path.suffix.lower() == ".npz":
+        return open_npz(path, classes)
+    elif path.suffix.lower() == ".csv":
+        found = open_table(path)
+    else:
+        raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
+    return found if classes is None else match_classes(found, classes)

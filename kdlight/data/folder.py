@@ -1,0 +1,109 @@
+"""A folder of images as a labelled set: `<split>/<class>/<file>` or `<class>/<file>`, or what its manifest.csv says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlight.data.dataset import SPLIT_WORDS, UNSPLIT, DataError, Dataset, Item
+from kdlight.data.decode import decode_file
+from kdlight.data.table import read_table
+from kdlight.images import Image
+
+MANIFEST = "manifest.csv"
+IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+"""What operating systems leave in folders; names that start with a dot are ignored too."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Files under `root`; a ref is a path relative to it (or an absolute one, where a table gives it)."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.root)
+
+    def image(self, ref: str) -> Image:
+        return decode_file(self.root / ref)
+
+    def stamp(self, ref: str) -> str:
+        try:
+            found = (self.root / ref).stat()
+        except OSError as error:
+            raise DataError(f"{ref} in {self.name} cannot be opened: {error.strerror}. Restore it.") from error
+        return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+def open_folder(root: Path) -> Dataset:
+    """The set in a folder. With a manifest.csv only what it lists belongs to the set. Raises DataError."""
+    if (root / MANIFEST).is_file():
+        return open_table(root / MANIFEST, inside=True)
+    tops = _folders(root)
+    splits = [top for top in tops if top.name.lower() in SPLIT_WORDS]
+    if splits and len(splits) != len(tops):
+        other = next(top.name for top in tops if top not in splits)
+        raise DataError(
+            f"{root} holds split folders ({', '.join(s.name for s in splits)}) beside {other!r}; either only splits or "
+            f"only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
+        )
+    found = [
+        (path.relative_to(root).as_posix(), folder.name, SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT)
+        for top in tops
+        for folder in (_folders(top) if splits else [top])
+        for path in _files(folder)
+    ]
+    return _dataset(root, [(ref, name, split, ref) for ref, name, split in found])
+
+
+def open_table(path: Path, inside: bool = False) -> Dataset:
+    """The set that a CSV lists: path (relative to the CSV), class, and where given split and group.
+
+    `inside`: paths must stay inside the CSV's folder. Raises DataError that names the line.
+    """
+    root = path.parent
+    rows: list[tuple[str, str, str, str]] = []
+    lines: dict[str, int] = {}
+    for line, row in read_table(path, ("path", "class")):
+        ref, where = row["path"], f"{path.name} line {line}"
+        if inside and (Path(ref).is_absolute() or ".." in Path(ref).parts):
+            raise DataError(f"{where}: {ref} lies outside {root}; give a path inside the folder.")
+        if ref in lines:
+            raise DataError(f"{where}: {ref} is listed already on line {lines[ref]}; list each file once.")
+        if not (root / ref).is_file():
+            raise DataError(f"{where}: {ref} does not exist in {root}; remove the line or restore the file.")
+        lines[ref] = line
+        split = row.get("split") or UNSPLIT
+        rows.append((ref, row["class"], SPLIT_WORDS.get(split.lower(), split), row.get("group") or ref))
+    return _dataset(root, rows)
+
+
+def _dataset(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
+    """Rows of (ref, class, split, group), sorted so that the order never hangs on the file system."""
+    if not rows:
+        raise DataError(
+            f"{root} holds no labelled images; <split>/<class>/<file> or <class>/<file> was expected. "
+            f"Put each image into a folder named after its class."
+        )
+    classes = tuple(sorted({name for _, name, _, _ in rows}))
+    index = {name: position for position, name in enumerate(classes)}
+    items = tuple(Item(ref, index[name], split, group) for ref, name, split, group in sorted(rows))
+    return Dataset(classes, items, FolderSource(root))
+
+
+def _visible(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.lower() not in IGNORED
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and _visible(path))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of one class, in folders below it too."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and all(_visible(part) for part in (path, *path.relative_to(folder).parents[:-1]))
+    )

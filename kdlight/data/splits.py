@@ -1,0 +1,91 @@
+"""Splits by group: seeded, stratified by class, and the same on every platform."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kdlight.data.dataset import UNSPLIT, DataError, Dataset
+
+MIXED = -1
+"""Stratum of the groups that hold more than one class."""
+
+
+def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: str | None = None) -> Dataset:
+    """The set with new splits carved out of `source` by group; what is left of it is called train.
+
+    fractions: share of the source's images per new split, such as {"val": 0.15, "test": 0.2}.
+    source: the split to carve from: `train` where there is one, else all items that name no split.
+    A group never straddles two splits. Groups are dealt class by class, in an order that hangs only on the seed and
+    the group's name, each to the split that lacks the largest part of its share; so every class is shared out as near
+    to the fractions as its groups allow. The way of dealing is ours. Raises DataError where a class has too few groups
+    to be in every split.
+    """
+    source = source or ("train" if "train" in dataset.splits else UNSPLIT)
+    shares = _shares(dataset, fractions, source)
+    part = dataset.split(source)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for item in part.items:
+        groups[item.group].append(item.label)
+    home = _deal(groups, shares, seed)
+    _require_every_class(dataset, groups, home, shares)
+    items = tuple(replace(item, split=home[item.group]) if item.split == source else item for item in dataset.items)
+    return replace(dataset, items=items)
+
+
+def _shares(dataset: Dataset, fractions: Mapping[str, float], source: str) -> dict[str, float]:
+    rest = 1.0 - sum(fractions.values())
+    if not fractions or min(fractions.values()) <= 0 or rest <= 0 or "train" in fractions:
+        raise DataError(
+            f"The fractions are {dict(fractions)}; one share above 0 per new split, together below 1, was expected. "
+            f"What is left becomes train. Give for example val = 0.15, test = 0.2."
+        )
+    taken = [name for name in fractions if name in dataset.splits and name != source]
+    if taken:
+        raise DataError(f"{dataset.source.name} has a split {', '.join(taken)} already; carve only what it lacks.")
+    return {"train": rest, **fractions}
+
+
+def _deal(groups: Mapping[str, list[int]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Group to split."""
+    strata: dict[int, list[str]] = defaultdict(list)
+    for group, labels in groups.items():
+        strata[labels[0] if len(set(labels)) == 1 else MIXED].append(group)
+    home: dict[str, str] = {}
+    for _, members in sorted(strata.items()):
+        members.sort(key=lambda group: _draw(seed, group))
+        target = {split: share * sum(len(groups[group]) for group in members) for split, share in shares.items()}
+        given = dict.fromkeys(shares, 0)
+        for group in members:
+            home[group] = _neediest(target, given, len(groups[group]))
+            given[home[group]] += len(groups[group])
+    return home
+
+
+def _neediest(target: Mapping[str, float], given: Mapping[str, int], size: int) -> str:
+    """The split that lacks the largest part of its target, among those that `size` images do not overfill by far."""
+    fit = [split for split in target if not given[split] or target[split] - given[split] >= size / 2]
+    if fit:
+        return min(fit, key=lambda split: given[split] / target[split])
+    return max(target, key=lambda split: target[split] - given[split])
+
+
+def _draw(seed: int, group: str) -> str:
+    """A random-looking word that is the same on every platform and does not hang on the other groups."""
+    return hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest()
+
+
+def _require_every_class(
+    dataset: Dataset, groups: Mapping[str, list[int]], home: Mapping[str, str], shares: Mapping[str, float]
+) -> None:
+    seen = {(home[group], label) for group, labels in groups.items() for label in labels}
+    for label in sorted({label for _, label in seen}):
+        absent = [split for split in shares if (split, label) not in seen]
+        if absent:
+            count = sum(label in labels for labels in groups.values())
+            raise DataError(
+                f"Class {dataset.classes[label]!r} has {count} group(s) of images in {dataset.source.name}, too few "
+                f"for {', '.join(shares)}: none is left for {', '.join(absent)}. Add images or carve fewer splits."
+            )
