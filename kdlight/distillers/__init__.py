@@ -1,0 +1,56 @@
+"""Distillation methods by name. A new one is one file here and one line in METHODS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from kdlight.distillers.alone import Alone
+from kdlight.distillers.base import Batch, Distiller, View
+from kdlight.distillers.dkd import DKD
+from kdlight.distillers.feature import FeatureKD
+from kdlight.distillers.kd import KD
+from kdlight.models.base import Classifier
+
+__all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
+
+METHODS: dict[str, type[Distiller]] = {m.name: m for m in (Alone, KD, DKD, FeatureKD)}
+
+
+def create_distiller(
+    method: str,
+    student: Classifier,
+    teacher: Classifier | None,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    **options: Any,
+) -> Distiller:
+    """Build a method by its name; `options` are its own hyper-parameters.
+
+    Raises ValueError for an unknown method or option, a value out of range, or a task the method is not defined for.
+    """
+    kind = find(method)
+    kind.check_task("binary" if student.num_classes == 2 else "multi-class")
+    known = hyperparameters(kind)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        expected = f"one of {', '.join(known)}" if known else "no option at all"
+        raise ValueError(f"{method} does not know {unknown[0]!r}; {expected} was expected under [distill].")
+    return kind(student, teacher, class_weights=class_weights, label_smoothing=label_smoothing, **options)
+
+
+def find(method: str) -> type[Distiller]:
+    """The class of a method. Raises ValueError that names the known ones."""
+    if method not in METHODS:
+        raise ValueError(f"Unknown distillation method {method!r}; one of {', '.join(METHODS)} was expected.")
+    return METHODS[method]
+
+
+def hyperparameters(kind: type[Distiller]) -> dict[str, Any]:
+    """The method's own keyword arguments with their defaults, in the order of its signature."""
+    import inspect
+
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    shared = set(inspect.signature(Distiller.__init__).parameters)
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in shared}

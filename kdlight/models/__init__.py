@@ -1,0 +1,90 @@
+"""Every network by its name. A new family is one file here and one line in MODELS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kdlight.models import mobilenet
+from kdlight.models.base import Classifier, macs, parameters
+from kdlight.models.zoo import TimmClassifier
+
+__all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parameters", "start_from"]
+
+MODELS: dict[str, tuple[Callable[[str, int], Classifier], str]] = {
+    "mobilenetv2": (mobilenet.build, "teacher: MobileNetV2, 2.2M parameters (Sandler et al., CVPR 2018)"),
+    "kdlight_nano": (mobilenet.build, "student: 0.21M parameters, 0.45 MB in fp16, inherits from MobileNetV2"),
+    "kdlight_small": (mobilenet.build, "student: 0.58M parameters, inherits from MobileNetV2"),
+    "kdlight_base": (mobilenet.build, "student: 1.35M parameters, inherits from MobileNetV2"),
+}
+"""Name -> (builder, summary). `timm:<name>` is understood besides."""
+
+
+def create_model(name: str, num_classes: int, pretrained: bool = False) -> Classifier:
+    """Build a network with `num_classes` logits.
+
+    pretrained loads ImageNet weights through timm, which downloads them once. Raises ValueError for an unknown name or
+    where no pretrained weights exist, OSError where they cannot be downloaded.
+    """
+    if num_classes < 2:
+        raise ValueError(f"A classifier of {num_classes} classes was asked for; at least 2 were expected.")
+    if name.startswith("timm:"):
+        return TimmClassifier(name.removeprefix("timm:"), num_classes, pretrained)
+    if name not in MODELS:
+        raise ValueError(f"Unknown model {name!r}; one of {', '.join(MODELS)} or timm:<name> was expected.")
+    model = MODELS[name][0](name, num_classes)
+    if pretrained:
+        if not isinstance(model, mobilenet.MobileNet) or name != "mobilenetv2":
+            raise ValueError(f"No pretrained weights are published for {name}; use weight selection from mobilenetv2.")
+        mobilenet.load_backbone(model, TimmClassifier("mobilenetv2_100", num_classes, True).net.state_dict())
+    return model
+
+
+def load_state(path: str | Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, or from .pth / .pt holding tensors only (nothing else is ever unpickled)."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No weights at {path}. Give the path of a .safetensors or .pth state dict.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is not a readable state dict. Give a .safetensors or a tensors-only .pth.") from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path.name} does not hold a plain dict of tensors. Save model.state_dict() and give that.")
+    return state
+
+
+def start_from(model: Classifier, name: str, weights: str) -> str:
+    """Give a teacher its first weights; returns in words where they came from.
+
+    A given file is loaded (backbone only); without one timm's pretrained weights are asked for, and where there is no
+    network the model keeps its random weights and the sentence says so.
+    """
+    if weights:
+        state = load_state(weights)
+        if isinstance(model, mobilenet.MobileNet):
+            mobilenet.load_backbone(model, state)
+        else:
+            _load_matching(model, state)
+        return f"{Path(weights).name}"
+    try:
+        pretrained = create_model(name, model.num_classes, pretrained=True)
+    except Exception as error:  # noqa: BLE001  hubs fail in many ways; each of them means: not available here
+        return f"random weights: pretrained ones could not be had ({type(error).__name__})"
+    _load_matching(model, pretrained.state_dict())
+    return "timm pretrained weights (ImageNet)"
+
+
+def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:
+    own = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if len(fitting) < len(own) // 2:
+        raise ValueError(f"Only {len(fitting)} of {len(own)} tensors fit the model. Give the weights of this network.")
+    model.load_state_dict(fitting, strict=False)

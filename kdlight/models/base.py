@@ -1,0 +1,56 @@
+"""What every classifier here offers beyond logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module, ABC):
+    """`model(x)` takes x (B, 3, H, W), standardised as its InputSpec says, and returns logits (B, K), nothing else."""
+
+    num_classes: int
+
+    @abstractmethod
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits (B, K) and the feature maps (B, C, h, w) of each stage, the last being what the pooling sees."""
+
+    @property
+    @abstractmethod
+    def cam_layer(self) -> nn.Module:
+        """The module whose output a class activation map weighs: the last feature map before pooling."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with_features(x)[0]
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trainable and frozen parameters, batch-norm statistics not counted."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def macs(model: nn.Module, size: int) -> int:
+    """Multiply-adds of one image (1, 3, size, size): convolutions and linear layers, as the literature counts them."""
+    import torch
+
+    total = 0
+
+    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            kernel = module.kernel_size[0] * module.kernel_size[1]
+            total += output[0].numel() * kernel * module.in_channels // module.groups
+        elif isinstance(module, nn.Linear):
+            total += output[0].numel() * module.in_features
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(was_training)
+    return total

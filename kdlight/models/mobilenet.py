@@ -1,0 +1,125 @@
+"""MobileNetV2 and the kdlight students, which share its shape so that they can inherit its weights.
+
+MobileNetV2: Sandler et al., CVPR 2018, https://arxiv.org/abs/1801.04381. The kdlight students are our design: the
+KDLight abstract gives a "light, novel CNN" of 7.5 MB and no layers. A student keeps the stages of its teacher (stem,
+inverted residuals, last 1x1 convolution), with fewer channels and fewer blocks in each, so every tensor of the student
+is a selection of one tensor of the teacher (`kdlight.models.weight_selection`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops import Conv2dNormActivation
+
+from kdlight.models.base import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A run of inverted residuals: expansion, output channels, blocks, stride of the first."""
+
+    expand: int
+    channels: int
+    blocks: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A network of the family."""
+
+    stem: int
+    stages: tuple[Stage, ...]
+    head: int
+    dropout: float = 0.2
+
+
+def _shape(stem: int, rows: tuple[tuple[int, int, int], ...], head: int, dropout: float = 0.2) -> Shape:
+    """Rows of expansion, channels, blocks; the strides are those of MobileNetV2 in every size."""
+    strides = (1, 2, 2, 2, 1, 2, 1)
+    return Shape(stem, tuple(Stage(*row, stride) for row, stride in zip(rows, strides, strict=True)), head, dropout)
+
+
+SHAPES: dict[str, Shape] = {
+    "mobilenetv2": _shape(32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280),
+    "kdlight_nano": _shape(16, ((1, 8, 1), (6, 12, 2), (6, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1),
+    "kdlight_small": _shape(16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640),
+    "kdlight_base": _shape(24, ((1, 12, 1), (6, 18, 2), (6, 24, 3), (6, 48, 4), (6, 72, 3), (6, 120, 3), (6, 240, 1)), 1280),
+}
+
+
+class MobileNet(Classifier):
+    """A network of the MobileNetV2 family. x (B, 3, H, W) -> logits (B, K); H, W at least 32."""
+
+    def __init__(self, shape: Shape, num_classes: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.num_classes = num_classes
+        self.stem = Conv2dNormActivation(3, shape.stem, stride=2, activation_layer=nn.ReLU6)
+        self.stages = nn.ModuleList()
+        channels = shape.stem
+        for stage in shape.stages:
+            strides = [stage.stride] + [1] * (stage.blocks - 1)
+            inputs = [channels] + [stage.channels] * (stage.blocks - 1)
+            blocks = [
+                InvertedResidual(c, stage.channels, s, stage.expand) for c, s in zip(inputs, strides, strict=True)
+            ]
+            self.stages.append(nn.Sequential(*blocks))
+            channels = stage.channels
+        self.head = Conv2dNormActivation(channels, shape.head, kernel_size=1, activation_layer=nn.ReLU6)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.classifier = nn.Linear(shape.head, num_classes)
+        self._initialise()
+
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        x = self.head(x)  # (B, head, H / 32, W / 32)
+        features.append(x)
+        pooled = x.mean(dim=(2, 3))  # (B, head)
+        return self.classifier(self.dropout(pooled)), features
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        return self.head
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
+
+
+def build(name: str, num_classes: int) -> MobileNet:
+    return MobileNet(SHAPES[name], num_classes)
+
+
+def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:
+    """Fill everything but the classifier from a MobileNetV2 state dict of torchvision, timm or kdlight.
+
+    All three list the same tensors in the same order, so they are paired by order and each pair's shape is checked.
+    Raises ValueError where the state dict is of another network.
+    """
+    own = {k: v for k, v in model.state_dict().items() if _is_backbone(k)}
+    given = {k: v for k, v in state.items() if _is_backbone(k)}
+    pairs = list(zip(own.items(), given.items(), strict=False))
+    wrong = [g for (_, a), (g, b) in pairs if a.shape != b.shape]
+    if len(own) != len(given) or wrong:
+        found = f"{wrong[0]} has another shape" if wrong else f"it has {len(given)} tensors, not {len(own)}"
+        raise ValueError(f"The weights are not those of MobileNetV2: {found}. Give a MobileNetV2 state dict.")
+    with torch.no_grad():
+        for (name, _), (_, tensor) in pairs:
+            model.state_dict()[name].copy_(tensor)
+
+
+def _is_backbone(key: str) -> bool:
+    return not key.startswith("classifier") and not key.endswith("num_batches_tracked")
