@@ -1,0 +1,50 @@
+"""Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
+
+from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
+from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve, sensitivity_specificity
+from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
+from kdlight.metrics.paired import Flips, agreement, difference, flips, mcnemar
+from kdlight.metrics.report import report
+from kdlight.metrics.scores import (
+    SCORES,
+    MetricError,
+    Score,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    brier,
+    ece,
+    log_loss,
+    macro_f1,
+)
+
+__all__ = [
+    "SCORES",
+    "Flips",
+    "Interval",
+    "MetricError",
+    "Score",
+    "accuracy",
+    "agreement",
+    "auc",
+    "balanced_accuracy",
+    "bootstrap_weights",
+    "brier",
+    "conformal_qhat",
+    "confusion_matrix",
+    "coverage",
+    "difference",
+    "ece",
+    "fit_temperature",
+    "flips",
+    "interval",
+    "log_loss",
+    "macro_f1",
+    "mcnemar",
+    "prediction_sets",
+    "reliability_curve",
+    "report",
+    "roc_curve",
+    "sensitivity_specificity",
+    "softmax",
+]

@@ -1,0 +1,57 @@
+"""Tables and curves behind the scores: confusion, ROC, reliability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kdlight.metrics.scores import ECE_BINS, Floats, Ints, MetricError, bin_of, checked, counts, ratio
+
+
+def confusion_matrix(probabilities: Any, labels: Any) -> Ints:
+    """Counts (K, K): truth in rows, top class in columns."""
+    p, y = checked(probabilities, labels)
+    found: Ints = np.rint(counts(p, y, np.ones((1, len(y))))[0]).astype(np.int64)
+    return found
+
+
+def sensitivity_specificity(probabilities: Any, labels: Any, index: int) -> tuple[float | None, float | None]:
+    """Of one class against the rest at the top class; None where it, or the rest, has no images."""
+    matrix = confusion_matrix(probabilities, labels)
+    positive, total = matrix[index].sum(), matrix.sum()
+    alarms = matrix[:, index].sum() - matrix[index, index]
+    sensitivity = float(matrix[index, index] / positive) if positive else None
+    specificity = float(1 - alarms / (total - positive)) if total > positive else None
+    return sensitivity, specificity
+
+
+def roc_curve(scores: Any, positive: Any) -> tuple[Floats, Floats, Floats]:
+    """(false positive rate, true positive rate, thresholds) of calling positive what scores >= the threshold.
+
+    scores (N,) floats, positive (N,) booleans. Starts at (0, 0) with threshold inf; one point per distinct score.
+    Raises MetricError where there is nothing positive or nothing negative: the curve is undefined then.
+    """
+    s, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if s.shape != truth.shape or s.ndim != 1 or truth.all() or not truth.any():
+        raise MetricError(
+            f"A ROC curve needs positive and negative images; {int(truth.sum())} of {truth.size} are positive here."
+        )
+    order = np.argsort(-s, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(s[order])), len(s) - 1)  # the last of each run of equal scores
+    hits, alarms = np.cumsum(truth[order])[last], np.cumsum(~truth[order])[last]
+    return (
+        np.append(0.0, alarms / alarms[-1]),
+        np.append(0.0, hits / hits[-1]),
+        np.append(np.inf, s[order][last]),
+    )
+
+
+def reliability_curve(probabilities: Any, labels: Any, bins: int = ECE_BINS) -> tuple[Floats, Floats, Ints]:
+    """(mean confidence, accuracy, count) per bin of the top class's probability, each (bins,); NaN in empty bins."""
+    p, y = checked(probabilities, labels)
+    confidence = p.max(axis=1)
+    cell: Floats = np.eye(bins)[bin_of(confidence, bins)]  # (N, bins)
+    right = (p.argmax(axis=1) == y).astype(np.float64)
+    size, hits, summed = cell.sum(axis=0), right @ cell, confidence @ cell
+    return ratio(summed, size), ratio(hits, size), size.astype(np.int64)

@@ -1,0 +1,73 @@
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from kdlight import metrics
+
+Make = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def test_report_is_json_with_values_of_scikit_learn_inside_their_intervals(random_case: Make) -> None:
+    p, y = random_case(0, n=300, k=3)
+    found = json.loads(json.dumps(metrics.report(p, y, ["a", "b", "c"])))
+    top = p.argmax(axis=1)
+    assert found["n"] == 300
+    assert found["accuracy"]["value"] == pytest.approx(sk.accuracy_score(y, top))
+    assert found["auc"]["value"] == pytest.approx(sk.roc_auc_score(y, p, multi_class="ovr"))
+    assert found["recall"]["b"]["value"] == pytest.approx(sk.recall_score(y, top, average=None)[1])
+    assert found["specificity"]["b"]["value"] == pytest.approx(sk.recall_score(y != 1, top != 1))
+    assert found["confusion"] == sk.confusion_matrix(y, top).tolist()
+    for name in metrics.SCORES:
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+    assert found["notes"] == []
+
+
+def test_a_class_without_images_is_none_and_said(random_case: Make) -> None:
+    p, y = random_case(1, n=80, k=3)
+    found = metrics.report(p, np.minimum(y, 1), ["a", "b", "c"])
+    assert found["recall"]["c"] is None
+    assert found["counts"]["c"] == 0
+    assert "No image of c" in found["notes"][0]
+    assert found["auc"]["value"] is not None
+
+
+def test_images_of_one_class_have_no_auc_and_it_is_said(random_case: Make) -> None:
+    p, _ = random_case(2, n=40, k=2)
+    found = metrics.report(p, np.zeros(40, dtype=int), ["a", "b"])
+    assert found["auc"] is None
+    assert found["specificity"]["a"] is None
+    assert any("AUC is undefined" in note for note in found["notes"])
+
+
+def test_five_of_five_is_not_certain() -> None:
+    p = np.eye(2)[[0] * 5 + [1] * 30] * 0.98 + 0.01
+    found = metrics.report(p, np.repeat([0, 1], [5, 30]), ["a", "b"])
+    assert found["recall"]["a"]["value"] == 1
+    assert found["recall"]["a"]["low"] == pytest.approx(0.566, abs=0.001)
+    assert found["accuracy"]["low"] == pytest.approx(35 / (35 + 1.96**2), abs=0.001)
+    assert "Fewer than 10 images of a (5)" in found["notes"][0]
+
+
+def test_one_image_is_reported_without_a_crash() -> None:
+    found = metrics.report([[0.7, 0.3]], [0], ["a", "b"])
+    assert found["accuracy"]["value"] == 1
+    assert found["accuracy"]["low"] < 0.25
+    assert found["auc"] is None
+
+
+def test_groups_widen_the_interval_and_are_said(random_case: Make) -> None:
+    p, y = random_case(3, n=60, k=2)
+    p, y, groups = np.repeat(p, 8, axis=0), np.repeat(y, 8), np.repeat(np.arange(60), 8)
+    alone, grouped = metrics.report(p, y, ["a", "b"]), metrics.report(p, y, ["a", "b"], groups)
+    assert alone["accuracy"]["value"] == pytest.approx(grouped["accuracy"]["value"])
+    spread = [r["accuracy"]["high"] - r["accuracy"]["low"] for r in (alone, grouped)]
+    assert spread[1] > 2 * spread[0]
+    assert "60 groups" in grouped["notes"][0]
+
+
+def test_names_that_do_not_fit_the_columns_are_refused() -> None:
+    with pytest.raises(metrics.MetricError, match="1 class names"):
+        metrics.report([[0.7, 0.3]], [0], ["a"])
