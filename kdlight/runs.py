@@ -1,0 +1,298 @@
+"""A run is a folder: recipe.toml, status.json, log.jsonl, output.log, checkpoints and at its end bundle/.
+
+The folder is the only truth. Whoever draws a run reads it; a run outlives the page, the server and the shell that
+started it, and a run that was killed says so the next time it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import psutil
+
+STATES = ("queued", "running", "stopped", "failed", "done")
+STAGES = ("data", "teacher", "alone", "student", "calibrate", "bundle")
+LIVE = ("queued", "running")
+SAME_START = 2.0
+"""Seconds that two readings of one process's start time may differ (a clock correction); ours."""
+
+STARTING = 30.0
+"""Seconds that a queued run may take until its process shows itself; ours."""
+
+
+class RunError(ValueError):
+    """What was asked of a run does not fit its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, by its folder. Reading it never changes it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def output(self) -> Path:
+        """What the process printed, kept for the person who has to find out why it failed."""
+        return self.path / "output.log"
+
+    def status(self) -> dict[str, Any]:
+        """state, stage, epoch, epochs, pid, started, updated (seconds since 1970) and message.
+
+        A run whose process is gone without having said so reads as stopped. Raises RunError if the folder is no run.
+        """
+        stored = self._stored()
+        process = _read_json(self.path / "process.json") or {}
+        status = {**stored, "pid": process.get("pid")}
+        if status["state"] in LIVE and not self.live() and not _is_starting(stored):
+            status["state"] = "stopped"
+            status["message"] = "The process ended without saying why; resume goes on from the last finished epoch."
+        return status
+
+    def live(self) -> bool:
+        """Whether the run's own process (not another that was given its number later) is still there."""
+        process = _read_json(self.path / "process.json")
+        return process is not None and _process(process) is not None
+
+    def log(self) -> list[dict[str, Any]]:
+        """The records in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
+        records: dict[Any, dict[str, Any]] = {}
+        for number, line in enumerate(_lines(self.path / "log.jsonl")):
+            record = _parse(line)
+            if record is None:
+                continue
+            key = (record.get("stage"), record["epoch"]) if "epoch" in record else number
+            records.pop(key, None)
+            records[key] = record
+        return list(records.values())
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one line to the log, on disk before this returns. What a kill left of a torn last line is cut off."""
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with (self.path / "log.jsonl").open("a+b") as log:
+            log.truncate(_end_of_last_line(log))
+            log.write(line)
+            log.flush()
+            os.fsync(log.fileno())
+
+    def update(self, **status: Any) -> None:
+        """Change entries of the status; the others keep their value. Raises RunError for an unknown state or stage."""
+        _check("state", status.get("state"), STATES)
+        _check("stage", status.get("stage"), STAGES)
+        _write_status(self.path, {**self._stored(), **status})
+
+    def claim(self, resume: bool = False) -> None:
+        """Make the calling process the run's own, and the run running.
+
+        Raises RunError if another process is at it, if it is finished, or if it was begun before and `resume` is False.
+        """
+        state = self.status()["state"]
+        if _is_another(_read_json(self.path / "process.json")) and self.live():
+            raise RunError(f"Run {self.name} is {state} in another process; wait for it, or stop it first.")
+        if state == "done":
+            raise RunError(f"Run {self.name} is finished; its bundle is in {self.bundle}. Start a new run.")
+        if not resume and (self.path / "log.jsonl").exists():
+            raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
+        _write_process(self.path, os.getpid())
+        self.update(state="running", message="")
+
+    def _stored(self) -> dict[str, Any]:
+        status = _read_json(self.path / "status.json")
+        if status is None or status.get("state") not in STATES:
+            raise RunError(f"{self.path} is not a run: no readable status.json is there. Choose a run's folder.")
+        return status
+
+
+def default_root() -> Path:
+    """Where runs live: $KDLIGHT_RUNS, else ~/.kdlight/runs."""
+    return Path(os.environ.get("KDLIGHT_RUNS") or Path.home() / ".kdlight" / "runs")
+
+
+def create(recipe_toml: str, path: Path | None = None, root: Path | None = None) -> Run:
+    """A new queued run at `path`, or under `root` with a name made from the time. Raises RunError if it is taken."""
+    run = Run(path or (root or default_root()) / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        raise RunError(f"{run.path} is already there and not empty; choose a new folder, or resume the run in it.")
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.recipe, recipe_toml.encode())
+    _write_status(run.path, {"state": "queued", "stage": "data", "epoch": 0, "epochs": 0, "started": time.time()})
+    return run
+
+
+def start(recipe_toml: str, root: Path) -> Run:
+    """Begin a run in a process of its own, which goes on when the caller ends."""
+    run = create(recipe_toml, root=root)
+    _launch(run)
+    return run
+
+
+def resume(run: Run) -> None:
+    """Go on with a stopped or failed run in a new process. Raises RunError if it is live or done."""
+    state = run.status()["state"]
+    if state not in ("stopped", "failed"):
+        raise RunError(f"Run {run.name} is {state}; only a stopped or failed run can be resumed.")
+    run.update(state="queued", message="")
+    _launch(run, "--resume")
+
+
+def stop(run: Run, grace: float = 10.0) -> None:
+    """End the run's process: asked first, then after `grace` seconds killed with its children. A checkpoint stays.
+
+    A process that merely got the same number is never touched. Raises RunError if the run is not live.
+    """
+    process = _process(_read_json(run.path / "process.json") or {})
+    if process is None or run.status()["state"] not in LIVE:
+        raise RunError(f"Run {run.name} is {run.status()['state']}; only a queued or running run can be stopped.")
+    family = [*process.children(recursive=True), process]
+    _quietly(process.terminate)
+    _, left = psutil.wait_procs(family, timeout=grace)
+    for member in left:
+        _quietly(member.kill)
+    psutil.wait_procs(left, timeout=grace)
+    if run._stored()["state"] in LIVE:
+        run.update(state="stopped", message="Stopped by request; resume goes on from the last finished epoch.")
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """The runs under `root`, newest first. Folders that are no runs are passed over."""
+    root = root or default_root()
+    if not root.is_dir():
+        return []
+    found = [Run(path) for path in root.iterdir() if (path / "recipe.toml").is_file()]
+    readable = [run for run in found if _read_json(run.path / "status.json")]
+    return sorted(readable, key=lambda run: (run._stored().get("started", 0.0), run.name), reverse=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Beside, synced, renamed: a reader sees the old content or the new, and a full disk leaves the old."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_status(folder: Path, status: dict[str, Any]) -> None:
+    content = {"message": "", **status, "updated": time.time()}
+    write_atomically(folder / "status.json", json.dumps(content, indent=1).encode())
+
+
+def _launch(run: Run, *options: str) -> None:
+    package = str(Path(__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, *([inherited] if inherited else [])])}
+    with run.output.open("ab") as output:
+        child = subprocess.Popen(
+            _command(run, *options),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
+        )
+    _write_process(run.path, child.pid)
+    threading.Thread(target=_collect, args=(run, child), daemon=True, name=f"run {run.name}").start()
+
+
+def _command(run: Run, *options: str) -> list[str]:
+    return [sys.executable, "-m", "kdlight", "train", str(run.recipe), "--out", str(run.path), *options]
+
+
+def _collect(run: Run, child: subprocess.Popen[bytes]) -> None:
+    """Wait for the child, so that it is no zombie of a server that runs for weeks, and note an end it did not."""
+    code = child.wait()
+    if code > 0 and run.path.is_dir() and run._stored()["state"] in LIVE:
+        said = _lines(run.output)[-1:] or [b"It printed nothing."]
+        run.update(state="failed", message=said[0].decode(errors="replace").strip())
+
+
+def _write_process(folder: Path, pid: int) -> None:
+    """Parent and child may both write this; they write the same."""
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
+    write_atomically(folder / "process.json", json.dumps({"pid": pid, "created": created}).encode())
+
+
+def _process(record: dict[str, Any]) -> psutil.Process | None:
+    """The process that was recorded, None if it is gone, a zombie, or another one under the same number."""
+    try:
+        process = psutil.Process(int(record.get("pid", -1)))
+        same = abs(process.create_time() - float(record.get("created", 0.0))) < SAME_START
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, ValueError):
+        return None
+
+
+def _is_starting(stored: dict[str, Any]) -> bool:
+    """Queued a moment ago: the process may not have been recorded yet."""
+    return stored["state"] == "queued" and time.time() - float(stored["updated"]) < STARTING
+
+
+def _is_another(record: dict[str, Any] | None) -> bool:
+    return record is not None and record.get("pid") != os.getpid()
+
+
+def _check(kind: str, value: Any, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise RunError(f"Unknown {kind} {value!r} of a run; one of {', '.join(known)} was expected.")
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return _parse(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _end_of_last_line(log: BinaryIO) -> int:
+    """Bytes up to and including the last newline: what is after it is half a record."""
+    size = log.seek(0, os.SEEK_END)
+    back = min(size, 1 << 16)
+    log.seek(size - back)
+    return size - back + (log.read(back).rfind(b"\n") + 1)

@@ -1,0 +1,218 @@
+"""A run is a folder that outlives whoever looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kdlight import runs
+from kdlight.runs import Run, RunError
+
+SLEEP = "import time; time.sleep(60)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return runs.create("[data]\n", root=tmp_path)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let runs launch this Python text in place of a training; whatever is left of it is ended."""
+    launched: list[Run] = []
+
+    def use(text: str) -> None:
+        def command(run: Run, *options: str) -> list[str]:
+            launched.append(run)
+            return [sys.executable, "-c", text, *options]
+
+        monkeypatch.setattr(runs, "_command", command)
+
+    yield use
+    for run in launched:
+        if run.live():
+            psutil.Process(run.status()["pid"]).kill()
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def test_a_new_run_is_queued_and_keeps_its_recipe(run: Run) -> None:
+    assert run.status()["state"] == "queued"
+    assert run.recipe.read_text() == "[data]\n"
+
+
+def test_update_changes_only_what_it_is_given(run: Run) -> None:
+    run.update(stage="teacher", epochs=12)
+    run.update(epoch=3)
+    status = run.status()
+    assert (status["stage"], status["epoch"], status["epochs"]) == ("teacher", 3, 12)
+
+
+@pytest.mark.parametrize("wrong", [{"state": "walking"}, {"stage": "lunch"}])
+def test_update_refuses_what_nobody_could_draw(run: Run, wrong: dict[str, str]) -> None:
+    with pytest.raises(RunError, match="was expected"):
+        run.update(**wrong)
+
+
+def test_the_log_keeps_order_and_values(run: Run) -> None:
+    records = [{"stage": "teacher", "epoch": e, "loss": 1 / (e + 1)} for e in range(3)]
+    for record in records:
+        run.append(record)
+    assert run.log() == records
+
+
+def test_half_a_line_of_a_killed_process_is_left_out_then_cut_off(run: Run) -> None:
+    run.append({"stage": "student", "epoch": 1})
+    with (run.path / "log.jsonl").open("ab") as log:
+        log.write(b'{"stage": "student", "ep')
+    assert run.log() == [{"stage": "student", "epoch": 1}]
+    run.append({"stage": "student", "epoch": 2})
+    assert [json.loads(line)["epoch"] for line in (run.path / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_an_epoch_repeated_after_a_kill_counts_once(run: Run) -> None:
+    for loss in (0.9, 0.5):
+        run.append({"stage": "student", "epoch": 7, "loss": loss})
+    assert run.log() == [{"stage": "student", "epoch": 7, "loss": 0.5}]
+
+
+def test_a_number_that_json_has_no_word_for_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        run.append({"loss": float("nan")})
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "status.json"
+    target.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        runs.write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        runs.create("", path=tmp_path)
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        Run(tmp_path).status()
+
+
+def test_runs_are_listed_newest_first_and_strangers_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "stranger").mkdir()
+    older, newer = (runs.create("", path=tmp_path / name) for name in ("b", "a"))
+    older.update(started=1.0)
+    assert runs.list_runs(tmp_path) == [newer, older]
+    assert runs.list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_started_run_is_a_process_of_its_own_session(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program(SLEEP)
+    run = runs.start("[data]\n", tmp_path)
+    pid = run.status()["pid"]
+    assert run.live()
+    assert os.getsid(pid) == pid != os.getsid(0)
+
+
+def test_stop_ends_the_process_and_says_how_to_go_on(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program(SLEEP)
+    run = runs.start("", tmp_path)
+    runs.stop(run)
+    assert not run.live()
+    assert run.status()["state"] == "stopped"
+    assert "resume" in run.status()["message"]
+    with pytest.raises(RunError, match="only a queued or running"):
+        runs.stop(run)
+
+
+def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program(DEAF)
+    run = runs.start("", tmp_path)
+    _wait(lambda: "deaf" in run.output.read_text())
+    runs.stop(run, grace=0.3)
+    assert not run.live()
+
+
+def test_a_run_killed_from_outside_reads_as_stopped(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program(SLEEP)
+    run = runs.start("", tmp_path)
+    run.update(state="running")
+    psutil.Process(run.status()["pid"]).kill()
+    _wait(lambda: not run.live())
+    assert run.status()["state"] == "stopped"
+    assert "without saying why" in run.status()["message"]
+
+
+def test_a_process_that_fails_leaves_its_last_words(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program("raise SystemExit('The data folder is gone.')")
+    run = runs.start("", tmp_path)
+    _wait(lambda: run.status()["state"] == "failed")
+    assert run.status()["message"] == "The data folder is gone."
+
+
+def test_another_process_under_the_same_number_is_never_touched(run: Run) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as stranger:
+        record = {"pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time() - 3600}
+        (run.path / "process.json").write_text(json.dumps(record))
+        run.update(state="running")
+        assert run.status()["state"] == "stopped"
+        with pytest.raises(RunError, match="only a queued or running"):
+            runs.stop(run)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_resume_starts_a_stopped_run_again_and_no_other(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program("import sys; print(sys.argv[1:])")
+    run = runs.create("", root=tmp_path)
+    with pytest.raises(RunError, match="only a stopped or failed"):
+        runs.resume(run)
+    run.update(state="stopped")
+    runs.resume(run)
+    _wait(lambda: "--resume" in run.output.read_text())
+
+
+def test_claim_makes_the_caller_the_runs_process(run: Run) -> None:
+    run.claim()
+    assert run.status()["state"] == "running"
+    assert run.status()["pid"] == os.getpid()
+    assert run.live()
+
+
+def test_claim_refuses_a_run_that_was_begun_or_is_done(run: Run) -> None:
+    run.append({"stage": "teacher", "epoch": 1})
+    with pytest.raises(RunError, match="--resume"):
+        run.claim()
+    run.claim(resume=True)
+    run.update(state="done")
+    with pytest.raises(RunError, match="finished"):
+        run.claim(resume=True)
+
+
+def test_claim_refuses_a_run_at_work_elsewhere(tmp_path: Path, program: Callable[[str], None]) -> None:
+    program(SLEEP)
+    run = runs.start("", tmp_path)
+    with pytest.raises(RunError, match="another process"):
+        run.claim(resume=True)
