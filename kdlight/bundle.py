@@ -72,7 +72,9 @@ class Card:
     def from_json(cls, values: Mapping[str, Any]) -> Card:
         """Raises BundleError if the schema is another or a field is missing, unknown or of the wrong kind."""
         if values.get("schema") != SCHEMA:
-            raise BundleError(f"card.json has schema {values.get('schema')!r}; {SCHEMA} was expected. Get a newer bundle.")
+            raise BundleError(
+                f"card.json has schema {values.get('schema')!r}; {SCHEMA} was expected. Get a newer bundle."
+            )
         names = {f.name: str(f.type) for f in dataclasses.fields(cls)}
         odd = sorted(set(values) ^ set(names))
         if odd:
@@ -122,7 +124,9 @@ class Bundle:
 
         model = create_model(getattr(self.card, role)["architecture"], len(self.classes))
         try:
-            model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(self.weights(role)).items()})
+            model.load_state_dict(
+                {k: v.float() if v.is_floating_point() else v for k, v in load_file(self.weights(role)).items()}
+            )
         except RuntimeError as error:
             raise BundleError(f"The {role}'s weights do not fit {getattr(self.card, role)['architecture']}.") from error
         return model.eval()
@@ -132,7 +136,9 @@ def load(path: str | Path) -> Bundle:
     """Read a bundle. Raises BundleError if a file is missing, changed or not listed, or the card is not understood."""
     path = Path(path)
     if not path.is_dir() or not (path / SUMS).is_file():
-        raise BundleError(f"{path.name or path} is no bundle: a folder with {SUMS} was expected. Give a bundle's folder.")
+        raise BundleError(
+            f"{path.name or path} is no bundle: a folder with {SUMS} was expected. Give a bundle's folder."
+        )
     listed = _read_sums(path)
     missing = [name for name in FILES if name not in listed]
     if missing:
@@ -144,7 +150,9 @@ def load(path: str | Path) -> Bundle:
         if not (path / name).is_file():
             raise BundleError(f"{path.name}: {name} is missing. Get the bundle again.")
         if digest(path / name) != expected:
-            raise BundleError(f"{path.name}: {name} was changed: its checksum is not the listed one. Get the bundle again.")
+            raise BundleError(
+                f"{path.name}: {name} was changed: its checksum is not the listed one. Get the bundle again."
+            )
     try:
         card = Card.from_json(json.loads((path / "card.json").read_text(encoding="utf-8")))
         InputSpec.from_json(card.input)

@@ -190,7 +190,9 @@ class Recipe:
         if unknown:
             raise RecipeError(f"Unknown section [{unknown[0]}]; [{'], ['.join(sorted(sections))}] were expected.")
         if "data" not in tables:
-            raise RecipeError("The section [data] is missing; it names the labelled set. Add [data] with path, modality.")
+            raise RecipeError(
+                "The section [data] is missing; it names the labelled set. Add [data] with path, modality."
+            )
         parts = {name: dict(tables.get(name, {})) for name in sections}
         classes = parts["data"].get("classes", {})
         parts["data"]["classes"] = {k: _section(f"data.classes.{k}", ClassWords, dict(v)) for k, v in classes.items()}

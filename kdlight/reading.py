@@ -13,7 +13,7 @@ ROLES: tuple[Role, Role] = ("teacher", "student")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatMap:
-    """Where a model looked. `values` (h, w) float32 in [0, 1] over the image's rows and columns (its aspect ratio kept)."""
+    """Where a model looked. `values` (h, w) float32 in [0, 1] over the image, its aspect ratio kept."""
 
     method: str
     class_name: str

@@ -112,7 +112,7 @@ def fit(
     Raises CheckpointError if it is of another model; ValueError if the loss stops being a number.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
-    distiller = fabric.to_device(distiller).to(memory_format=torch.channels_last)
+    fabric.to_device(distiller).to(memory_format=torch.channels_last)
     if distiller.teacher is not None:
         fabric.to_device(distiller.teacher).to(memory_format=torch.channels_last)
     optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
@@ -179,7 +179,7 @@ def _epoch(
 
 def _batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
     """Shuffled index batches; a last batch of one joins its neighbor, since batch norm needs two."""
-    parts = list(torch.randperm(count, generator=generator).split(size))
+    parts = list(torch.split(torch.randperm(count, generator=generator), size))
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
@@ -190,7 +190,7 @@ def logits_of(model: Classifier, split: Arrays, spec: InputSpec, batch_size: int
     """Logits float32 (N, K) of every image of a split, in order, on the CPU. The model is left in eval mode."""
     model.eval()
     device = next(model.parameters()).device
-    return torch.cat([model(spec.normalise(p).to(device)).float().cpu() for p in split.pixels.split(batch_size)])
+    return torch.cat([model(spec.normalise(p).to(device)).float().cpu() for p in torch.split(split.pixels, batch_size)])
 
 
 def validate(fabric: Fabric, model: Classifier, val: Arrays, spec: InputSpec) -> tuple[float, float]:
@@ -198,7 +198,7 @@ def validate(fabric: Fabric, model: Classifier, val: Arrays, spec: InputSpec) ->
     with fabric.autocast():
         logits = logits_of(model, val, spec)
     hits = (logits.argmax(1) == val.labels).float()
-    recalls = [hits[val.labels == c].mean() for c in val.labels.unique()]
+    recalls = [hits[val.labels == c].mean() for c in torch.unique(val.labels)]
     return float(F.cross_entropy(logits, val.labels)), float(torch.stack(recalls).mean())
 
 

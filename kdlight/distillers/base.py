@@ -44,6 +44,8 @@ class Distiller(nn.Module, ABC):
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multi-class")
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
+    teacher_bfloat16: bool = False
+    """Ask the teacher in bfloat16: where the processor has it, that costs two thirds of float32."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Distiller(nn.Module, ABC):
         task = self.task_loss(student.logits.float(), batch.y)
         if self.teacher is None:
             return {"task": task, "distill": task.new_zeros(()), "total": task}
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.teacher_bfloat16):
             teacher = View(*self.teacher.forward_with_features(batch.x))
         distill = self.distill(student, teacher, batch)
         return {"task": task, "distill": distill, "total": (1 - self.alpha) * task + distill}

@@ -25,7 +25,7 @@ class FeatureKD(Distiller):
     def __init__(
         self, *args: Any, alpha: float = 0.7, temperature: float = 4.0, gamma: float = 1.0, **kwargs: Any
     ) -> None:
-        """alpha: share of the softened answer, 0 to 1. temperature: above 0. gamma: weight of the features, 0 or above."""
+        """alpha: share of the softened answer, 0 to 1. temperature: above 0. gamma: of the features, 0 or above."""
         super().__init__(*args, **kwargs)
         if not 0 <= alpha <= 1 or not temperature > 0 or gamma < 0:
             raise ValueError("feature needs alpha in [0, 1], temperature above 0 and gamma of 0 or above.")

@@ -55,7 +55,9 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name} is not a readable state dict. Give a .safetensors or a tensors-only .pth.") from error
+        raise ValueError(
+            f"{path.name} is not a readable state dict. Give a .safetensors or a tensors-only .pth."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path.name} does not hold a plain dict of tensors. Save model.state_dict() and give that.")
     return state

@@ -45,10 +45,18 @@ def _shape(stem: int, rows: tuple[tuple[int, int, int], ...], head: int, dropout
 
 
 SHAPES: dict[str, Shape] = {
-    "mobilenetv2": _shape(32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280),
-    "kdlight_nano": _shape(16, ((1, 8, 1), (6, 12, 2), (6, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1),
-    "kdlight_small": _shape(16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640),
-    "kdlight_base": _shape(24, ((1, 12, 1), (6, 18, 2), (6, 24, 3), (6, 48, 4), (6, 72, 3), (6, 120, 3), (6, 240, 1)), 1280),
+    "mobilenetv2": _shape(
+        32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280
+    ),
+    "kdlight_nano": _shape(
+        16, ((1, 8, 1), (6, 12, 2), (6, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1
+    ),
+    "kdlight_small": _shape(
+        16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640
+    ),
+    "kdlight_base": _shape(
+        24, ((1, 12, 1), (6, 18, 2), (6, 24, 3), (6, 48, 4), (6, 72, 3), (6, 120, 3), (6, 240, 1)), 1280
+    ),
 }
 
 
@@ -88,7 +96,8 @@ class MobileNet(Classifier):
 
     @property
     def cam_layer(self) -> nn.Module:
-        return self.head
+        head: nn.Module = self.head
+        return head
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -20,7 +20,7 @@ class TimmClassifier(Classifier):
             close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
             raise ValueError(f"timm has no model {name!r}. Known and near: {close}.")
         self.num_classes = num_classes
-        self.net = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        self.net: Any = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
         self.final = nn.Identity()
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:

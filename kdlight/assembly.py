@@ -1,0 +1,174 @@
+"""From trained models to a bundle: calibrated on validation, measured on test, described, sealed."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kdlight
+from kdlight import bundle as bundles
+from kdlight import golden
+from kdlight.bundle import Bundle, Card
+from kdlight.compress import export_onnx
+from kdlight.config import Recipe
+from kdlight.data import Dataset
+from kdlight.distillers import find as find_method
+from kdlight.distillers import hyperparameters
+from kdlight.evaluation import Predictions, measure
+from kdlight.metrics import conformal_qhat, fit_temperature, softmax
+from kdlight.modality import modality
+from kdlight.models import Classifier, macs, parameters
+from kdlight.preprocessing import InputSpec
+from kdlight.reading import ROLES
+from kdlight.training import Arrays, logits_of
+
+ALPHA = 0.1
+"""Share of prediction sets that may miss the truth."""
+INTENDED_USE = (
+    "Research and teaching: to see what a small model keeps of a big one. It is not a medical device "
+    "and must not guide the care of a patient."
+)
+
+
+def assemble(
+    path: Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    spec: InputSpec,
+    models: Mapping[str, Classifier],
+    splits: Mapping[str, Arrays],
+    notes: Mapping[str, str],
+) -> Bundle:
+    """Write a whole bundle at `path`. models: teacher, student and, if trained, alone (measured, not shipped)."""
+    beside = path.with_name(f"{path.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    calibration, conformal, predictions = _calibrate(models, splits, spec)
+    metrics = _metrics(predictions, dataset)
+    card = _card(recipe, dataset, spec, models, notes, calibration, conformal, metrics)
+    bundles.write(beside, card, models["teacher"], models["student"])
+    export_onnx(models["student"], beside / "student.onnx", spec.size)
+    for role in ROLES:
+        getattr(card, role)["bytes"] = (beside / f"{role}.safetensors").stat().st_size
+    card.student["onnx_bytes"] = (beside / "student.onnx").stat().st_size
+    bundles.write_card(beside, card)
+    golden.record(beside, Bundle(beside, card, ""))
+    bundles.seal(beside)
+    shutil.rmtree(path, ignore_errors=True)
+    beside.rename(path)
+    return bundles.load(path)
+
+
+def _calibrate(
+    models: Mapping[str, Classifier], splits: Mapping[str, Arrays], spec: InputSpec
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Predictions]]:
+    """Temperature and conformal threshold of each model on validation; its calibrated probabilities on test."""
+    calibration: dict[str, Any] = {"method": "temperature scaling on the validation split"}
+    conformal: dict[str, Any] = {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split"}
+    predictions = {}
+    labels = splits["val"].labels.numpy()
+    for name, model in models.items():
+        logits = logits_of(model, splits["val"], spec).numpy()
+        temperature = fit_temperature(logits, labels)
+        calibration[name] = {"temperature": temperature}
+        conformal[name] = {"qhat": conformal_qhat(softmax(logits, temperature), labels, ALPHA)}
+        test = softmax(logits_of(model, splits["test"], spec).numpy(), temperature)
+        predictions[name] = Predictions(test, 0.0)
+    return calibration, conformal, predictions
+
+
+def _metrics(predictions: Mapping[str, Predictions], dataset: Dataset) -> dict[str, Any]:
+    """The report on the test split. Flips are counted, not listed: a card names no image."""
+    found = measure(dict(predictions), dataset.split("test"), dataset.classes)
+    found.pop("flips")
+    for name in predictions:
+        found[name].pop("seconds")
+    return {"split": "test", "n": len(dataset.split("test")), **found}
+
+
+def _card(
+    recipe: Recipe,
+    dataset: Dataset,
+    spec: InputSpec,
+    models: Mapping[str, Classifier],
+    notes: Mapping[str, str],
+    calibration: dict[str, Any],
+    conformal: dict[str, Any],
+    metrics: dict[str, Any],
+) -> Card:
+    data, name = recipe.data, recipe.name
+    kind = modality(data.modality)
+    words = {c: data.classes[c].words if c in data.classes else c for c in dataset.classes}
+    urgent = {c for c, w in data.classes.items() if w.must_not_miss}
+    return Card(
+        id=name,
+        name=data.title or name,
+        version="1.0.0",
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        licence=f"MIT for the weights; the data they were trained on: {data.licence}",
+        modality=kind.name,
+        classes=[{"name": c, "words": words[c], "must_not_miss": c in urgent} for c in dataset.classes],
+        input={**spec.to_json(), "preprocessing": "display window, bilinear resize, standardize"},
+        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | {"start": notes["teacher_start"]},
+        student=_describe(recipe.student.name, models["student"], spec) | {"start": recipe.student.init},
+        distillation=_distillation(recipe),
+        data=_data(recipe, dataset),
+        metrics=metrics,
+        calibration=calibration,
+        conformal=conformal,
+        eligibility={"modalities": [kind.name], "min_side": 32, "color": True if kind.color else None},
+        intended_use=INTENDED_USE,
+        limits=[*data.limits, *_shortfall(metrics)],
+        versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
+        | {"kdlight": kdlight.__version__, "python": platform.python_version()},
+    )
+
+
+def _describe(name: str, model: Classifier, spec: InputSpec) -> dict[str, Any]:
+    return {"architecture": name, "parameters": parameters(model), "macs": macs(model, spec.size), "bytes": 0}
+
+
+def _distillation(recipe: Recipe) -> dict[str, Any]:
+    kind = find_method(recipe.distill.method)
+    options = {**hyperparameters(kind), **recipe.distill.options}
+    portable = recipe.to_toml().replace(f'"{recipe.teacher.weights}"', f'"{Path(recipe.teacher.weights).name}"')
+    portable = portable.replace(f'"{recipe.data.path}"', f'"{Path(recipe.data.path).name}"')
+    return {
+        "method": kind.name,
+        "paper": kind.paper,
+        "options": options,
+        "init": recipe.student.init,
+        "recipe": portable,
+    }
+
+
+def _data(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    counts = {s: dataset.split(s).counts() for s in ("train", "val", "test")}
+    groups = {s: len(np.unique(dataset.split(s).groups)) for s in ("train", "val", "test")}
+    data = recipe.data
+    return {
+        "name": recipe.name,
+        "source": data.source,
+        "licence": data.licence,
+        "counts": counts,
+        "groups": groups,
+        "group_key": "group column of the set's manifest where it has one, else the file",
+        "split_seed": data.split_seed,
+    }
+
+
+def _shortfall(metrics: Mapping[str, Any]) -> list[str]:
+    """What the student lost, as a sentence, whatever its sign."""
+    teacher, student = (metrics[r]["balanced_accuracy"]["value"] for r in ROLES)
+    points = 100 * (teacher - student)
+    side = "below" if points > 0 else "above"
+    return [
+        f"On {metrics['n']} test images the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
+        f"({student:.3f} against {teacher:.3f}), from one training."
+    ]

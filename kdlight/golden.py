@@ -1,0 +1,104 @@
+"""Golden cases: inputs with the answers and heat maps that a bundle gave when it was made, to be given again anywhere.
+
+The inputs are drawn from a seed, so no person's scan is in a bundle: soft blobs over a gradient, gray or in color.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import PIL.Image
+import torch
+from safetensors.numpy import load_file, save_file
+
+from kdlight.bundle import Bundle, BundleError
+from kdlight.explain import explain
+from kdlight.metrics import softmax
+from kdlight.reading import ROLES, Role
+
+CASES = 4
+PROBABILITY_TOLERANCE = 1e-4
+"""Largest difference of a probability between ONNX Runtime and torch, and to what was recorded on the same engine."""
+OTHER_MACHINE_TOLERANCE = 1e-3
+"""Largest difference to what was recorded on another machine, whose kernels sum in another order."""
+MAP_TOLERANCE = 0.02
+"""Largest mean difference of a heat map on its 0 to 1 scale."""
+
+
+def draw(index: int, side: int, color: bool) -> np.ndarray:
+    """Golden input number `index`: uint8 (side, side, 3), the same on every platform."""
+    rng = np.random.Generator(np.random.PCG64(index))
+    rows, columns = np.mgrid[0:side, 0:side].astype(np.float64) / side
+    picture = np.stack([rows * a + columns * (1 - a) for a in rng.uniform(0, 1, 3)], axis=2) * rng.uniform(20, 120)
+    for _ in range(6):
+        y, x, radius = rng.uniform(0.15, 0.85), rng.uniform(0.15, 0.85), rng.uniform(0.04, 0.25)
+        blob = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / radius**2)[:, :, None]
+        picture += blob * rng.uniform(-90, 150, 3)
+    if not color:
+        picture = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def record(path: Path, bundle: Bundle) -> None:
+    """Write `golden/`: inputs as PNG, both models' calibrated probabilities, and Grad-CAM of each one's top class."""
+    folder = path / "golden"
+    folder.mkdir(exist_ok=True)
+    color = bool(bundle.card.eligibility.get("color"))
+    for index in range(CASES):
+        PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
+    answers = run(bundle, _inputs(path, bundle))
+    maps = {f"{role}_{i}": answers[role]["maps"][i] for role in ROLES for i in range(CASES)}
+    save_file(maps, folder / "maps.safetensors")
+    expected = {role: answers[role]["probabilities"].tolist() for role in ROLES}
+    text = json.dumps({"classes": list(bundle.classes), "method": "gradcam", "probabilities": expected}, indent=1)
+    (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
+
+
+def check(bundle: Bundle) -> dict[str, Any]:
+    """Run the golden cases again: the largest differences, and `ok`. Raises BundleError if they are damaged."""
+    try:
+        stored = json.loads((bundle.path / "golden" / "expected.json").read_text(encoding="utf-8"))["probabilities"]
+        maps = load_file(bundle.path / "golden" / "maps.safetensors")
+        answers = run(bundle, _inputs(bundle.path, bundle))
+        change = {r: float(np.abs(answers[r]["probabilities"] - np.array(stored[r])).max()) for r in ROLES}
+        heat = {
+            r: max(float(np.abs(answers[r]["maps"][i] - maps[f"{r}_{i}"]).mean()) for i in range(CASES)) for r in ROLES
+        }
+    except (OSError, KeyError, ValueError) as error:
+        raise BundleError(f"{bundle.path.name}: the golden cases cannot be read ({type(error).__name__}).") from error
+    parity = float(np.abs(answers["student"]["probabilities"] - answers["student"]["torch"]).max())
+    ok = (
+        max(change.values()) <= OTHER_MACHINE_TOLERANCE
+        and max(heat.values()) <= MAP_TOLERANCE
+        and parity <= PROBABILITY_TOLERANCE
+    )
+    return {"ok": ok, "cases": CASES, "probability_change": change, "map_change": heat, "onnx_torch_difference": parity}
+
+
+def run(bundle: Bundle, x: torch.Tensor) -> dict[Role, dict[str, np.ndarray]]:
+    """Both models on x (B, 3, S, S): calibrated probabilities (B, K), and Grad-CAM (B, h, w) of the top class."""
+    answers: dict[Role, dict[str, np.ndarray]] = {}
+    for role in ROLES:
+        model, temperature = bundle.model(role), bundle.card.calibration[role]["temperature"]
+        with torch.no_grad():
+            own = softmax(model(x).numpy(), temperature)
+        maps = np.stack([explain(model, x[i : i + 1], int(own[i].argmax()), "gradcam") for i in range(len(x))])
+        shipped = softmax(onnx_logits(bundle.onnx, x.numpy()), temperature) if role == "student" else own
+        answers[role] = {"probabilities": shipped, "torch": own, "maps": maps}
+    return answers
+
+
+def onnx_logits(path: Path, x: np.ndarray) -> np.ndarray:
+    """Logits (B, K) of a shipped student on x float32 (B, 3, S, S)."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    logits: np.ndarray = session.run(["logits"], {"input": x})[0]
+    return logits
+
+
+def _inputs(path: Path, bundle: Bundle) -> torch.Tensor:
+    pictures = [np.asarray(PIL.Image.open(path / "golden" / f"case_{i}.png").convert("RGB")) for i in range(CASES)]
+    return bundle.spec.normalise(torch.from_numpy(np.stack(pictures)))

@@ -1,0 +1,206 @@
+"""A recipe becomes a bundle: teacher, the student alone, the student taught, both calibrated and measured.
+
+Each stage leaves its result in the run's folder, so a run that was stopped goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from kdlight import assembly
+from kdlight.compress import round_to_half
+from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
+from kdlight.data import Dataset, carve, open_dataset
+from kdlight.data.imbalance import class_weights
+from kdlight.distillers import create_distiller
+from kdlight.models import Classifier, create_model, start_from
+from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
+from kdlight.preprocessing import InputSpec
+from kdlight.preprocessing.augment import augmentation
+from kdlight.runs import Run
+from kdlight.training import Arrays, Augment, Schedule, fit
+
+REESTIMATE = 512
+"""Training images that set a selected student's batch-norm statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The labelled set of a run, split, in memory."""
+
+    dataset: Dataset
+    spec: InputSpec
+    splits: dict[str, Arrays]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.dataset.classes
+
+
+def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
+    """Run a recipe to its end; yields each epoch's record, which is in the run's log before it is yielded.
+
+    What the run's folder already holds is not done again. Raises ValueError subclasses for the caller's mistakes.
+    """
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    torch.set_flush_denormal(True)
+    run.update(stage="data", epoch=0, epochs=0)
+    data = prepare(recipe.data, run.path)
+    weights = torch.from_numpy(class_weights(data.dataset.split("train").labels, recipe.train.balance)).float()
+    augment = augmentation(recipe.data.augmentation, recipe.data.size)
+    stages = Stages(recipe, run, data, weights, augment)
+    yield from stages.teacher()
+    if recipe.train.alone:
+        yield from stages.student("alone")
+    yield from stages.student("student")
+    run.update(stage="calibrate")
+    names = ("teacher", "student", "alone") if recipe.train.alone else ("teacher", "student")
+    models = {name: stages.finished(name) for name in names}
+    run.update(stage="bundle")
+    assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, data.splits, stages.notes())
+
+
+def prepare(config: DataConfig, folder: Path) -> Prepared:
+    """Open the labelled set, carve the splits it lacks by group, and render every image."""
+    dataset = open_set(config, folder)
+    spec = InputSpec(size=config.size, window=config.window or None, fit=config.fit)
+    splits = {}
+    for name in ("train", "val", "test"):
+        part = dataset.split(name)
+        splits[name] = Arrays(torch.from_numpy(part.images(spec).copy()), torch.from_numpy(part.labels))
+    return Prepared(dataset, spec, splits)
+
+
+def open_set(config: DataConfig, folder: Path) -> Dataset:
+    """The recipe's set with train, val and test; `synthetic` is made inside `folder`."""
+    path = Path(config.path)
+    if config.path == "synthetic":
+        from kdlight.data import synthetic
+
+        path = folder / "synthetic"
+        if not path.is_dir():
+            synthetic(path)
+    dataset = open_dataset(path)
+    lacking = {n: share for n, share in (("val", config.val), ("test", config.test)) if n not in dataset.splits}
+    return carve(dataset, lacking, config.split_seed) if lacking else dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The trainings of one run, in order; each yields its records and ends in a file of the run's folder."""
+
+    recipe: Recipe
+    run: Run
+    data: Prepared
+    weights: torch.Tensor
+    augment: Augment
+
+    def teacher(self) -> Iterator[dict[str, Any]]:
+        """Fine-tune the big model."""
+        if self._file("teacher").is_file():
+            return
+        config = self.recipe.teacher
+        model = self._start()
+        teacher_weights = self.weights if self.recipe.train.balance != "none" else None
+        distiller = create_distiller("alone", model, None, teacher_weights, config.label_smoothing)
+        yield from self._fit("teacher", distiller, teacher_schedule(config, self.recipe.train))
+
+    def student(self, stage: str) -> Iterator[dict[str, Any]]:
+        """Train the small model, taught (`student`) or by itself (`alone`): same weights to begin with, same budget."""
+        if self._file(stage).is_file():
+            return
+        teacher = self.finished("teacher")
+        torch.manual_seed(self.recipe.train.seed)
+        model = create_model(self.recipe.student.name, len(self.data.classes))
+        self._inherit(model, teacher, taught=stage == "student")
+        shared = (self.weights, self.recipe.train.label_smoothing)
+        if stage == "alone":
+            distiller = create_distiller("alone", model, None, *shared)
+        else:
+            method = self.recipe.distill
+            distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
+        distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
+        yield from self._fit(stage, distiller, student_schedule(self.recipe.train))
+
+    def finished(self, stage: str) -> Classifier:
+        """A model that a stage has left, its weights rounded to the float16 that is shipped."""
+        name = self.recipe.teacher.name if stage == "teacher" else self.recipe.student.name
+        model = create_model(name, len(self.data.classes))
+        model.load_state_dict(load_file(self._file(stage)))
+        round_to_half(model)
+        return model.eval()
+
+    def notes(self) -> dict[str, str]:
+        """What was found on the way and belongs on the card."""
+        path = self.run.path / "start.txt"
+        return {"teacher_start": path.read_text(encoding="utf-8") if path.is_file() else "unknown"}
+
+    def _start(self) -> Classifier:
+        """The teacher with its first weights; where they came from is kept for the card."""
+        config = self.recipe.teacher
+        torch.manual_seed(self.recipe.train.seed)
+        model = create_model(config.name, len(self.data.classes))
+        words = start_from(model, config.name, config.weights)
+        (self.run.path / "start.txt").write_text(words, encoding="utf-8")
+        self.run.update(message=f"The teacher starts from {words}.")
+        return model
+
+    def _inherit(self, model: Classifier, teacher: Classifier, taught: bool) -> None:
+        """First weights of the student. Alone it inherits from what the teacher began with, never from the teacher."""
+        init = self.recipe.student.init
+        if init == "random":
+            return
+        select_weights(teacher if init == "teacher" and taught else self._start(), model)
+        pixels = self.data.splits["train"].pixels
+        some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
+        reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
+
+    def _fit(self, stage: str, distiller: Any, schedule: Schedule) -> Iterator[dict[str, Any]]:
+        self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
+        checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
+        splits = self.data.splits
+        logs = fit(distiller, splits["train"], splits["val"], schedule, self.data.spec, self.augment, stage, checkpoint)
+        for log in logs:
+            self.run.append(log.to_json())
+            self.run.update(epoch=log.epoch)
+            yield log.to_json()
+        beside = self._file(stage).with_suffix(".part")
+        save_file({k: v.cpu().contiguous() for k, v in distiller.student.state_dict().items()}, beside)
+        beside.replace(self._file(stage))
+        checkpoint.unlink(missing_ok=True)
+
+    def _file(self, stage: str) -> Path:
+        return self.run.path / f"{stage}.safetensors"
+
+
+def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:
+    return Schedule(
+        teacher.epochs,
+        teacher.lr,
+        teacher.weight_decay,
+        teacher.batch_size,
+        shared.warmup,
+        shared.patience,
+        teacher.precision,
+        shared.seed,
+    )
+
+
+def student_schedule(train: TrainConfig) -> Schedule:
+    return Schedule(
+        train.epochs,
+        train.lr,
+        train.weight_decay,
+        train.batch_size,
+        train.warmup,
+        train.patience,
+        train.precision,
+        train.seed,
+    )
