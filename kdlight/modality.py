@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FUNCTIONS = ("linear_exact", "linear", "sigmoid")
+"""VOI LUT functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -14,16 +17,36 @@ class Window:
     center: float
     width: float
     name: str = ""
+    function: str = "linear_exact"
+    """One of FUNCTIONS. What a person sets is linear_exact; `linear` and `sigmoid` come from DICOM headers."""
 
     def __post_init__(self) -> None:
         if not self.width > 0:
             raise ValueError(f"The window width is {self.width}; a value above 0 was expected. Give a positive width.")
+        if self.function not in FUNCTIONS:
+            raise ValueError(f"Unknown window function; one of {', '.join(FUNCTIONS)} was expected.")
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (H, W) in modality units to uint8 (H, W): the LINEAR_EXACT function of DICOM PS3.3 C.11.2.1.3."""
-        low = self.center - self.width / 2
-        scaled = (pixels.astype(np.float32) - low) * (255.0 / self.width)
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        """Pixels (H, W) in modality units to uint8 (H, W), 0 black to 255 white."""
+        if self.function == "sigmoid":
+            slope = np.float32(-4 / self.width)
+            exponent = np.clip((pixels.astype(np.float32) - np.float32(self.center)) * slope, -80, 80)
+            return np.rint(255 / (1 + np.exp(exponent))).astype(np.uint8)
+        low, width = self._ramp()
+        if width <= 0:
+            return np.where(pixels > low, np.uint8(255), np.uint8(0))
+        scaled = (pixels.astype(np.float32) - np.float32(low)) * np.float32(255.0 / width)
+        shown: np.ndarray = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return shown
+
+    def _ramp(self) -> tuple[float, float]:
+        """Where the ramp begins, and how wide it is. `linear` is half a unit lower and one unit narrower than exact.
+
+        DICOM defines `linear` for widths of 1 and more; a narrower one (calibrated slopes) is taken as exact.
+        """
+        if self.function == "linear" and self.width >= 1:
+            return self.center - 0.5 - (self.width - 1) / 2, self.width - 1
+        return self.center - self.width / 2, self.width
 
 
 WINDOWS: dict[str, Window] = {
@@ -51,7 +74,7 @@ class Modality:
     words: str
     codes: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
-    colour: bool = False
+    color: bool = False
 
 
 MODALITIES: dict[str, Modality] = {
@@ -60,19 +83,19 @@ MODALITIES: dict[str, Modality] = {
         Modality("xray", "X-ray", ("CR", "DX", "RG", "MG", "PX", "IO", "XA", "RF")),
         Modality("ct", "CT", ("CT",), tuple(WINDOWS)),
         Modality("mri", "MRI", ("MR",)),
-        Modality("dermatoscopy", "Dermatoscopy", ("DMS",), colour=True),
-        Modality("histopathology", "Histopathology", ("SM",), colour=True),
+        Modality("dermatoscopy", "Dermatoscopy", ("DMS",), color=True),
+        Modality("histopathology", "Histopathology", ("SM",), color=True),
         Modality("ultrasound", "Ultrasound", ("US", "IVUS", "BDUS")),
         Modality("oct", "Retinal OCT", ("OPT", "OCT", "IVOCT")),
-        Modality("fundus", "Fundus photograph", ("OP",), colour=True),
-        Modality("blood", "Blood microscopy", ("GM",), colour=True),
-        Modality("surface", "Surface defects", colour=True),
+        Modality("fundus", "Fundus photograph", ("OP",), color=True),
+        Modality("blood", "Blood microscopy", ("GM",), color=True),
+        Modality("surface", "Surface defects", color=True),
     )
 }
 
 
 def propose(code: str | None) -> str | None:
-    """The modality that a DICOM Modality code stands for, None where the table has none. A proposal, never a decision."""
+    """The modality that a DICOM Modality code stands for, None where the table has none. Only a proposal."""
     for modality in MODALITIES.values():
         if code and code.upper() in modality.codes:
             return modality.name

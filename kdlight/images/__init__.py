@@ -1,3 +1,6 @@
+from kdlight.images.errors import ImageError
 from kdlight.images.image import Image, Window
+from kdlight.images.reading import facts, read, report, warm
+from kdlight.images.sniff import sniff
 
-__all__ = ["Image", "Window"]
+__all__ = ["Image", "ImageError", "Window", "facts", "read", "report", "sniff", "warm"]

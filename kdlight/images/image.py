@@ -13,7 +13,7 @@ from kdlight.modality import Window
 class Image:
     """One frame, decoded. It carries no name, id or date: `removed` lists which header facts were dropped.
 
-    pixels: (H, W) float32 in modality units (after the modality LUT) for grey, (H, W, 3) uint8 RGB for colour.
+    pixels: (H, W) float32 in modality units (after the modality LUT) for gray, (H, W, 3) uint8 RGB for color.
     """
 
     pixels: np.ndarray
@@ -21,9 +21,9 @@ class Image:
     format: str
     """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
     bits: int
-    """Bits stored per sample, 1 to 32."""
+    """Bits stored per sample, 1 to 64."""
     windows: tuple[Window, ...]
-    """Display windows: the file's own first, then what fits its range. Empty for colour."""
+    """Display windows: the file's own first, then what fits its range. Empty for color."""
     modality: str | None = None
     """A key of `kdlight.modality.MODALITIES`, proposed from the header; None where the file does not say."""
     units: str = ""
@@ -37,16 +37,22 @@ class Image:
     frame: int = 0
     frames: int = 1
     spacing: tuple[float, float] | None = None
-    """Millimetres per pixel (row, column)."""
+    """Millimeters per pixel (row, column); only their ratio counts where `spacing_kind` is aspect."""
     laterality: str | None = None
     orientation: str | None = None
     view: str | None = None
     transfer_syntax: str | None = None
     removed: tuple[str, ...] = ()
     """Keywords of the header facts that were dropped, never their values."""
+    photometric: str = ""
+    """As the file says: MONOCHROME1, MONOCHROME2, RGB, PALETTE COLOR, YBR_FULL, ...; the pixels are gray or RGB."""
+    spacing_kind: str | None = None
+    """patient: in the body; detector: at the detector, not corrected for magnification; aspect: no millimeters."""
+    burned_in: bool | None = None
+    """Whether the header says that names are burned into the pixels; None where it does not say."""
 
     @property
-    def colour(self) -> bool:
+    def color(self) -> bool:
         return self.pixels.ndim == 3
 
     @property
@@ -55,18 +61,18 @@ class Image:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def display(self, window: Window | None = None, invert: bool = False) -> np.ndarray:
-        """What a person (and a model) sees: uint8 (H, W) for grey, (H, W, 3) for colour.
+        """What a person (and a model) sees: uint8 (H, W) for gray, (H, W, 3) for color.
 
         Without a window the file's VOI LUT is used, then its first window. MONOCHROME1 is inverted here, after the
         window, and nowhere else; `invert` flips what is shown once more.
         """
-        if self.colour:
+        if self.color:
             shown = self.pixels
         elif window is None and self.voi_lut is not None:
             index = np.clip(np.rint(self.pixels) - self.voi_first, 0, len(self.voi_lut) - 1)
             shown = self.voi_lut[index.astype(np.int64)]
         else:
             shown = (window or self.windows[0]).apply(self.pixels)
-        if self.inverted and not self.colour:
+        if self.inverted and not self.color:
             invert = not invert
         return 255 - shown if invert else shown

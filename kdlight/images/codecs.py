@@ -1,0 +1,163 @@
+"""One compressed frame to stored samples. A decoder that is unsure is not asked: contradictions are refused first."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import openjpeg
+from imagecodecs import jpeg8_decode, jpegls_decode, jpegsof3_decode, packbits_decode
+
+from kdlight.images.codestream import Codestream, bare, check, codestream
+from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
+from kdlight.images.header import PixelHeader, syntax_words
+from kdlight.images.native import shape_samples, unpack_bits
+
+Decoded = tuple[np.ndarray, str]
+"""Stored values (rows, columns[, 3]), and their photometric interpretation as decoded."""
+_JPEG = "1.2.840.10008.1.2.4."
+RLE = "1.2.840.10008.1.2.5"
+DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
+KINDS: dict[str, tuple[str, ...]] = {
+    **{_JPEG + n: ("jpeg",) for n in ("50", "51", "52", "53", "54", "55", "56")},
+    **{_JPEG + n: ("lossless",) for n in ("57", "70")},
+    **{_JPEG + n: ("jpegls",) for n in ("80", "81")},
+    **{_JPEG + n: ("jpeg2000",) for n in ("90", "91", "201", "202", "203")},
+}
+"""Which codestream each transfer syntax may hold."""
+_NAMES = {"jpeg": "JPEG", "lossless": "lossless JPEG", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000"}
+
+
+def supported(syntax: str) -> bool:
+    return syntax in KINDS or syntax in (RLE, DEFLATED_FRAME)
+
+
+def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
+    """Decompress one frame. Raises CodecError, HeaderError, TruncatedError or UnsupportedError."""
+    if not data:
+        raise TruncatedError("The compressed frame is empty. Copy the file again.")
+    if syntax == RLE:
+        return _rle(data, header), header.photometric
+    if syntax == DEFLATED_FRAME:
+        return _deflated(data, header), header.photometric
+    data = bare(data)
+    found = codestream(data)
+    if found.kind not in KINDS[syntax]:
+        raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[found.kind]}.")
+    check(found, header)
+    decoded = _run(_DECODERS[found.kind], data, found)
+    if decoded.ndim == 3 and decoded.shape[0] == header.samples != decoded.shape[2]:
+        decoded = decoded.transpose(1, 2, 0)
+    if decoded.shape[:2] != (header.rows, header.columns) or decoded.size != np.prod(decoded.shape[:2]) * header.samples:
+        raise CodecError(f"The {_NAMES[found.kind]} decoder gave a picture of another size; the frame is damaged.")
+    shaped = decoded.reshape(header.rows, header.columns, *([3] if header.samples == 3 else []))
+    return _sign(shaped, found, header), _photometric(found, header)
+
+
+def _run(decoder: Callable[[bytes], np.ndarray], data: bytes, found: Codestream) -> np.ndarray:
+    try:
+        return decoder(data)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  each codec has its own kind; all mean the same to the reader
+        raise CodecError(f"The {_NAMES[found.kind]} frame cannot be decoded; it is damaged or cut short.") from None
+
+
+def _jpeg(data: bytes) -> np.ndarray:
+    """Baseline, extended and progressive, 8 and 12 bits, without any color transform."""
+    components = codestream(data).components
+    space = "YCBCR" if components == 3 else "GRAYSCALE"
+    return np.asarray(jpeg8_decode(data, colorspace=space, outcolorspace=space))
+
+
+_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
+    "jpeg": _jpeg,
+    "lossless": lambda data: np.asarray(jpegsof3_decode(data)),
+    "jpegls": lambda data: np.asarray(jpegls_decode(data)),
+    "jpeg2000": lambda data: np.asarray(openjpeg.decode(data)),
+}
+
+
+def _photometric(found: Codestream, header: PixelHeader) -> str:
+    """The color space of what the decoder returned."""
+    if header.samples == 1:
+        return header.photometric
+    if found.kind == "jpeg2000":
+        return "RGB" if header.photometric in ("YBR_ICT", "YBR_RCT") else header.photometric
+    if found.rgb:
+        return "RGB"
+    if found.ybr and found.kind == "jpeg":
+        return "YBR_FULL"
+    return header.photometric
+
+
+def _sign(stored: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
+    """Samples in the file's signedness: JPEG knows no sign, and JPEG 2000 frames are at times marked wrongly.
+
+    Then the bits that the codestream holds are read as the header says (two's complement of its precision).
+    """
+    signed = stored.dtype.kind == "i"
+    if not header.gray or signed == header.signed:
+        return stored
+    size = 8 * stored.dtype.itemsize
+    shift = size - found.precision
+    raw = stored.view(np.dtype(f"u{size // 8}")) << shift
+    return raw.view(np.dtype(f"{'i' if header.signed else 'u'}{size // 8}")) >> shift
+
+
+def _rle(data: bytes, header: PixelHeader) -> np.ndarray:
+    """RLE Lossless (PS3.5 annex G): one PackBits segment per byte of each sample, the highest byte first."""
+    offsets = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4")
+    count, width = int(offsets[0]), max(1, header.allocated // 8)
+    if count != header.samples * width:
+        raise HeaderError(f"The RLE frame has {count} segments; {header.samples * width} were expected.")
+    bounds = [int(o) for o in offsets[1 : count + 1]] + [len(data)]
+    if sorted(bounds) != bounds or bounds[0] < 64:
+        raise CodecError("The RLE frame is damaged: its table of segments makes no sense.")
+    length = header.rows * header.columns
+    length = length if header.allocated > 1 else (length + 7) // 8
+    planes = [_unpack(data[a:b], length) for a, b in zip(bounds, bounds[1:], strict=False)]
+    if header.allocated == 1:
+        return unpack_bits(planes[0], 0, header)
+    stacked = np.stack([np.frombuffer(p, np.uint8) for p in planes]).reshape(header.samples, width, length)
+    joined = np.ascontiguousarray(stacked.transpose(0, 2, 1))  # (samples, pixels, bytes), the highest byte first
+    flat = joined.view(f">{'i' if header.signed else 'u'}{width}").reshape(-1)
+    return shape_samples(flat, header, planar=True)
+
+
+def _unpack(segment: bytes, length: int) -> bytes:
+    """One segment; it may be padded to an even length with a byte that is no run of its own."""
+    unpacked = _packbits(segment)
+    if unpacked is None:
+        unpacked = _packbits(segment[:-1])
+    if unpacked is None:
+        raise CodecError("The RLE frame is damaged and cannot be decoded.")
+    if len(unpacked) < length:
+        raise TruncatedError(f"An RLE segment holds {len(unpacked)} bytes; {length} were expected. Copy the file again.")
+    return unpacked[:length]
+
+
+def _packbits(segment: bytes) -> bytes | None:
+    try:
+        return bytes(packbits_decode(segment))
+    except Exception:  # noqa: BLE001  the codec's own kind
+        return None
+
+
+def _deflated(data: bytes, header: PixelHeader) -> np.ndarray:
+    """Deflated Image Frame Compression (PS3.5 A.4.13): the frame's own bytes, deflated."""
+    if header.allocated not in (1, 8) or header.samples != 1:
+        raise UnsupportedError("Deflated image frames are read for 1 and 8 bits of gray only.")
+    size = header.rows * header.columns
+    length = size if header.allocated == 8 else (size + 7) // 8
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        raw = engine.decompress(data, length)
+    except zlib.error:
+        raise CodecError("The deflated frame is damaged and cannot be inflated.") from None
+    if len(raw) < length:
+        raise TruncatedError(f"The deflated frame holds {len(raw)} bytes; {length} were expected. Copy the file again.")
+    if header.allocated == 1:
+        return unpack_bits(raw, 0, header)
+    return shape_samples(np.frombuffer(raw, "i1" if header.signed else "u1"), header, False)

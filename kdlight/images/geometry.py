@@ -1,0 +1,92 @@
+"""Facts of how the picture lies: spacing, orientation, laterality, view. Only values of closed lists leave the header."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from kdlight.images.errors import HeaderError
+from kdlight.images.header import items, macro, number, numbers, text
+
+LATERALITIES = ("L", "R", "B", "U")
+VIEWS = frozenset(
+    "AP PA LL RL LLD RLD LLO RLO CC ML MLO LM LMO XCC XCCL XCCM FB SIO ISO CV AT RL RM TAN LAO RAO LPO RPO".split()
+)
+"""Values of View Position (0018,5101) in PS3.3 C.8.7.1, C.8.11.5 and CID 4014."""
+_DIRECTIONS = (("R", "L"), ("A", "P"), ("F", "H"))
+_PLANES = ("sagittal", "coronal", "axial")
+_CENTIMETERS = 3
+
+Spacing = tuple[tuple[float, float] | None, str | None]
+
+
+def spacing(ds: Dataset, frame: int) -> Spacing:
+    """(row, column) spacing and its kind: patient or detector millimeters, or only the aspect of a pixel."""
+    measures = macro(ds, frame, "PixelMeasuresSequence")
+    found = _pair(measures, "PixelSpacing")
+    if found:
+        return found, "patient"
+    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        found = _pair(ds, keyword)
+        if found:
+            return found, "detector"
+    found = _ultrasound(ds)
+    if found:
+        return found, "patient"
+    aspect = _pair(ds, "PixelAspectRatio")
+    return ((aspect[0] / aspect[1], 1.0), "aspect") if aspect and aspect[0] != aspect[1] else (None, None)
+
+
+def orientation(ds: Dataset, frame: int) -> str | None:
+    """The plane and the directions of rows and columns in the patient, as `axial L/P`; `L/F` where only those stand."""
+    cosines = _quiet_numbers(macro(ds, frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
+    if len(cosines) == 6 and np.linalg.norm(cosines[:3]) > 0 and np.linalg.norm(cosines[3:]) > 0:
+        normal = np.abs(np.cross(cosines[:3], cosines[3:]))
+        plane = _PLANES[int(normal.argmax())]
+        oblique = "oblique " if normal.max() < 0.95 * np.linalg.norm(normal) else ""
+        return f"{oblique}{plane} {_letter(cosines[:3])}/{_letter(cosines[3:])}"
+    letters = [str(v).strip().upper() for v in ds.get("PatientOrientation") or []]
+    known = len(letters) == 2 and all(v and set(v) <= set("AHLRFP") and len(v) <= 3 for v in letters)
+    return "/".join(letters) if known else None
+
+
+def laterality(ds: Dataset, frame: int) -> str | None:
+    places = [(macro(ds, frame, "FrameAnatomySequence"), "FrameLaterality"), (ds, "ImageLaterality"), (ds, "Laterality")]
+    values = [text(place, keyword) for place, keyword in places]
+    return next((v for v in values if v in LATERALITIES), None)
+
+
+def view(ds: Dataset) -> str | None:
+    value = text(ds, "ViewPosition")
+    return value if value in VIEWS else None
+
+
+def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:
+    values = _quiet_numbers(ds, keyword)
+    return (values[0], values[1]) if len(values) == 2 and min(values) > 0 else None
+
+
+def _quiet_numbers(ds: Dataset, keyword: str) -> list[float]:
+    """A broken fact is no fact; the picture does not depend on it."""
+    try:
+        return numbers(ds, keyword)
+    except HeaderError:
+        return []
+
+
+def _ultrasound(ds: Dataset) -> tuple[float, float] | None:
+    """Millimeters of the one calibrated region; with several there is no one spacing."""
+    regions = items(ds, "SequenceOfUltrasoundRegions")
+    try:
+        units = [(number(r, "PhysicalUnitsXDirection"), number(r, "PhysicalUnitsYDirection")) for r in regions]
+        if units != [(_CENTIMETERS, _CENTIMETERS)]:
+            return None
+        x, y = number(regions[0], "PhysicalDeltaX"), number(regions[0], "PhysicalDeltaY")
+    except HeaderError:
+        return None
+    return (abs(y) * 10, abs(x) * 10) if x and y else None
+
+
+def _letter(direction: list[float]) -> str:
+    axis = int(np.abs(direction).argmax())
+    return _DIRECTIONS[axis][direction[axis] > 0]

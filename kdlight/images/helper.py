@@ -1,0 +1,139 @@
+"""The decoding helper: one small process that forks a child for every file, so that a codec may crash, hang or swell.
+
+Run as `python -m kdlight.images.helper TARGET FD LIMITS`. It has one thread, holds the codecs in memory and decodes
+nothing itself. Over the socket FD come pairs of descriptors: a channel for one file, and a pipe on which the helper
+writes how the child ended. When the socket closes (the owner ended, in whatever way) the children are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+import PIL.Image
+
+from kdlight.images.errors import CodecError, ImageError, TooBigError
+from kdlight.images.image import Image
+from kdlight.images.limits import Limits
+from kdlight.images.wire import receive_request, send_error, send_image
+
+Decode = Callable[[bytes, int], Image]
+ENDED = struct.Struct("<i")
+"""How a child ended: its exit status, or minus the signal."""
+
+
+def main(target: str, descriptor: str, limits: str) -> None:
+    module, _, name = target.partition(":")
+    decode: Decode = getattr(importlib.import_module(module), name)
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    PIL.Image.init()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    gc.collect()
+    gc.freeze()
+    serve(socket.socket(fileno=int(descriptor)), decode, Limits(**json.loads(limits)))
+
+
+def serve(control: socket.socket, decode: Decode, limits: Limits) -> None:
+    """Fork for every request until the owner is gone."""
+    waker, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    children: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([control, waker], [], [])
+        if waker in ready:
+            os.read(waker, 4096)
+            _reap(children)
+        if control in ready:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            if not message:
+                break
+            channel, report = descriptors
+            pid = os.fork()
+            if pid == 0:
+                _close(control.fileno(), waker, wake, report, *children.values())
+                _child(socket.socket(fileno=channel), decode, limits)
+            os.close(channel)
+            children[pid] = report
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(children: dict[int, int]) -> None:
+    """Report every child that ended, on its own pipe."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        report = children.pop(pid)
+        with contextlib.suppress(OSError):
+            os.write(report, ENDED.pack(os.waitstatus_to_exitcode(status)))
+        os.close(report)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _child(channel: socket.socket, decode: Decode, limits: Limits) -> NoReturn:
+    """Decode one file under the limits, answer, end. Nothing is cleaned up: the process is gone."""
+    status = 1
+    try:
+        _limit(limits)
+        _answer(channel, decode, limits)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(channel: socket.socket, decode: Decode, limits: Limits) -> None:
+    try:
+        send_image(channel, decode(*receive_request(channel)))
+    except ImageError as error:
+        send_error(channel, error)
+    except MemoryError:
+        gigabytes = limits.memory / 1024**3
+        send_error(channel, TooBigError(f"Decoding needs more than {gigabytes:.3g} GB of memory and was stopped."))
+    except RecursionError:
+        send_error(channel, TooBigError("The file nests its content too deeply to be read."))
+    except Exception as error:  # noqa: BLE001  what a decoder did not foresee is a refusal with its kind, never its text
+        send_error(channel, CodecError(f"The file could not be decoded: {type(error).__name__} in its content."))
+
+
+def _limit(limits: Limits) -> None:
+    """The kernel stops this process at these limits, in C code too."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    seconds = int(limits.seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        with open("/proc/self/statm") as pages:
+            size = int(pages.read().split()[0]) * resource.getpagesize() + limits.memory
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

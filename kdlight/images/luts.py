@@ -1,0 +1,176 @@
+"""From stored to shown values: modality LUT, VOI LUT, windows (DICOM PS3.3 C.11.1, C.11.2), palette and YCbCr."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from kdlight.images.errors import HeaderError
+from kdlight.images.header import PixelHeader, items, macro, number, numbers, text
+from kdlight.modality import FUNCTIONS, Window
+
+_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+_LARGEST = float(np.finfo(np.float32).max)
+_SAMPLE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lut:
+    """`values` (n,) integers; the first stands for the input `first`, inputs outside take the nearest end."""
+
+    values: np.ndarray
+    first: int
+    bits: int
+
+
+def modality_values(stored: np.ndarray, ds: Dataset, header: PixelHeader, frame: int, little: bool) -> np.ndarray:
+    """Stored values to modality units, float32: by LUT where the file has one, else slope and intercept."""
+    for item in _tables(ds, "ModalityLUTSequence"):
+        lut = _lut(item, header.signed, little)
+        index = np.clip(stored.astype(np.int64) - lut.first, 0, len(lut.values) - 1)
+        return lut.values[index].astype(np.float32)
+    place = macro(ds, frame, "PixelValueTransformationSequence")
+    slope, intercept = number(place, "RescaleSlope"), number(place, "RescaleIntercept")
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    if slope == 0:
+        raise HeaderError("Rescale Slope is 0, which would make every pixel the same.")
+    if (slope, intercept) == (1.0, 0.0):
+        return _finite(stored)
+    exact = stored.astype(np.float64)
+    exact *= slope
+    exact += intercept
+    return _finite(exact)
+
+
+def hounsfield(ds: Dataset, header: PixelHeader, frame: int) -> bool:
+    """Whether the units are HU: said so, or a CT image whose rescale type is left to its default (PS3.3 C.8.2.1)."""
+    place = macro(ds, frame, "PixelValueTransformationSequence")
+    said = text(place, "RescaleType")
+    if said or _tables(ds, "ModalityLUTSequence"):
+        return said == "HU"
+    return str(ds.get("SOPClassUID")) in _CT_CLASSES and number(place, "RescaleIntercept") is not None
+
+
+def file_windows(ds: Dataset, frame: int) -> tuple[Window, ...]:
+    """The windows of the file, without its own names for them: free text stays behind."""
+    place = macro(ds, frame, "FrameVOILUTSequence")
+    try:
+        pairs = zip(numbers(place, "WindowCenter"), numbers(place, "WindowWidth"), strict=False)
+        valid = list(dict.fromkeys((c, w) for c, w in pairs if w > 0))
+    except HeaderError:
+        return ()
+    said = text(place, "VOILUTFunction").lower()
+    function = said if said in FUNCTIONS else "linear"
+    names = ["file"] if len(valid) == 1 else [f"file {i + 1}" for i in range(len(valid))]
+    return tuple(Window(c, w, n, function) for (c, w), n in zip(valid, names, strict=True))
+
+
+def fitting_windows(pixels: np.ndarray, header: PixelHeader, padding: float | None = None) -> tuple[Window, ...]:
+    """What fits the values: the whole scale of 1 to 8 bits as stored, else the bulk of the values, then all of them."""
+    if header.integer and header.stored <= 8 and not header.signed and 0 <= pixels.min() <= pixels.max() < 256:
+        top = float(max(2**header.stored - 1, pixels.max()))
+        return (Window(top / 2, top, "full"),)
+    sample = pixels.reshape(-1)[:: max(1, pixels.size // _SAMPLE)]
+    kept = sample[sample != padding] if padding is not None else sample
+    low, high = (float(v) for v in np.percentile(kept if kept.size else sample, (0.5, 99.5)))
+    least, most = float(pixels.min()), float(pixels.max())
+    bulk = Window((low + high) / 2, high - low, "fit") if high > low else None
+    span = most - least
+    every = Window((least + most) / 2, span if span > 0 else max(1.0, abs(most) * 1e-3), "range")
+    return (bulk, every) if bulk is not None else (every,)
+
+
+def voi_lut(ds: Dataset, pixels: np.ndarray, little: bool) -> tuple[np.ndarray, int] | None:
+    """The file's VOI LUT as uint8 and the value of its first entry; None where it has none, or an unusable one."""
+    for item in _tables(ds, "VOILUTSequence"):
+        lut = _lut(item, bool(pixels.min() < 0), little)
+        top = 2**lut.bits - 1
+        if lut.values.max() > top:
+            raise HeaderError(f"The VOI LUT holds values above its {lut.bits} bits, so the header is wrong.")
+        return np.rint(lut.values * (255.0 / top)).astype(np.uint8), lut.first
+    return None
+
+
+def palette_rgb(stored: np.ndarray, ds: Dataset) -> np.ndarray:
+    """PALETTE COLOR to uint8 RGB (rows, columns, 3). Raises HeaderError where the palette is missing or broken."""
+    try:
+        colored = apply_color_lut(stored, ds)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  pydicom raises many kinds on a broken palette, some with header values
+        raise HeaderError("The palette in the header is missing or broken, so the colors are unknown.") from None
+    if colored.dtype.itemsize == 1 or _palette_top(ds) < 256:
+        return colored.astype(np.uint8)[..., :3]
+    return to_bytes(colored[..., :3], 16)
+
+
+def ybr_rgb(stored: np.ndarray, bits: int) -> np.ndarray:
+    """YBR_FULL to RGB in the same unsigned depth (PS3.3 C.7.6.3.1.2, ITU-R BT.601)."""
+    top, middle = 2**bits - 1, 2 ** (bits - 1)
+    y, b, r = (stored[..., i].astype(np.float32) for i in range(3))
+    b -= middle
+    r -= middle
+    rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=-1)
+    return np.clip(np.rint(rgb), 0, top).astype(stored.dtype)
+
+
+def to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
+    """Unsigned samples of `bits` to uint8, the whole scale kept."""
+    if bits == 8:
+        return values.astype(np.uint8)
+    return np.rint(np.clip(values, 0, 2**bits - 1) * (255.0 / (2**bits - 1))).astype(np.uint8)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """As float32; values that are no number become the lowest one, as nothing was measured there."""
+    if values.dtype.kind != "f":
+        return values.astype(np.float32)
+    known = np.isfinite(values)
+    if not known.any():
+        raise HeaderError("The pixel data holds no finite number.")
+    filled = values if known.all() else np.where(known, values, values[known].min())
+    return np.clip(filled, -_LARGEST, _LARGEST).astype(np.float32)
+
+
+def _tables(ds: Dataset, sequence: str) -> list[Dataset]:
+    """The first item that holds a table; some writers leave an empty item behind."""
+    return [i for i in items(ds, sequence) if i.get("LUTDescriptor") or i.get("LUTData")][:1]
+
+
+def _lut(item: Dataset, signed: bool, little: bool) -> Lut:
+    order = "<" if little else ">"
+    count, first, bits = _words(item, "LUTDescriptor", order)[:3]
+    count = count or 65536
+    raw = item.get("LUTData")
+    if isinstance(raw, bytes) and len(raw) in (count, count + 1) and bits <= 8:
+        values = np.frombuffer(raw[:count], np.uint8)
+    else:
+        values = np.asarray(_words(item, "LUTData", order)[:count], np.int64)
+    if len(values) < count or not 1 <= bits <= 16:
+        raise HeaderError(f"A lookup table of the header is broken: {len(values)} of {count} entries of {bits} bits.")
+    return Lut(values.astype(np.int64), first - 65536 if signed and first >= 32768 else first, bits)
+
+
+def _words(item: Dataset, keyword: str, order: str) -> list[int]:
+    """16-bit words of an element whose VR may be US, SS or OW."""
+    value = item.get(keyword)
+    if isinstance(value, bytes):
+        return list(struct.unpack(f"{order}{len(value) // 2}H", value[: len(value) // 2 * 2]))
+    words = [int(v) for v in numbers(item, keyword)]
+    if keyword == "LUTDescriptor" and len(words) < 3:
+        raise HeaderError("A lookup table of the header has no valid descriptor.")
+    return words
+
+
+def _palette_top(ds: Dataset) -> int:
+    """The largest palette entry: some files store 8-bit entries and call them 16."""
+    names = [f"{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")]
+    if not all(isinstance(ds.get(n), bytes) for n in names):
+        return 65535
+    return max(int(np.frombuffer(ds[n].value[: len(ds[n].value) // 2 * 2], "<u2").max()) for n in names)
+
+

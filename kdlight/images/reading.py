@@ -1,0 +1,88 @@
+"""From a path or bytes to an Image, and what may be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
+from kdlight.images.image import Image
+from kdlight.images.limits import LIMITS
+from kdlight.images.sandbox import SANDBOX
+from kdlight.images.sniff import refusal, sniff
+
+_HEAD = 512
+
+
+def read(source: Path | str | bytes, frame: int = 0) -> Image:
+    """One frame of an image file, decoded in a child process that may die without harm.
+
+    `frame` counts from 0; only that frame is decoded. Raises ImageError (a ValueError) whose message says in one
+    sentence why the file is refused, and whose `reason` says it in a word. No message holds a name or a path.
+    """
+    data = source if isinstance(source, bytes) else _load(Path(source))
+    if not data:
+        raise EmptyError("The file is empty: it holds no bytes. Copy it again.")
+    if len(data) > LIMITS.bytes:
+        raise _too_long()
+    if sniff(data[:_HEAD]) is None:
+        raise refusal(data[:_HEAD])
+    return SANDBOX.decode(data, frame)
+
+
+def warm() -> None:
+    """Start the decoding helper in the background, so that the first read is as quick as the later ones."""
+    SANDBOX.warm()
+
+
+def facts(image: Image) -> dict[str, Any]:
+    """What may be told of an image: JSON-ready, and nothing that names a person, a place or a time."""
+    rows, columns = image.shape
+    return {
+        "format": image.format,
+        "modality": image.modality,
+        "rows": rows,
+        "columns": columns,
+        "color": image.color,
+        "bits": image.bits,
+        "frames": image.frames,
+        "frame": image.frame,
+        "units": image.units,
+        "windows": [asdict(w) for w in image.windows],
+        "voi_lut": image.voi_lut is not None,
+        "photometric": image.photometric,
+        "inverted": image.inverted,
+        "spacing": list(image.spacing) if image.spacing else None,
+        "spacing_kind": image.spacing_kind,
+        "laterality": image.laterality,
+        "orientation": image.orientation,
+        "view": image.view,
+        "transfer_syntax": image.transfer_syntax,
+        "burned_in": image.burned_in,
+        "sha256": image.sha256,
+        "removed": list(image.removed),
+    }
+
+
+def report(source: Path | str | bytes, frame: int = 0) -> dict[str, Any]:
+    """How a file is read, or why it is refused: `{"read": true, facts...}` or `{"read": false, reason, message}`."""
+    try:
+        return {"schema": "kdlight.inspect/1", "read": True, **facts(read(source, frame))}
+    except ImageError as error:
+        return {"schema": "kdlight.inspect/1", "read": False, "reason": error.reason, "message": str(error)}
+
+
+def _load(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMITS.bytes + 1)
+    except IsADirectoryError:
+        raise MissingError("The path is a folder; one image file was expected.") from None
+    except (OSError, ValueError):
+        raise MissingError("The file cannot be opened: it does not exist or may not be read.") from None
+    return data
+
+
+def _too_long() -> TooBigError:
+    return TooBigError(f"The file is larger than {LIMITS.bytes // 1024**2} MB, the limit for one file.")

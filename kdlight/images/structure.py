@@ -1,0 +1,151 @@
+"""The bones of a DICOM file: where its data set begins, how it is encoded, how deep it nests, whether it is whole.
+
+pydicom reads the values; this walk over tags and lengths comes first, so that a hostile or broken file gets its true
+reason and no parser recurses into it (encoding: DICOM PS3.5 chapter 7, file meta: PS3.10 chapter 7).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, replace
+
+from kdlight.images.errors import CodecError, TooBigError, TruncatedError
+from kdlight.images.limits import LIMITS, Limits
+from kdlight.images.sniff import VRS
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+IMPLICIT = "1.2.840.10008.1.2"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Value representations with two reserved bytes and a length of four."""
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PIXEL_DATA = 0x7FE00010
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """`body` is the data set without preamble and file meta, inflated where it was deflated."""
+
+    body: bytes
+    syntax: str | None
+    """Transfer syntax UID; None where the file has none."""
+    implicit: bool
+    little: bool
+    whole: bool = True
+    """False where an element or sequence goes on past the end of the file."""
+
+
+def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
+    """Find the data set. Raises TooBigError, TruncatedError or CodecError (deflated data that cannot be inflated)."""
+    start = 132 if data[128:132] == b"DICM" else 0
+    syntax, start = _meta(data, start)
+    body = data[start:]
+    if syntax == DEFLATED:
+        body = _inflate(body, limits.inflated)
+    implicit, little = _encoding(body, syntax)
+    found = Structure(body, syntax, implicit, little)
+    return replace(found, whole=_walk(body, implicit, little, limits.depth))
+
+
+def _meta(data: bytes, position: int) -> tuple[str | None, int]:
+    """Transfer syntax and the position after the file meta group, which is always explicit little endian."""
+    syntax = None
+    while data[position : position + 2] == b"\x02\0" and data[position + 4 : position + 6] in VRS:
+        tag, _, length, value = _header(data, position, False, "<")
+        if tag == 0x00020010:
+            syntax = data[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
+        position = value + length
+    return syntax or None, position
+
+
+def _encoding(body: bytes, syntax: str | None) -> tuple[bool, bool]:
+    """Implicit, little endian: as declared, unless the first element plainly is otherwise."""
+    explicit = body[4:6] in VRS
+    if syntax is None:
+        group = body[:2]
+        return not explicit, int.from_bytes(group, "little") <= int.from_bytes(group, "big")
+    return not explicit, syntax != BIG_ENDIAN
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
+    """The deflated data set (PS3.5 A.5): a raw deflate stream; some writers add a zlib header."""
+    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
+        engine = zlib.decompressobj(bits)
+        try:
+            inflated = engine.decompress(body, limit)
+        except zlib.error:
+            continue
+        if not engine.eof and engine.unconsumed_tail:
+            raise TooBigError(f"The deflated data set inflates to more than {limit // 1024**2} MB.")
+        if not engine.eof:
+            raise TruncatedError("The deflated data set ends before its stream does. Copy the file again.")
+        return inflated
+    raise CodecError("The deflated data set cannot be inflated; the file is damaged. Copy it again.")
+
+
+def _header(data: bytes, at: int, implicit: bool, order: str) -> tuple[int, bytes, int, int]:
+    """Tag, VR, length of the value, position of the value. Raises struct.error at the end of the data."""
+    group, element = struct.unpack_from(order + "HH", data, at)
+    tag = group << 16 | element
+    if implicit or group == 0xFFFE:
+        return tag, b"", struct.unpack_from(order + "I", data, at + 4)[0], at + 8
+    vr = data[at + 4 : at + 6]
+    if vr in _LONG:
+        return tag, vr, struct.unpack_from(order + "I", data, at + 8)[0], at + 12
+    if vr in VRS:
+        return tag, vr, struct.unpack_from(order + "H", data, at + 6)[0], at + 8
+    return tag, b"", struct.unpack_from(order + "I", data, at + 4)[0], at + 8
+
+
+def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> bool:
+    """False where something runs past the end. Raises TooBigError where sequences nest deeper than `depth`."""
+    order = "<" if little else ">"
+    at, levels = 0, [_Level(len(body), implicit)]
+    while True:
+        while len(levels) > 1 and levels[-1].end == at:
+            levels.pop()
+        if at >= len(body):
+            return len(levels) == 1
+        try:
+            tag, vr, length, value = _header(body, at, levels[-1].implicit, order)
+        except struct.error:
+            return len(levels) == 1
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            _close(levels)
+            at = value
+            continue
+        if length != _UNDEFINED and value + length > len(body):
+            return False
+        at = value if _opens(tag, vr, length, levels[-1]) else value + length
+        if at == value and length:
+            end = _UNDEFINED if length == _UNDEFINED else value + length
+            levels.append(_Level(end, levels[-1].implicit or vr == b"UN", tag == _PIXEL_DATA))
+        if len(levels) > 2 * depth + 1:
+            raise TooBigError(f"Sequences are nested more than {depth} deep; no image needs that.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One open sequence or item. `end` is where it stops, or _UNDEFINED where a delimiter stops it."""
+
+    end: int
+    implicit: bool
+    fragments: bool = False
+    """Compressed pixel data: its items hold bytes, not elements."""
+
+
+def _opens(tag: int, vr: bytes, length: int, level: _Level) -> bool:
+    """Whether what follows the header is a level of its own rather than a value to step over."""
+    if tag == _ITEM:
+        return not level.fragments
+    return vr == b"SQ" or length == _UNDEFINED
+
+
+def _close(levels: list[_Level]) -> None:
+    """A delimiter closes the innermost level that waits for one; a stray delimiter closes nothing."""
+    waiting = [i for i, level in enumerate(levels) if level.end == _UNDEFINED]
+    if waiting:
+        del levels[waiting[-1] :]
