@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdlight.data.check import check
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
 from kdlight.data.folder import open_folder, open_table
+from kdlight.data.imbalance import class_weights, weighted_indices
 from kdlight.data.medmnist import open_npz
 from kdlight.data.splits import carve
+from kdlight.data.synthetic import synthetic
 
-__all__ = ["DataError", "Dataset", "Item", "carve", "match_classes", "open_dataset"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Item",
+    "carve",
+    "check",
+    "class_weights",
+    "match_classes",
+    "open_dataset",
+    "synthetic",
+    "weighted_indices",
+]
 
 
 def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Dataset:

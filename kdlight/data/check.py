@@ -1,0 +1,172 @@
+"""What `kdlight data check` finds: everything that would make a training or its numbers worth less."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
+from kdlight.images import Image
+
+FEW = 10
+"""Below so many images in a split, a class is learned or measured poorly."""
+LEAST_GROUPS = 3
+"""Groups a class needs to be in train, val and test."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One decoded item, without its pixels."""
+
+    item: Item
+    pixels: str
+    """sha256 of shape, type and decoded pixels."""
+    look: int
+    """64-bit difference hash: equal for pictures that look alike."""
+    shape: tuple[int, int]
+    color: bool
+
+
+def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
+    """Decode every image and report, JSON-ready. `problems` are sentences; `ok` is true where there are none.
+
+    duplicates are equal in every decoded pixel, whatever their files; look_alikes have the same 64-bit difference hash
+    across splits: a hint, since plain pictures look alike too.
+    """
+    seen, unreadable = _decode_all(dataset, progress)
+    duplicates = _alike(dataset, seen, "pixels")
+    found = {
+        "name": dataset.source.name,
+        "images": len(dataset),
+        "classes": list(dataset.classes),
+        "splits": list(dataset.splits),
+        "counts": {split: dataset.split(split).counts() for split in dataset.splits},
+        "groups": len({item.group for item in dataset.items}),
+        "unreadable": unreadable,
+        "duplicates": duplicates,
+        "look_alikes": [d for d in _alike(dataset, seen, "look") if len(d["splits"]) > 1],
+        "groups_across_splits": straddling(dataset),
+        "few": _few(dataset),
+        "sizes": _sizes(seen),
+    }
+    problems = [*_problems(found), *_too_few_groups(dataset)]
+    return {**found, "problems": problems, "ok": not problems}
+
+
+def straddling(dataset: Dataset) -> dict[str, list[str]]:
+    """The groups that lie in more than one split, with their splits: what was learned is measured again there."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for item in dataset.items:
+        splits[item.group].add(item.split)
+    return {group: sorted(found) for group, found in sorted(splits.items()) if len(found) > 1}
+
+
+def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen], list[dict[str, str]]]:
+    def one(item: Item) -> Seen | dict[str, str]:
+        try:
+            return _look(item, dataset.source.image(item.ref))
+        except DataError as error:
+            return {"path": item.ref, "reason": str(error)}
+
+    results: list[Seen | dict[str, str]] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for result in pool.map(one, dataset.items):
+            results.append(result)
+            if progress and (len(results) % 16 == 0 or len(results) == len(dataset)):
+                progress(len(results), len(dataset))
+    return [r for r in results if isinstance(r, Seen)], [r for r in results if isinstance(r, dict)]
+
+
+def _look(item: Item, image: Image) -> Seen:
+    pixels = np.ascontiguousarray(image.pixels)
+    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype} ".encode())
+    digest.update(pixels.data)
+    return Seen(item, digest.hexdigest(), difference_hash(image.display()), image.shape, pixels.ndim == 3)
+
+
+def difference_hash(picture: np.ndarray) -> int:
+    """64 bits: whether each of 8 x 8 cells of the gray picture is brighter than its left neighbor (Krawetz 2013)."""
+    small = PIL.Image.fromarray(picture).convert("L").resize((9, 8), PIL.Image.Resampling.BILINEAR)
+    cells = np.asarray(small, dtype=np.int16)
+    return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
+
+
+def _alike(dataset: Dataset, seen: Iterable[Seen], by: str) -> list[dict[str, Any]]:
+    """Sets of items whose `by` is equal, with the splits and classes they lie in."""
+    same: dict[Any, list[Item]] = defaultdict(list)
+    for one in seen:
+        same[getattr(one, by)].append(one.item)
+    return [
+        {
+            "paths": [item.ref for item in items],
+            "splits": sorted({item.split for item in items}),
+            "classes": sorted({dataset.classes[item.label] for item in items}),
+            "groups": len({item.group for item in items}),
+        }
+        for items in same.values()
+        if len(items) > 1
+    ]
+
+
+def _few(dataset: Dataset) -> list[dict[str, Any]]:
+    counts = {split: dataset.split(split).counts() for split in dataset.splits}
+    return [
+        {"split": split, "class": name, "images": count}
+        for split, found in counts.items()
+        for name, count in found.items()
+        if count < FEW
+    ]
+
+
+def _too_few_groups(dataset: Dataset) -> list[str]:
+    """Classes that cannot be shared out where splits must still be carved."""
+    source = "train" if "train" in dataset.splits else UNSPLIT
+    if source not in dataset.splits or {"val", "test"} <= set(dataset.splits):
+        return []
+    groups: dict[int, set[str]] = defaultdict(set)
+    for item in dataset.split(source).items:
+        groups[item.label].add(item.group)
+    needed = LEAST_GROUPS - len({"val", "test"} & set(dataset.splits))
+    return [
+        f"Class {dataset.classes[label]!r} has {len(found)} group(s) of images; at least {needed} are needed to carve "
+        f"the splits it lacks."
+        for label, found in sorted(groups.items())
+        if len(found) < needed
+    ]
+
+
+def _sizes(seen: Sequence[Seen]) -> dict[str, Any] | None:
+    """Rows and columns (smallest, median and largest side by side), and how many are in color."""
+    if not seen:
+        return None
+    shapes = np.array([one.shape for one in seen])
+    return {
+        "smallest": shapes.min(axis=0).tolist(),
+        "median": np.median(shapes, axis=0).astype(int).tolist(),
+        "largest": shapes.max(axis=0).tolist(),
+        "color": sum(one.color for one in seen),
+        "gray": sum(not one.color for one in seen),
+    }
+
+
+def _problems(found: dict[str, Any]) -> list[str]:
+    across = [d for d in found["duplicates"] if len(d["splits"]) > 1]
+    torn = [d for d in found["duplicates"] if len(d["classes"]) > 1]
+    empty = [f"{few['class']} in {few['split']}" for few in found["few"] if not few["images"]]
+    straddle = found["groups_across_splits"]
+    candidates = (
+        (found["unreadable"], "{n} file(s) cannot be read: replace or remove them."),
+        (across, "{n} set(s) of equal images lie in more than one split: the test is partly learned by heart."),
+        (torn, "{n} set(s) of equal images carry more than one class: at least one label is wrong."),
+        (straddle, "{n} group(s) lie in more than one split: move each into one, or carve the splits anew."),
+        (empty, "{n} class(es) have no image in a split: " + ", ".join(empty) + "."),
+    )
+    return [words.format(n=len(bad)) for bad, words in candidates if bad]
