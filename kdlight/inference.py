@@ -1,0 +1,297 @@
+"""A bundle at work: one image in, a Reading with two opinions out.
+
+A Predictor belongs to one thread; the app reaches it through `kdlight.workers` only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdlight import explain as explaining
+from kdlight.bundle import Bundle, Card
+from kdlight.explain import ExplainError, Progress
+from kdlight.images import Image, facts
+from kdlight.metrics import prediction_sets, softmax
+from kdlight.modality import modality as find_modality
+from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REPEATS = 5
+BUDGET = 0.15
+"""Each model is timed REPEATS times, but no new round begins after BUDGET seconds."""
+MAP_SIDE = 512
+"""Heat maps are given at most this large on their longer side: their true grain is a few cells."""
+TINT = 2.0
+"""Mean difference between channels, of 255, below which an RGB image counts as gray. The limit is ours."""
+
+Engine = Callable[["Tensor"], np.ndarray]
+"""Prepared input (B, 3, S, S) to logits (B, K)."""
+
+
+class IneligibleError(ValueError):
+    """The bundle was not made for such a file, and nobody confirmed that it is to be read all the same."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__(" ".join((*reasons, "Confirm to read it all the same.")))
+        self.reasons = reasons
+
+
+def eligibility(card: Card, image: Image, modality: str | None = None, confirmed: bool = False) -> Eligibility:
+    """Whether a bundle covers an image. `modality` is what the person chose; the file's own word counts as well.
+
+    A modality that nobody stated is no reason. Raises ValueError for an unknown modality.
+    """
+    reasons = (*_modality_reasons(card, image, modality), *_pixel_reasons(card, image))
+    return Eligibility(not reasons, reasons, confirmed and bool(reasons))
+
+
+def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[str]:
+    covered = [find_modality(name) for name in card.eligibility.get("modalities") or (card.modality,)]
+    words = " and ".join(m.words for m in covered)
+    for name, opening in ((image.modality, "By its header this file is"), (chosen, "You chose")):
+        if name is not None and find_modality(name) not in covered:
+            yield f"{opening} {find_modality(name).words}; {card.name} was trained on {words}."
+
+
+def _pixel_reasons(card: Card, image: Image) -> Iterator[str]:
+    side, smallest = card.eligibility.get("min_side") or 0, min(image.shape)
+    if smallest < side:
+        yield f"The image is {image.shape[1]} x {image.shape[0]} pixels; at least {side} on each side were expected."
+    if np.ptp(image.pixels) == 0:
+        yield "Every pixel has the same value: there is nothing to read."
+    wanted = card.eligibility.get("color")
+    if wanted is not None and wanted != _tinted(image):
+        kinds = ("gray", "in color") if wanted else ("in color", "gray")
+        yield f"The image is {kinds[0]}; {card.name} was trained on images that are {kinds[1]}."
+
+
+def _tinted(image: Image) -> bool:
+    """Whether there is color in the pixels, however they are stored."""
+    if not image.color:
+        return False
+    pixels = image.pixels.astype(np.int16)
+    return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > TINT)
+
+
+class Predictor:
+    """Teacher on torch, student on ONNX Runtime, both loaded and warm. `threads` None: as many as torch has now."""
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        import torch
+
+        self.bundle = bundle
+        self.spec = bundle.spec
+        self.models = {role: bundle.model(role) for role in ROLES}
+        self.models["teacher"].to(memory_format=torch.channels_last)
+        self._engines: dict[Role, Engine] = {
+            "teacher": torch_engine(self.models["teacher"]),
+            "student": onnx_engine(bundle.onnx, threads or torch.get_num_threads()),
+        }
+        self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
+
+    def read(
+        self,
+        image: Image,
+        explain: str | None = None,
+        class_name: str | None = None,
+        confirmed: bool = False,
+        modality: str | None = None,
+        progress: Progress | None = None,
+    ) -> Reading:
+        """Both opinions of one image, and with `explain` (a heat map method) their maps.
+
+        class_name: whose map; None is each model's own top class. modality: what the person chose, None if nothing.
+        Raises IneligibleError with the reasons if the bundle does not cover the image and it is not `confirmed`,
+        ValueError for an unknown method or class.
+        """
+        allowed = self._allow(image, modality, confirmed)
+        self._check(explain, class_name)
+        started = time.perf_counter()
+        x = self.spec.prepare(image)[None]
+        seconds = {"prepare": time.perf_counter() - started}
+        logits, times = self._answer(x)
+        tops = {role: class_name or self._top(logits[role]) for role in ROLES}
+        maps = self._maps(x, image, explain, tops, progress) if explain else {}
+        opinions = {role: self._opinion(role, logits[role], times[role], maps.get(role)) for role in ROLES}
+        seconds |= {f"{role}_map": heat.seconds for role, heat in maps.items()}
+        return Reading(
+            bundle=self.bundle.card.id,
+            bundle_version=self.bundle.card.version,
+            bundle_sha256=self.bundle.sha256,
+            image=facts(image),
+            eligibility=allowed,
+            teacher=opinions["teacher"],
+            student=opinions["student"],
+            map_similarity=explaining.similarity(*(maps[role].values for role in ROLES)) if maps else None,
+            seconds=seconds | {"total": time.perf_counter() - started},
+        )
+
+    def heat_maps(
+        self,
+        image: Image,
+        method: str = "gradcam",
+        class_name: str | None = None,
+        confirmed: bool = False,
+        modality: str | None = None,
+        progress: Progress | None = None,
+    ) -> dict[Role, HeatMap]:
+        """Both maps of one image; arguments and errors as in `read`."""
+        self._allow(image, modality, confirmed)
+        self._check(method, class_name)
+        x = self.spec.prepare(image)[None]
+        logits = {role: engine(x) for role, engine in self._engines.items()}
+        return self._maps(x, image, method, {r: class_name or self._top(logits[r]) for r in ROLES}, progress)
+
+    def logits(self, role: Role, x: Tensor) -> np.ndarray:
+        """Logits (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""
+        return self._engines[role](x)
+
+    def probabilities(self, role: Role, x: Tensor) -> np.ndarray:
+        """Calibrated probabilities (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""
+        return self._calibrated(role, self.logits(role, x))
+
+    def parity(self, x: Tensor) -> float:
+        """Largest difference in calibrated probability between the student on ONNX Runtime and on torch, on x."""
+        on_torch = self._calibrated("student", torch_engine(self.models["student"])(x))
+        return float(np.abs(self.probabilities("student", x) - on_torch).max())
+
+    def _allow(self, image: Image, modality: str | None, confirmed: bool) -> Eligibility:
+        found = eligibility(self.bundle.card, image, modality, confirmed)
+        if not found.eligible and not confirmed:
+            raise IneligibleError(found.reasons)
+        return found
+
+    def _check(self, method: str | None, class_name: str | None) -> None:
+        if method is not None:
+            explaining.explainer(method)
+        if class_name is not None and class_name not in self.bundle.classes:
+            raise ExplainError(f"Unknown class {class_name!r}; one of {', '.join(self.bundle.classes)} was expected.")
+
+    def _answer(self, x: Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, float]]:
+        """Logits (1, K) and median seconds per model, timed in turns so that a busy moment hits both."""
+        logits = {role: engine(x) for role, engine in self._engines.items()}
+        times: dict[Role, list[float]] = {role: [] for role in ROLES}
+        began = time.perf_counter()
+        for _ in range(REPEATS):
+            for role, engine in self._engines.items():
+                started = time.perf_counter()
+                self._calibrated(role, engine(x))
+                times[role].append(time.perf_counter() - started)
+            if time.perf_counter() - began > BUDGET:
+                break
+        return logits, {role: median(taken) for role, taken in times.items()}
+
+    def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
+        return softmax(logits, self.bundle.card.calibration[role]["temperature"])
+
+    def _top(self, logits: np.ndarray) -> str:
+        return self.bundle.classes[int(logits[0].argmax())]
+
+    def _opinion(self, role: Role, logits: np.ndarray, seconds: float, heat_map: HeatMap | None) -> Opinion:
+        card, classes = self.bundle.card, self.bundle.classes
+        facts_of = card.teacher if role == "teacher" else card.student
+        probabilities = self._calibrated(role, logits)
+        chosen = prediction_sets(probabilities, card.conformal[role]["qhat"])[0]
+        return Opinion(
+            role=role,
+            architecture=facts_of["architecture"],
+            probabilities=dict(zip(classes, probabilities[0].tolist(), strict=True)),
+            prediction=self._top(logits),
+            prediction_set=tuple(name for name, inside in zip(classes, chosen, strict=True) if inside),
+            seconds=seconds,
+            parameters=facts_of["parameters"],
+            bytes=self.bundle.weights(role).stat().st_size,
+            heat_map=heat_map,
+        )
+
+    def _maps(
+        self, x: Tensor, image: Image, method: str, classes: dict[Role, str], progress: Progress | None
+    ) -> dict[Role, HeatMap]:
+        found = {}
+        for index, role in enumerate(ROLES):
+            report = _part(progress, index, f"{explaining.explainer(method).title} of the {role}")
+            report(0.0, "")
+            found[role] = self._map(role, x, image.shape, method, classes[role], report)
+        return found
+
+    def _map(
+        self, role: Role, x: Tensor, shape: tuple[int, int], method: str, name: str, progress: Progress
+    ) -> HeatMap:
+        started = time.perf_counter()
+        with flushed_denormals():
+            heat = explaining.explain(self.models[role], x, self.bundle.classes.index(name), method, progress)
+        scale = min(1.0, MAP_SIDE / max(shape))
+        rows, columns = (max(1, round(side * scale)) for side in shape)
+        values = self.spec.to_image_plane(heat, (rows, columns))
+        found = explaining.grade(values)
+        values = np.zeros_like(values) if found.flat else values
+        return HeatMap(method, name, values, found.flat, found.words, time.perf_counter() - started)
+
+
+def torch_engine(model: Any) -> Engine:
+    """A torch network in eager mode, in the memory format of its weights."""
+    import torch
+
+    weight = next(p for p in model.parameters() if p.dim() == 4)
+    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    layout = torch.channels_last if last else torch.contiguous_format
+
+    def run(x: Tensor) -> np.ndarray:
+        with torch.inference_mode(), flushed_denormals():
+            logits: np.ndarray = model(x.contiguous(memory_format=layout)).numpy()
+        return logits
+
+    return run
+
+
+def onnx_engine(path: Path, threads: int) -> Engine:
+    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    with flushed_denormals():
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(x: Tensor) -> np.ndarray:
+        with flushed_denormals():
+            logits: np.ndarray = session.run(None, {name: x.contiguous().numpy()})[0]
+        return logits
+
+    return run
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Numbers too small to matter count as zero inside: they slow a processor down tenfold.
+
+    The flag is the calling thread's, and ONNX Runtime sets it as well; outside it is always off, as NumPy expects.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _part(progress: Progress | None, index: int, words: str) -> Progress:
+    """One model's share, half of the whole, told to the caller."""
+
+    def report(share: float, _detail: str) -> None:
+        if progress is not None:
+            progress((index + share) / len(ROLES), words)
+
+    return report

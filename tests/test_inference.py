@@ -1,0 +1,204 @@
+"""The Predictor against the models run by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from kdlight import golden
+from kdlight.bundle import Bundle
+from kdlight.explain import ExplainError, explain
+from kdlight.images import Image
+from kdlight.inference import IneligibleError, Predictor, eligibility
+from kdlight.reading import ROLES
+from tests.conftest import picture
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle: Bundle) -> Predictor:
+    return Predictor(tiny_bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_bundle: Bundle) -> torch.Tensor:
+    pictures = np.stack([golden.draw(i, tiny_bundle.spec.size, color=True) for i in range(6)])
+    return tiny_bundle.spec.normalise(torch.from_numpy(pictures))
+
+
+def by_hand(bundle: Bundle, role: str, image: Image) -> np.ndarray:
+    """Calibrated probabilities (K,) from the torch network, in plain steps."""
+    with torch.no_grad():
+        logits = bundle.model(role)(bundle.spec.prepare(image)[None])[0].double().numpy()  # type: ignore[arg-type]
+    powers = np.exp(logits / bundle.card.calibration[role]["temperature"])
+    return powers / powers.sum()
+
+
+def test_both_opinions_are_the_calibrated_models(predictor: Predictor, tiny_bundle: Bundle) -> None:
+    for seed in range(3):
+        image = picture(seed=seed)
+        reading = predictor.read(image)
+        for role in ROLES:
+            opinion, expected = getattr(reading, role), by_hand(tiny_bundle, role, image)
+            np.testing.assert_allclose(list(opinion.probabilities.values()), expected, atol=1e-4)
+            assert tuple(opinion.probabilities) == tiny_bundle.classes
+            assert opinion.prediction == tiny_bundle.classes[expected.argmax()]
+
+
+def test_answers_differ_from_image_to_image(predictor: Predictor) -> None:
+    answers = [predictor.read(picture(seed=s)).student.probabilities["benign"] for s in range(3)]
+    assert np.ptp(answers) > 0.01
+
+
+def test_the_onnx_student_agrees_with_torch(predictor: Predictor, batch: torch.Tensor) -> None:
+    assert predictor.parity(batch) <= 1e-4
+    assert np.ptp(predictor.probabilities("student", batch), axis=0).max() > 0.01
+
+
+def test_channels_last_and_contiguous_teachers_agree(
+    predictor: Predictor, tiny_bundle: Bundle, batch: torch.Tensor
+) -> None:
+    with torch.no_grad():
+        expected = tiny_bundle.model("teacher")(batch).numpy()
+    np.testing.assert_allclose(predictor.logits("teacher", batch), expected, atol=1e-3)
+
+
+def test_prediction_sets_hold_the_top_class_and_all_above_the_threshold(
+    predictor: Predictor, tiny_bundle: Bundle
+) -> None:
+    for seed in range(4):
+        reading = predictor.read(picture(seed=seed))
+        for role in ROLES:
+            opinion = getattr(reading, role)
+            limit = 1 - tiny_bundle.card.conformal[role]["qhat"]
+            expected = {c for c, p in opinion.probabilities.items() if p >= limit} | {opinion.prediction}
+            assert set(opinion.prediction_set) == expected
+
+
+def test_a_reading_says_what_it_is_made_from(predictor: Predictor, tiny_bundle: Bundle, tiny_image: Image) -> None:
+    reading = predictor.read(tiny_image)
+    assert (reading.bundle, reading.bundle_sha256) == ("tiny_mri", tiny_bundle.sha256)
+    assert reading.image["sha256"] == tiny_image.sha256
+    assert reading.teacher.bytes == (tiny_bundle.path / "teacher.safetensors").stat().st_size
+    assert reading.student.parameters == sum(p.numel() for p in tiny_bundle.model("student").parameters())
+    assert reading.times_smaller > 5
+    assert reading.map_similarity is None
+    assert min(reading.teacher.seconds, reading.student.seconds) > 0
+    assert json.loads(json.dumps(reading.to_json()))["schema"] == "kdlight.reading/1"
+
+
+def test_times_are_medians_of_interleaved_repeats(
+    predictor: Predictor, tiny_image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(role: str) -> Callable[[torch.Tensor], np.ndarray]:
+        engine = predictor._engines[role]  # type: ignore[index]
+        return lambda x: (calls.append(role), engine(x))[1]  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr("kdlight.inference.BUDGET", 60.0)
+    monkeypatch.setattr(predictor, "_engines", {role: counted(role) for role in ROLES})
+    predictor.read(tiny_image)
+    assert calls == ["teacher", "student"] * 6
+
+
+@pytest.mark.parametrize("method", ["gradcam", "scorecam"])
+def test_heat_maps_lie_over_the_image(predictor: Predictor, tiny_bundle: Bundle, method: str) -> None:
+    image = dataclasses.replace(picture(), pixels=picture().pixels[:60])
+    reading = predictor.read(image, explain=method, class_name="malignant")
+    x = tiny_bundle.spec.prepare(image)[None]
+    for role in ROLES:
+        heat = getattr(reading, role).heat_map
+        expected = explain(tiny_bundle.model(role), x, 1, method)
+        assert heat.values.shape == (60, 96)
+        np.testing.assert_allclose(heat.values, tiny_bundle.spec.to_image_plane(expected, (60, 96)), atol=3e-2)
+        assert (heat.method, heat.class_name, heat.flat) == (method, "malignant", False)
+        assert heat.note.endswith(".")
+    values = [getattr(reading, role).heat_map.values.ravel() for role in ROLES]
+    assert reading.map_similarity == pytest.approx(np.corrcoef(values)[0, 1])
+
+
+def test_heat_maps_alone_equal_those_of_a_reading(predictor: Predictor, tiny_image: Image) -> None:
+    reading, maps = predictor.read(tiny_image, explain="gradcam"), predictor.heat_maps(tiny_image, "gradcam")
+    for role in ROLES:
+        opinion = getattr(reading, role)
+        assert maps[role].class_name == opinion.prediction
+        np.testing.assert_array_equal(maps[role].values, opinion.heat_map.values)
+
+
+def test_large_images_get_a_map_of_512(predictor: Predictor) -> None:
+    wide = dataclasses.replace(picture(), pixels=np.tile(picture(64).pixels, (16, 32)))
+    assert predictor.heat_maps(wide)["student"].values.shape == (256, 512)
+
+
+def test_progress_runs_through_both_models(predictor: Predictor, tiny_image: Image) -> None:
+    seen: list[tuple[float, str]] = []
+    predictor.read(tiny_image, explain="scorecam", progress=lambda share, words: seen.append((share, words)))
+    shares = [share for share, _ in seen]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert {words for _, words in seen} == {"Score-CAM of the teacher", "Score-CAM of the student"}
+
+
+@pytest.mark.parametrize(
+    ("image", "chosen", "reason"),
+    [
+        (picture(modality="ct"), None, "By its header this file is CT; Tiny MRI was trained on MRI."),
+        (picture(modality="ct"), "mri", "By its header this file is CT; Tiny MRI was trained on MRI."),
+        (picture(modality=None), "fundus", "You chose Fundus photograph; Tiny MRI was trained on MRI."),
+        (picture(side=16), None, "The image is 16 x 16 pixels; at least 32 on each side were expected."),
+        (
+            dataclasses.replace(picture(), pixels=np.full((64, 64), 7, np.float32)),
+            None,
+            "Every pixel has the same value: there is nothing to read.",
+        ),
+    ],
+)
+def test_an_uncovered_file_is_read_only_when_confirmed(
+    predictor: Predictor, image: Image, chosen: str | None, reason: str
+) -> None:
+    with pytest.raises(IneligibleError) as caught:
+        predictor.read(image, modality=chosen)
+    assert caught.value.reasons == (reason,)
+    assert str(caught.value) == f"{reason} Confirm to read it all the same."
+    with pytest.raises(IneligibleError):
+        predictor.heat_maps(image, modality=chosen)
+    found = predictor.read(image, modality=chosen, confirmed=True).eligibility
+    assert (found.eligible, found.confirmed, found.reasons) == (False, True, (reason,))
+
+
+def test_an_unstated_or_fitting_modality_is_no_reason(predictor: Predictor) -> None:
+    for image, chosen in ((picture(modality=None), None), (picture(modality=None), "mri"), (picture(), None)):
+        found = predictor.read(image, modality=chosen, confirmed=True).eligibility
+        assert (found.eligible, found.confirmed, found.reasons) == (True, False, ())
+
+
+def test_color_is_what_the_pixels_show(tiny_bundle: Bundle) -> None:
+    def reasons(wanted: bool, image: Image) -> tuple[str, ...]:
+        card = dataclasses.replace(tiny_bundle.card, eligibility={"modalities": ["mri"], "color": wanted})
+        return eligibility(card, image).reasons
+
+    tinted, gray = picture(color=True), picture()
+    gray_in_rgb = dataclasses.replace(tinted, pixels=np.repeat(tinted.pixels[:, :, :1], 3, axis=2))
+    assert reasons(True, tinted) == reasons(False, gray) == reasons(False, gray_in_rgb) == ()
+    assert reasons(False, tinted) == ("The image is in color; Tiny MRI was trained on images that are gray.",)
+    assert reasons(True, gray) == reasons(True, gray_in_rgb)
+    assert reasons(True, gray) == ("The image is gray; Tiny MRI was trained on images that are in color.",)
+
+
+def test_unknown_names_are_answered_with_the_known_ones(predictor: Predictor, tiny_image: Image) -> None:
+    with pytest.raises(ExplainError, match="benign, malignant, normal was expected"):
+        predictor.read(tiny_image, class_name="tumour")
+    with pytest.raises(ExplainError, match="gradcam, scorecam was expected"):
+        predictor.heat_maps(tiny_image, "lime")
+    with pytest.raises(ValueError, match="Unknown modality 'sonar'"):
+        predictor.read(tiny_image, modality="sonar")
+
+
+def test_denormals_are_flushed_inside_and_kept_outside(predictor: Predictor, tiny_image: Image) -> None:
+    predictor.read(tiny_image, explain="gradcam")
+    assert torch.tensor(1e-40).mul(1).item() != 0
