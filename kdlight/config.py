@@ -61,8 +61,8 @@ class DataConfig:
     """Share of the train split's groups carved out for the test where the set has no test split."""
     split_seed: int = 0
     """Seed of the carving; kept apart from train.seed, so that seeds share one test part."""
-    augmentation: str = "standard"
-    """A policy of `kdlight.preprocessing.augment.AUGMENTATIONS`."""
+    augmentation: str = ""
+    """A policy of `kdlight.preprocessing.augment.AUGMENTATIONS`; empty takes the modality's own."""
     source: str = ""
     licence: str = "not stated"
     limits: tuple[str, ...] = ()
@@ -193,9 +193,10 @@ class Recipe:
             raise RecipeError(
                 "The section [data] is missing; it names the labelled set. Add [data] with path, modality."
             )
-        parts = {name: dict(tables.get(name, {})) for name in sections}
-        classes = parts["data"].get("classes", {})
-        parts["data"]["classes"] = {k: _section(f"data.classes.{k}", ClassWords, dict(v)) for k, v in classes.items()}
+        parts = {name: _table(name, tables.get(name, {})) for name in sections}
+        classes = _table("data.classes", parts["data"].get("classes", {}))
+        words = {k: _table(f"data.classes.{k}", v) for k, v in classes.items()}
+        parts["data"]["classes"] = {k: _section(f"data.classes.{k}", ClassWords, v) for k, v in words.items()}
         method = parts["distill"].pop("method", "kd")
         return cls(
             data=_section("data", DataConfig, parts["data"]),
@@ -224,6 +225,12 @@ def shipped() -> dict[str, Path]:
     """The recipes that come with kdlight, by name."""
     folder = Path(__file__).parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{name} is {value!r}; a section was expected. Write it as [{name}] with keys below it.")
+    return dict(value)
 
 
 def _override(tables: dict[str, Any], text: str) -> None:

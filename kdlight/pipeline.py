@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from kdlight import assembly
 from kdlight.compress import round_to_half
 from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
-from kdlight.data import Dataset, carve, open_dataset
-from kdlight.data.imbalance import class_weights
+from kdlight.data import Dataset, carve, class_weights, open_dataset, synthetic
 from kdlight.distillers import create_distiller
 from kdlight.models import Classifier, create_model, start_from
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
@@ -53,8 +52,9 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     torch.set_flush_denormal(True)
     run.update(stage="data", epoch=0, epochs=0)
     data = prepare(recipe.data, run.path)
-    weights = torch.from_numpy(class_weights(data.dataset.split("train").labels, recipe.train.balance)).float()
-    augment = augmentation(recipe.data.augmentation, recipe.data.size)
+    labels = data.dataset.split("train").labels
+    weights = torch.from_numpy(class_weights(labels, recipe.train.balance, len(data.classes))).float()
+    augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     stages = Stages(recipe, run, data, weights, augment)
     yield from stages.teacher()
     if recipe.train.alone:
@@ -82,8 +82,6 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
     """The recipe's set with train, val and test; `synthetic` is made inside `folder`."""
     path = Path(config.path)
     if config.path == "synthetic":
-        from kdlight.data import synthetic
-
         path = folder / "synthetic"
         if not path.is_dir():
             synthetic(path)

@@ -1,0 +1,95 @@
+"""Networks are what their names promise: size, shape of the answer, weights from elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from kdlight.models import create_model, load_state, macs, parameters, start_from
+from kdlight.models.mobilenet import load_backbone
+
+BUDGETS = {"kdlight_nano": 235_000, "kdlight_small": 650_000, "kdlight_base": 1_950_000}
+
+
+@pytest.mark.parametrize(("name", "most"), BUDGETS.items())
+def test_students_keep_their_budget(name: str, most: int) -> None:
+    assert parameters(create_model(name, 7)) <= most
+
+
+def test_nano_is_shipped_in_less_than_the_published_469_77_kb(tmp_path: Path) -> None:
+    state = {k: v.half() for k, v in create_model("kdlight_nano", 7).state_dict().items() if v.is_floating_point()}
+    save_file(state, tmp_path / "nano.safetensors")
+    assert (tmp_path / "nano.safetensors").stat().st_size <= 469_770
+
+
+def test_mobilenetv2_computes_what_torchvision_computes() -> None:
+    torch.manual_seed(0)
+    reference = torchvision.models.mobilenet_v2(num_classes=5).eval()
+    model = create_model("mobilenetv2", 5).eval()
+    load_backbone(model, reference.state_dict())
+    model.classifier.load_state_dict(reference.classifier[1].state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(model(x), reference(x), atol=1e-5, rtol=1e-5)
+    assert parameters(model) == sum(p.numel() for p in reference.parameters())
+
+
+def test_mobilenetv2_takes_timm_weights() -> None:
+    reference = timm.create_model("mobilenetv2_100", num_classes=5).eval()
+    model = create_model("mobilenetv2", 5).eval()
+    load_backbone(model, reference.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(model.forward_with_features(x)[1][-1], reference.forward_features(x), atol=1e-5, rtol=1e-4)
+
+
+def test_macs_are_the_published_300_million_for_mobilenetv2() -> None:
+    assert macs(create_model("mobilenetv2", 1000), 224) == pytest.approx(300e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet10t", "timm:vit_tiny_patch16_224", "timm:swin_s3_tiny_224"])
+def test_timm_models_answer_as_timm_does(name: str) -> None:
+    model = create_model(name, 3).eval()
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), model.net(x))
+        maps = model.forward_with_features(x)[1][-1]
+    assert maps.shape[0] == 1 and maps.shape[2] == maps.shape[3]
+
+
+@pytest.mark.parametrize("name", ["nano", "timm:no_such_net"])
+def test_unknown_names_are_answered_with_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=r"kdlight_nano|Known and near"):
+        create_model(name, 2)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="not those of MobileNetV2"):
+        start_from(create_model("mobilenetv2", 2), "mobilenetv2", str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_that_holds_no_tensors_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="readable state dict"):
+        load_state(path)
+
+
+def test_a_pickled_object_is_never_built(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"model": pytest.raises}, path)
+    with pytest.raises(ValueError, match="readable state dict"):
+        load_state(path)
+
+
+def test_without_network_the_teacher_says_that_it_starts_from_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("kdlight.models.TimmClassifier", offline)
+    model = create_model("mobilenetv2", 2)
+    assert "random weights" in start_from(model, "mobilenetv2", "")

@@ -1,0 +1,105 @@
+"""The loop learns, chooses by validation, and goes on exactly where it was stopped."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlight.distillers import create_distiller
+from kdlight.models.mobilenet import MobileNet, Shape, Stage
+from kdlight.preprocessing import InputSpec
+from kdlight.training import Arrays, CheckpointError, EpochLog, Schedule, fit, logits_of
+
+SPEC = InputSpec(size=32)
+SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
+
+
+def plain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    shift = torch.randint(-5, 6, (len(pixels), 1, 1, 1), generator=generator)
+    return (pixels.int() + shift).clamp(0, 255).byte()
+
+
+@pytest.fixture
+def split() -> Arrays:
+    """Dark and bright squares: 24 images that two classes tell apart."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(24) % 2
+    pixels = torch.randint(0, 60, (24, 32, 32, 3), generator=generator) + labels[:, None, None, None] * 120
+    return Arrays(pixels.byte(), labels)
+
+
+def model() -> MobileNet:
+    torch.manual_seed(1)
+    return MobileNet(SHAPE, 2)
+
+
+def schedule(epochs: int, **changes: float) -> Schedule:
+    return Schedule(epochs, 5e-3, 0.01, 8, 0.1, int(changes.get("patience", 0)), "32-true", seed=0)
+
+
+def run(split: Arrays, epochs: int, checkpoint: Path | None = None, stop: int = 0) -> tuple[MobileNet, list[EpochLog]]:
+    net, logs = model(), []
+    for log in fit(create_distiller("alone", net, None), split, split, schedule(epochs), SPEC, plain, "t", checkpoint):
+        logs.append(log)
+        if len(logs) == stop:
+            break
+    return net, logs
+
+
+def test_it_learns_what_can_be_learned(split: Arrays) -> None:
+    net, logs = run(split, 6)
+    assert logs[-1].task < logs[0].task
+    assert max(log.val_balanced_accuracy for log in logs) == 1.0
+    assert (logits_of(net, split, SPEC).argmax(1) == split.labels).float().mean() == 1.0
+    assert not net.training
+
+
+def test_a_run_that_was_stopped_goes_on_exactly(split: Arrays, tmp_path: Path) -> None:
+    whole, logs = run(split, 4)
+    run(split, 4, tmp_path / "c.safetensors", stop=2)
+    resumed, rest = run(split, 4, tmp_path / "c.safetensors")
+    assert [log.epoch for log in rest] == [3, 4]
+    assert [log.loss for log in rest] == [log.loss for log in logs[2:]]
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_broken_checkpoint_is_refused(split: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    run(split, 2, path, stop=1)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="does not fit this recipe"):
+        run(split, 2, path)
+
+
+def test_early_stopping_counts_epochs_without_a_better_validation(split: Arrays) -> None:
+    constant = Arrays(split.pixels[:2], torch.tensor([0, 0]))
+    net = model()
+    steady = Schedule(50, 1e-7, 0.0, 8, 0.0, 3, "32-true", 0)
+    logs = list(fit(create_distiller("alone", net, None), split, constant, steady, SPEC, plain, "t"))
+    assert len(logs) < 50
+    assert [log.best for log in logs[-3:]] == [False] * 3
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    plan = Schedule(10, 1.0, 0.0, 8, 0.1, 0, "32-true", 0)
+    rates = [plan.rate(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5, abs=0.01)
+    assert rates[-1] < 0.001
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(split: Arrays) -> None:
+    net = model()
+    with torch.no_grad():
+        net.classifier.weight.fill_(float("nan"))
+    loop = fit(create_distiller("alone", net, None), split, split, schedule(2), SPEC, plain, "t")
+    with pytest.raises(ValueError, match="The loss is no number after epoch 1"):
+        next(loop)
+
+
+def test_a_last_batch_of_one_joins_its_neighbor(split: Arrays) -> None:
+    odd = Arrays(split.pixels[:17], split.labels[:17])
+    _, logs = run(odd, 1)
+    assert logs[0].epoch == 1 and logs[0].loss > 0
