@@ -1,0 +1,1 @@
+"""What the pages draw with. Only this room, the pages and app.py import streamlit."""

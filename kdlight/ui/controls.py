@@ -1,0 +1,119 @@
+"""The left side of Read: modality, bundle and heat map. What is chosen here outlives a visit to another page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.images import Image
+from kdlight.modality import MODALITIES
+from kdlight.reading import ROLES, HeatMap, Reading
+from kdlight.ui import shelf, words
+from kdlight.ui.scans import Scan
+from kdlight.ui.work import Question
+
+OWN_TOP = "each model's top class"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the person decided on this side of the page."""
+
+    modality: str | None
+    bundle: Bundle | None
+    method: str | None
+    """None: no heat map."""
+    class_name: str | None
+    """None: each model's own top class."""
+    confirmed: bool
+
+    def question(self, image: Image) -> Question | None:
+        """What to ask the models; None until modality and bundle are decided."""
+        if self.bundle is None or self.modality is None:
+            return None
+        return Question(
+            image.sha256, image.frame, self.bundle.sha256, self.modality, self.method, self.class_name, self.confirmed
+        )
+
+    def names(self) -> dict[str, str]:
+        """What stands over each pane."""
+        if self.bundle is None:
+            return {"teacher": "Teacher", "student": "Student"}
+        card = self.bundle.card
+        return {
+            role: f"{role.capitalize()} · {words.architecture(getattr(card, role)['architecture'])}" for role in ROLES
+        }
+
+    def maps(self, reading: Reading | None) -> dict[str, HeatMap]:
+        """The maps to lay over the scan: none while they are off."""
+        if reading is None or self.method is None:
+            return {}
+        found = {role: getattr(reading, role).heat_map for role in ROLES}
+        return {role: heat for role, heat in found.items() if heat is not None and self._asked_for(heat)}
+
+    def _asked_for(self, heat: HeatMap) -> bool:
+        return heat.method == self.method and self.class_name in (None, heat.class_name)
+
+
+def settings(scan: Scan, image: Image) -> Settings:
+    """Draw the controls of one scan and return what they say."""
+    modality = _modality(image)
+    bundle = shelf.choose(modality) if modality else None
+    method, class_name = _heat_map(bundle) if bundle else (None, None)
+    confirmed = bundle is not None and (image.sha256, bundle.sha256, modality) in confirmations()
+    return Settings(modality, bundle, method, class_name, confirmed)
+
+
+def confirmations() -> set[tuple[str, str, str | None]]:
+    """What the person said yes to: this file, by this bundle, as this modality. Nothing else."""
+    found: set[tuple[str, str, str | None]] = st.session_state.setdefault("confirmed", set())
+    return found
+
+
+def keep(name: str, widget: str) -> None:
+    """Copy a widget's value to a plain entry: the widget's own is lost when its page is left."""
+    st.session_state[name] = st.session_state[widget]
+
+
+def select(label: str, options: Sequence[Any], name: str, default: Any = None, **more: Any) -> Any:
+    """A select box whose choice is kept under `name`, and falls back to `default` where it no longer fits."""
+    kept = st.session_state.get(name, default)
+    index = options.index(kept) if kept in options else None
+    widget = f"{name} widget"
+    return st.selectbox(label, options, index=index, key=widget, on_change=keep, args=[name, widget], **more)
+
+
+def _modality(image: Image) -> str | None:
+    proposed = image.modality
+    origin = "from the file" if proposed else "not in the file: please choose"
+    chosen: str | None = select(
+        f"Modality ({origin})",
+        list(MODALITIES),
+        "modality",
+        proposed,
+        format_func=lambda name: MODALITIES[name].words,
+        placeholder="Choose",
+    )
+    return chosen
+
+
+def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
+    on = st.toggle(
+        "Heat map", st.session_state.get("map", False), key="map widget", on_change=keep, args=["map", "map widget"]
+    )
+    if not on:
+        return None, None
+    method = select("Method", list(words.METHODS), "method", "gradcam", format_func=words.method)
+    options = [OWN_TOP, *bundle.classes]
+    name = select(
+        "Class of the map",
+        options,
+        "class of the map",
+        OWN_TOP,
+        format_func=lambda c: c if c == OWN_TOP else bundle.words(c),
+    )
+    return method, None if name in (None, OWN_TOP) else name

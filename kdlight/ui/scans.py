@@ -1,0 +1,92 @@
+"""The scan on the table: how it gets there, how long it stays, and its frames.
+
+What a person uploads lives in this session's memory only: no file, no cache shared with others, and never its name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import streamlit as st
+
+from kdlight import images
+from kdlight.images import Image, ImageError
+
+SAMPLES_SHOWN = 6
+FRAMES_KEPT = 4
+"""Decoded frames that a session holds."""
+
+
+@dataclass(slots=True, eq=False)
+class Scan:
+    """One file as it came, with the frame that is looked at."""
+
+    source: bytes | Path
+    words: str
+    """What the page calls it: the sample's name, or `uploaded file`."""
+    frame: int = 0
+    frames: OrderedDict[int, Image] = field(default_factory=OrderedDict)
+
+
+def current() -> Scan | None:
+    """The scan of this session, also after another page was visited."""
+    return st.session_state.get("scan")
+
+
+def choose() -> Scan | None:
+    """Drop zone and samples; returns the scan on the table, or None."""
+    turn = st.session_state.setdefault("drop", 0)
+    dropped = st.file_uploader(
+        "Drop a scan", key=f"drop-{turn}", help="DICOM, PNG, JPEG, TIFF, BMP or WebP, up to 64 MB."
+    )
+    if dropped is not None:
+        _put(Scan(dropped.getvalue(), "uploaded file"))
+        st.session_state["drop"] = turn + 1  # a new widget lets go of its copy of the file
+        st.rerun()
+    with st.expander("Try a sample", expanded=current() is None):
+        for sample in images.samples()[:SAMPLES_SHOWN]:
+            st.button(
+                sample.name, key=f"sample-{sample.name}", help=sample.words, width="stretch", on_click=_sample, args=[sample]
+            )
+    if current() is not None:
+        st.button("Clear the scan", icon=":material/close:", type="tertiary", on_click=clear)
+    return current()
+
+
+def frame(scan: Scan) -> Image:
+    """The chosen frame, decoded in a child process. Raises ImageError where the file is refused."""
+    if scan.frame not in scan.frames:
+        with st.spinner("Reading the file"):
+            scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
+    scan.frames.move_to_end(scan.frame)
+    while len(scan.frames) > FRAMES_KEPT:
+        scan.frames.popitem(last=False)
+    return scan.frames[scan.frame]
+
+
+def choose_frame(scan: Scan, image: Image) -> None:
+    """A slider where there are many frames; moving it starts the page again with that frame."""
+    if image.frames > 1:
+        number = st.slider("Frame", 1, image.frames, scan.frame + 1, key=f"frame-{image.sha256[:12]}")
+        if number - 1 != scan.frame:
+            scan.frame = number - 1
+            st.rerun()
+
+
+def clear() -> None:
+    for entry in ("scan", "readings", "ticket", "confirmed", "modality"):
+        st.session_state.pop(entry, None)
+
+
+def _put(scan: Scan) -> None:
+    clear()
+    st.session_state["scan"] = scan
+
+
+def _sample(sample: images.Sample) -> None:
+    _put(Scan(sample.source, sample.name))
+
+
+__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame"]

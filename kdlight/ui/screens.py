@@ -1,0 +1,74 @@
+"""The states of Read that are not a result: nothing yet, refused, not covered, working, broken down."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.images import Image, ImageError
+from kdlight.ui import controls, scans, words, work
+from kdlight.ui.controls import Settings
+from kdlight.ui.work import Question
+
+READABLE = "DICOM (also compressed), PNG, JPEG, TIFF, BMP and WebP up to 64 MB are read."
+
+
+def nothing_yet() -> None:
+    """The first thing a visitor sees."""
+    st.html(
+        '<div class="kd-empty"><h2>One scan, two opinions</h2>'
+        "<p>A large model (the teacher) and a small one (the student) read the same picture side by side, "
+        "so that you can see what the small one kept and what it lost.</p>"
+        "<ol><li>Drop a DICOM, PNG, JPEG or TIFF on the left, or try a sample.</li>"
+        "<li>Check the modality. The file proposes it, you decide.</li>"
+        "<li>Compare the answers. Turn the heat map on to see where each model looked.</li></ol>"
+        "<p>A file stays in this session's memory and is gone when you clear it or close the page. Names, "
+        "identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</p></div>"
+    )
+
+
+def refused(error: ImageError) -> None:
+    """A file that was not read: why, and what would work."""
+    st.error(f"This file was refused. {words.plain(words.sentence(error))}", icon=":material/block:")
+    st.markdown(READABLE)
+    st.button("Clear the file", on_click=scans.clear)
+
+
+def choose_first(settings: Settings) -> None:
+    """The scan is shown, and nothing is classified until the person has decided."""
+    if settings.modality is None:
+        st.info("Which modality is this? Choose it on the left; nothing is classified before.", icon=":material/help:")
+
+
+def ask(question: Question, image: Image, bundle: Bundle) -> None:
+    """Put the question to the workers and draw whatever becomes of it; starts the page again with the answer."""
+    from kdlight.inference import IneligibleError
+
+    try:
+        asked = work.ask(question, image, bundle.path)
+        answer = work.answered(asked)
+    except IneligibleError as error:
+        not_covered(error.reasons, question)
+    except ValueError as error:
+        broken_down(error)
+    else:
+        if answer is not None:
+            st.rerun()
+        work.look_again(asked)
+
+
+def not_covered(reasons: tuple[str, ...], question: Question) -> None:
+    """The bundle was not made for this file: nothing is classified until the person says so."""
+    lines = "\n".join(f"- {words.plain(reason)}" for reason in reasons)
+    st.warning(f"Nothing was classified: this bundle is not made for this file.\n{lines}", icon=":material/report:")
+    st.button("Read it all the same", on_click=_confirm, args=[question])
+
+
+def broken_down(error: ValueError) -> None:
+    """A worker died or the queue is full: said plainly, and offered again."""
+    st.error(words.plain(words.sentence(error)), icon=":material/error:")
+    st.button("Try again", icon=":material/refresh:", on_click=work.forget)
+
+
+def _confirm(question: Question) -> None:
+    controls.confirmations().add((question.sha256, question.bundle, question.modality))

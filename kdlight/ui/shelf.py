@@ -1,0 +1,71 @@
+"""The bundles on this machine, the ones that fit a scan first. Cards are read and checked here; models never are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import streamlit as st
+
+from kdlight import bundle as bundles
+from kdlight.bundle import Bundle, BundleError
+from kdlight.images import Image
+from kdlight.ui import words
+
+
+def all_bundles() -> list[Bundle]:
+    """Every bundle whose checksums hold, shipped ones first."""
+    return [found for found in (_opened(path) for path in bundles.find()) if isinstance(found, Bundle)]
+
+
+def broken() -> dict[Path, str]:
+    """The bundles that were found but not trusted, with the reason."""
+    found = {path: _opened(path) for path in bundles.find()}
+    return {path: reason for path, reason in found.items() if isinstance(reason, str)}
+
+
+def fits(bundle: Bundle, modality: str | None) -> bool:
+    return modality in bundle.card.eligibility.get("modalities", [bundle.card.modality])
+
+
+def choose(modality: str | None) -> Bundle | None:
+    """A picker with the fitting bundles first; None where this machine has no bundle at all."""
+    found = sorted(all_bundles(), key=lambda b: not fits(b, modality))
+    if not found:
+        st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
+        return None
+    paths = {str(b.path): b for b in found}
+    chosen = st.selectbox(
+        "Bundle",
+        list(paths),
+        format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else " (other modality)"),
+        key=f"bundle-{modality}",
+    )
+    bundle = paths[chosen]
+    with st.popover("Card", type="tertiary", icon=":material/description:"):
+        st.markdown(f"**{words.plain(bundle.card.name)}**")
+        st.markdown(words.plain(bundle.card.intended_use))
+        bullets(bundle.card.limits)
+    return bundle
+
+
+def is_shipped(bundle: Bundle) -> bool:
+    return bundle.path.parent == bundles.shipped_folder()
+
+
+def bullets(lines: Iterable[str]) -> None:
+    st.markdown("\n".join(f"- {words.plain(line)}" for line in lines))
+
+
+def _opened(path: Path) -> Bundle | str:
+    """A bundle, or why not. Kept per state of its checksum list and card; `verify` in the Library looks at every byte."""
+    stamps = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(path.glob("*")) if p.is_file())
+    return _open(str(path), stamps)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _open(path: str, stamps: tuple[tuple[int, int], ...]) -> Bundle | str:
+    try:
+        return bundles.load(path)
+    except (BundleError, OSError) as error:
+        return words.sentence(error)

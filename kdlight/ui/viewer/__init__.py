@@ -1,0 +1,116 @@
+"""The two linked panes: a Streamlit v2 component of our own, drawn in the browser and loaded from nowhere else.
+
+The frame's values go over HTTP once per frame, at an address that only this session holds; heat maps, being small, go
+along as base64. Window, invert, zoom, pan and opacity happen in the browser and rerun nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import streamlit as st
+from streamlit.runtime import get_instance
+
+from kdlight.images.image import Image
+from kdlight.modality import WINDOWS
+from kdlight.reading import HeatMap
+
+HERE = Path(__file__).parent
+MAP_SIDE = 256
+"""Longest side in pixels of a heat map as sent; the class maps behind it are 4 to 16 pixels wide."""
+
+_mount = st.components.v2.component(
+    "kdlight_viewer",
+    js=(HERE / "viewer.js").read_text(encoding="utf-8"),
+    css=(HERE / "viewer.css").read_text(encoding="utf-8"),
+)
+
+
+def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], label: str) -> None:
+    """Draw one frame in both panes. `names` and `maps` are by role; `label` is what a screen reader says of the scan."""
+    kind, values = encode(image.pixels)
+    facts: dict[str, Any] = {
+        "scan": f"{image.sha256}-{image.frames}",
+        "url": _address(values.tobytes(), f"{image.sha256}-{image.frame}"),
+        "rows": image.shape[0],
+        "columns": image.shape[1],
+        "aspect": aspect(image),
+        "kind": kind,
+        "names": dict(names),
+        "label": label,
+        "maps": {role: _map(heat) for role, heat in maps.items()},
+        "windows": [],
+    }
+    if not image.color:
+        facts |= _gray(image, kind)
+    _mount(key="viewer", data=facts)
+
+
+def encode(pixels: np.ndarray) -> tuple[str, np.ndarray]:
+    """Pixels as the browser gets them, exactly: rgb uint8, u16 (whole numbers less their minimum), else f32."""
+    if pixels.ndim == 3:
+        return "rgb", np.ascontiguousarray(pixels, dtype=np.uint8)
+    low, high = float(pixels.min()), float(pixels.max())
+    if high - low <= 65535 and abs(low) < 2**24 and np.array_equal(pixels, np.rint(pixels)):
+        return "u16", (pixels - np.float32(low)).astype("<u2")
+    return "f32", pixels.astype("<f4")
+
+
+def presets(image: Image) -> list[dict[str, Any]]:
+    """The windows to choose from: the file's own first, for calibrated CT the usual ones after it."""
+    own = [{**asdict(w), "name": w.name or f"file {i + 1}"} for i, w in enumerate(image.windows)]
+    known = [asdict(w) for w in WINDOWS.values()] if image.units == "HU" else []
+    if image.voi_lut is not None and own:
+        own.insert(0, {**own[0], "name": "file's table", "voi": True})
+    return own + [preset for preset in known if preset["name"] not in {o["name"] for o in own}]
+
+
+def aspect(image: Image) -> float:
+    """Height over width of one pixel; 1 where the file does not say, or says so within a hundredth."""
+    ratio = image.spacing[0] / image.spacing[1] if image.spacing else 1.0
+    return ratio if abs(ratio - 1) > 0.01 else 1.0
+
+
+def _gray(image: Image, kind: str) -> dict[str, Any]:
+    low, high = float(image.pixels.min()), float(image.pixels.max())
+    table = image.voi_lut
+    return {
+        "offset": int(low) if kind == "u16" else 0,
+        "span": int(high - low) if kind == "u16" else 0,
+        "spread": max(high - low, 1e-6),
+        "units": image.units,
+        "inverted": image.inverted,
+        "windows": presets(image),
+        "voi": None if table is None else base64.b64encode(np.asarray(table, np.uint8).tobytes()).decode(),
+        "voi_first": image.voi_first,
+    }
+
+
+def _map(heat: HeatMap) -> dict[str, Any]:
+    rows, columns = heat.values.shape
+    scale = min(1.0, MAP_SIDE / max(rows, columns))
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    small = PIL.Image.fromarray(heat.values.astype(np.float32)).resize(size, PIL.Image.Resampling.BILINEAR)
+    values = np.rint(np.clip(np.asarray(small), 0, 1) * 255).astype(np.uint8)
+    text = base64.b64encode(values.tobytes()).decode()
+    return {
+        "id": f"{heat.method}-{heat.class_name}-{hash(text)}",
+        "rows": size[1],
+        "columns": size[0],
+        "values": text,
+        "note": "This map is flat: nothing can be read from it." if heat.flat else "",
+        "words": f"Heat map for {heat.class_name}. {heat.note}",
+    }
+
+
+def _address(content: bytes, name: str) -> str:
+    """A path below the app's own address at which this session, while it runs, may fetch the content."""
+    address: str = get_instance().media_file_mgr.add(content, "application/octet-stream", f"viewer-{name}")
+    prefix = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"{'/' + prefix if prefix else ''}{address}"

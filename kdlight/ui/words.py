@@ -1,0 +1,112 @@
+"""Numbers and facts in words for people: at most three significant digits, always with a unit or an interval."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from typing import Any
+
+METRICS: dict[str, str] = {
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "auc": "AUC",
+    "macro_f1": "Macro F1",
+    "ece": "Calibration error (ECE)",
+    "brier": "Brier score",
+}
+LOWER_IS_BETTER = ("ece", "brier")
+
+ARCHITECTURES = {"mobilenetv2": "MobileNetV2", "kdlight_nano": "kdlight nano", "kdlight_small": "kdlight small"}
+METHODS = {"gradcam": "Grad-CAM", "scorecam": "Score-CAM"}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """At most `digits` significant digits, never in scientific form: 0.9234 -> 0.923, 1234.5 -> 1,230."""
+    if not math.isfinite(value):
+        return "not measured"
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{round(value, digits - 1 - math.floor(math.log10(abs(value)))):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text and abs(value) >= 1 else text
+
+
+def score(value: float) -> str:
+    """A score in [0, 1] with two decimals; more would pretend to a precision that the intervals deny."""
+    return f"{value:.2f}" if math.isfinite(value) else "not measured"
+
+
+def interval(measured: Mapping[str, Any]) -> str:
+    """{"value", "low", "high"} to 0.92 [0.88, 0.95]."""
+    if measured.get("value") is None:
+        return "not measured"
+    if measured.get("low") is None or measured.get("high") is None:
+        return score(measured["value"])
+    return f"{score(measured['value'])} [{score(measured['low'])}, {score(measured['high'])}]"
+
+
+def percent(probability: float) -> str:
+    """A probability in whole percent; the ends are kept honest: never 0 % or 100 % by rounding."""
+    if 0 < probability < 0.005:
+        return "< 1 %"
+    if 0.995 <= probability < 1:
+        return "> 99 %"
+    return f"{probability * 100:.0f} %"
+
+
+def megabytes(size: float) -> str:
+    """Bytes in MB (10^6)."""
+    return f"{number(size / 1e6)} MB" if size >= 1e5 else f"{number(size / 1e3)} kB"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{number(seconds * 1e3)} ms" if seconds < 1 else f"{number(seconds)} s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 40 s, 12 min or 2 h 5 min."""
+    seconds = max(0, round(seconds))
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def times(ratio: float) -> str:
+    return f"{number(ratio, 2)} x"
+
+
+def millions(count: float) -> str:
+    """A count of parameters or multiply-adds, in thousands or millions."""
+    return f"{number(count / 1e6)} M" if count >= 1e6 else f"{number(count / 1e3)} k"
+
+
+def architecture(name: str) -> str:
+    return ARCHITECTURES.get(name, name.replace("_", " "))
+
+
+def method(name: str) -> str:
+    return METHODS.get(name, name)
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """a; a and b; a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def sentence(error: BaseException) -> str:
+    """An error as one line for the page. Only ValueErrors are written for people; others are named, never shown."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"It failed for a reason of ours ({type(error).__name__})."
+
+
+def safe(text: object) -> str:
+    """Text from a card or a file, made harmless for HTML."""
+    return html.escape(str(text))
+
+
+def plain(text: object) -> str:
+    """Text from outside, made harmless for Streamlit's Markdown."""
+    kept = "".join(c for c in str(text) if c.isprintable())
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in kept)

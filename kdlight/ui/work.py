@@ -1,0 +1,130 @@
+"""Model calls, all of them by way of the worker processes; and what the page shows while it waits."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from kdlight.images import Image
+from kdlight.reading import Reading
+
+READINGS_KEPT = 12
+SOON = 4.0
+"""Seconds the page waits in one go before it lets go and looks again twice a second."""
+STEP = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about the scan; two equal questions have one answer."""
+
+    sha256: str
+    frame: int
+    bundle: str
+    """The bundle's digest: another version is another question."""
+    modality: str | None
+    method: str | None
+    class_name: str | None
+    confirmed: bool
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A question on its way."""
+
+    question: Question
+    ticket: Any
+
+
+@st.cache_resource(show_spinner=False)
+def workers() -> Any:
+    """The one set of worker processes that every session of this server shares."""
+    from kdlight.workers import Workers
+
+    return Workers()
+
+
+def known(question: Question) -> Reading | None:
+    """An answer that this session already has."""
+    found: Reading | None = _readings().get(question)
+    return found
+
+
+def latest(question: Question) -> Reading | None:
+    """The newest answer on the same frame and bundle, whatever was asked of the map: it stands until the new one comes."""
+    same = ("sha256", "frame", "bundle", "modality", "confirmed")
+    found = [r for q, r in _readings().items() if all(getattr(q, name) == getattr(question, name) for name in same)]
+    return found[-1] if found else None
+
+
+def ask(question: Question, image: Image, path: Path) -> Asked:
+    """Hand the question to the workers, once. Raises QueueFull (a ValueError) where too many wait."""
+    asked: Asked | None = st.session_state.get("asked")
+    if asked is None or asked.question != question:
+        if asked is not None:
+            asked.ticket.cancel()
+        wanted = asdict(question)
+        call = {"explain": wanted["method"], **{k: wanted[k] for k in ("class_name", "confirmed", "modality")}}
+        asked = Asked(question, workers().submit("read", path, image, **call))
+        st.session_state["asked"] = asked
+    return asked
+
+
+def answered(asked: Asked) -> Reading | None:
+    """Wait a moment, with a line that says which step it is at; None if it takes longer.
+
+    Raises what the worker raised: IneligibleError, WorkerDied and others, each with its sentence.
+    """
+    line, until = st.empty(), time.monotonic() + SOON
+    while not asked.ticket.done and time.monotonic() < until:
+        line.progress(*_state(asked.ticket))
+        time.sleep(STEP)
+    line.empty()
+    return _collect(asked) if asked.ticket.done else None
+
+
+@st.fragment(run_every=0.5)
+def look_again(asked: Asked) -> None:
+    """A long wait: the line renews itself, and the page starts again when the answer is there."""
+    if asked.ticket.done:
+        st.rerun()
+    st.progress(*_state(asked.ticket))
+
+
+def forget() -> None:
+    """Drop the open question, so that the next run of the page asks again."""
+    st.session_state.pop("asked", None)
+
+
+def _collect(asked: Asked) -> Reading:
+    try:
+        answer: Reading = asked.ticket.result(0)
+    except ValueError:
+        forget()
+        raise
+    forget()
+    kept = _readings()
+    kept[asked.question] = answer
+    while len(kept) > READINGS_KEPT:
+        kept.popitem(last=False)
+    return answer
+
+
+def _state(ticket: Any) -> tuple[float, str]:
+    """Share done and the words for it."""
+    place = ticket.position
+    if place:
+        others = "one other reading is" if place == 1 else f"{place} other readings are"
+        return 0.0, f"In the queue: {others} before yours."
+    share, words = ticket.progress
+    return min(max(share, 0.0), 1.0), words or "Teacher and student are reading the scan"
+
+
+def _readings() -> OrderedDict[Question, Reading]:
+    kept: OrderedDict[Question, Reading] = st.session_state.setdefault("readings", OrderedDict())
+    return kept

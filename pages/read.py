@@ -1,0 +1,34 @@
+"""Read: one scan, two opinions."""
+
+import streamlit as st
+
+from kdlight.images import ImageError
+from kdlight.ui import controls, opinions, scans, screens, viewer, work
+
+with st.sidebar:
+    scan = scans.choose()
+
+if scan is None:
+    screens.nothing_yet()
+    st.stop()
+
+try:
+    image = scans.frame(scan)
+except ImageError as error:
+    screens.refused(error)
+    st.stop()
+
+with st.sidebar:
+    settings = controls.settings(scan, image)
+
+opinions.scan_line(image, scan.words, settings.modality)
+question = settings.question(image)
+reading = (work.known(question) or work.latest(question)) if question else None
+viewer.show(image, settings.names(), settings.maps(reading), opinions.label(image, settings.modality))
+
+if question is None:
+    screens.choose_first(settings)
+elif reading is None or work.known(question) is None:
+    screens.ask(question, image, settings.bundle)
+if reading is not None:
+    opinions.result(reading, settings.bundle)
