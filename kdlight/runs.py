@@ -6,6 +6,7 @@ started it, and a run that was killed says so the next time it is read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,7 +114,7 @@ class Run:
             raise RunError(f"Run {self.name} is finished; its bundle is in {self.bundle}. Start a new run.")
         if not resume and (self.path / "log.jsonl").exists():
             raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
-        _write_process(self.path, os.getpid())
+        _write_process(self.path, os.getpid(), Path.cwd())
         self.update(state="running", message="")
 
     def _stored(self) -> dict[str, Any]:
@@ -131,7 +131,8 @@ def default_root() -> Path:
 
 def create(recipe_toml: str, path: Path | None = None, root: Path | None = None) -> Run:
     """A new queued run at `path`, or under `root` with a name made from the time. Raises RunError if it is taken."""
-    run = Run(path or (root or default_root()) / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+    made_up = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run = Run((path or (root or default_root()) / made_up).absolute())
     if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
         raise RunError(f"{run.path} is already there and not empty; choose a new folder, or resume the run in it.")
     run.path.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def create(recipe_toml: str, path: Path | None = None, root: Path | None = None)
 def start(recipe_toml: str, root: Path) -> Run:
     """Begin a run in a process of its own, which goes on when the caller ends."""
     run = create(recipe_toml, root=root)
-    _launch(run)
+    _launch(run, folder=Path.cwd())
     return run
 
 
@@ -153,7 +154,8 @@ def resume(run: Run) -> None:
     if state not in ("stopped", "failed"):
         raise RunError(f"Run {run.name} is {state}; only a stopped or failed run can be resumed.")
     run.update(state="queued", message="")
-    _launch(run, "--resume")
+    before = Path((_read_json(run.path / "process.json") or {}).get("folder", "."))
+    _launch(run, "--resume", folder=before if before.is_dir() else Path.cwd())
 
 
 def stop(run: Run, grace: float = 10.0) -> None:
@@ -165,10 +167,12 @@ def stop(run: Run, grace: float = 10.0) -> None:
     if process is None or run.status()["state"] not in LIVE:
         raise RunError(f"Run {run.name} is {run.status()['state']}; only a queued or running run can be stopped.")
     family = [*process.children(recursive=True), process]
-    _quietly(process.terminate)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
     _, left = psutil.wait_procs(family, timeout=grace)
     for member in left:
-        _quietly(member.kill)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     psutil.wait_procs(left, timeout=grace)
     if run._stored()["state"] in LIVE:
         run.update(state="stopped", message="Stopped by request; resume goes on from the last finished epoch.")
@@ -202,7 +206,8 @@ def _write_status(folder: Path, status: dict[str, Any]) -> None:
     write_atomically(folder / "status.json", json.dumps(content, indent=1).encode())
 
 
-def _launch(run: Run, *options: str) -> None:
+def _launch(run: Run, *options: str, folder: Path) -> None:
+    """In `folder`, since a recipe's paths are relative to where the run was first started."""
     package = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, *([inherited] if inherited else [])])}
@@ -213,9 +218,10 @@ def _launch(run: Run, *options: str) -> None:
             stdout=output,
             stderr=output,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
-    _write_process(run.path, child.pid)
+    _write_process(run.path, child.pid, folder)
     threading.Thread(target=_collect, args=(run, child), daemon=True, name=f"run {run.name}").start()
 
 
@@ -231,13 +237,14 @@ def _collect(run: Run, child: subprocess.Popen[bytes]) -> None:
         run.update(state="failed", message=said[0].decode(errors="replace").strip())
 
 
-def _write_process(folder: Path, pid: int) -> None:
+def _write_process(run: Path, pid: int, folder: Path) -> None:
     """Parent and child may both write this; they write the same."""
     try:
         created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         created = 0.0
-    write_atomically(folder / "process.json", json.dumps({"pid": pid, "created": created}).encode())
+    record = {"pid": pid, "created": created, "folder": str(folder)}
+    write_atomically(run / "process.json", json.dumps(record).encode())
 
 
 def _process(record: dict[str, Any]) -> psutil.Process | None:
@@ -262,13 +269,6 @@ def _is_another(record: dict[str, Any] | None) -> bool:
 def _check(kind: str, value: Any, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise RunError(f"Unknown {kind} {value!r} of a run; one of {', '.join(known)} was expected.")
-
-
-def _quietly(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except psutil.NoSuchProcess:
-        return
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -194,6 +194,20 @@ def test_resume_starts_a_stopped_run_again_and_no_other(tmp_path: Path, program:
     _wait(lambda: "--resume" in run.output.read_text())
 
 
+def test_a_resumed_run_works_where_it_was_begun(
+    tmp_path: Path, program: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("import os; print(os.getcwd())")
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path / "study")
+    run = runs.start("", tmp_path)
+    _wait(lambda: not run.live())
+    run.update(state="stopped")
+    monkeypatch.chdir(tmp_path)
+    runs.resume(run)
+    _wait(lambda: run.output.read_text().splitlines() == [str(tmp_path / "study")] * 2)
+
+
 def test_claim_makes_the_caller_the_runs_process(run: Run) -> None:
     run.claim()
     assert run.status()["state"] == "running"

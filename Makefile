@@ -1,0 +1,52 @@
+# make app    set up what is missing and open the app
+# make test   set up what is missing and run every test
+# make check  style, types and floors
+# make card-table   print the README's table of measured bundles from their cards
+
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?=
+
+.PHONY: app test check setup card-table licences clean
+.DELETE_ON_ERROR:
+
+app: $(VENV)/.runtime
+	@port=$$($(BIN)/python .ci/port $(PORT)) && exec $(BIN)/python -m streamlit run app.py --server.port $$port
+
+test: $(VENV)/.dev $(VENV)/.browser
+	$(BIN)/python -m pytest --timeout=600
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py
+
+setup: $(VENV)/.runtime
+
+card-table: $(VENV)/.runtime
+	@$(BIN)/python .ci/card_table.py
+
+licences: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/test_licences.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# Each stamp lies in the environment that it speaks of, so it goes when that goes.
+$(VENV)/.made: .ci/environment
+	@sh .ci/environment $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made requirements.txt pyproject.toml
+	@sh .ci/install $(VENV) -r requirements.txt
+	@sh .ci/install $(VENV) --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@sh .ci/install $(VENV) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev .ci/browser
+	@sh .ci/browser $(VENV)
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m kdlight` is the command `kdlight`."""
+
+import sys
+
+from kdlight.cli import main
+
+sys.exit(main())

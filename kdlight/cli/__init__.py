@@ -1,0 +1,54 @@
+"""The command line. Every command takes --json and answers on stdout; a mistake is one line and exit status 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from kdlight.cli import frame, learn, look, measure, opinion
+
+app = typer.Typer(
+    name="kdlight",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Light medical image classifiers by knowledge distillation. Research and teaching use only.",
+)
+data = typer.Typer(no_args_is_help=True, help="Look at a labelled set.")
+app.add_typer(data, name="data")
+
+app.command("list")(look.list_)
+app.command("inspect")(look.inspect)
+data.command("check")(look.data_check)
+app.command("train")(learn.train)
+app.command("evaluate")(measure.evaluate)
+app.command("predict")(opinion.predict)
+app.command("explain")(opinion.explain)
+app.command("verify")(measure.verify)
+app.command("benchmark")(measure.benchmark)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0 done, 1 a fault of kdlight, 2 the caller's mistake, 130 stopped."""
+    try:
+        status = app(args=arguments, prog_name="kdlight", standalone_mode=False)
+    except TyperException as error:
+        frame.say(f"kdlight: {' '.join(error.format_message().split())}")
+        return 2
+    except (Abort, KeyboardInterrupt):
+        frame.say("kdlight: stopped.")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = frame.mistake(error)
+        if sentence is None:
+            raise
+        frame.say(f"kdlight: {sentence}")
+        return 2
+    return status if isinstance(status, int) else 0

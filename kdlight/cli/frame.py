@@ -1,0 +1,144 @@
+"""What every command shares: one answer on stdout, one line for a mistake, a progress line on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or the id of a listed one.")]
+PIPE_WIDTH = 160
+"""Columns of a table that is not shown on a terminal."""
+PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+class UsageError(ValueError):
+    """The command was asked for something it cannot do."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: `payload` for programs, `text` (any rich renderable, or a str) for people.
+
+    With a `fault` the command ends as the caller's mistake all the same; people then see `text` only where it is given.
+    """
+
+    payload: Any
+    text: Any = None
+    fault: str | None = None
+
+    def print(self, as_json: bool) -> None:
+        if as_json:
+            sys.stdout.write(json.dumps(self.payload, ensure_ascii=False, allow_nan=False) + "\n")
+            return
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        console = Console(width=width, soft_wrap=True, highlight=False, markup=False)
+        console.print(pairs(self.payload) if self.text is None else self.text)
+
+
+def answers(command: Callable[P, Answer]) -> Callable[P, None]:
+    """Run a command with stdout kept for its answer alone; what a library prints goes to stderr."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = command(*args, **kwargs)
+        as_json = bool(kwargs.get("as_json"))
+        if as_json or answer.text is not None or answer.fault is None:
+            answer.print(as_json)
+        if answer.fault:
+            raise UsageError(answer.fault)
+
+    run.__annotations__ = {**command.__annotations__, "return": None}
+    return run
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """A plain table; numbers are set to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(*(), box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(words(value), justify="right" if isinstance(value, float) else "left") for value in row))
+    return grid
+
+
+def pairs(payload: Any) -> Any:
+    """A mapping as two columns."""
+    return table(("", ""), payload.items()) if isinstance(payload, dict) else words(payload)
+
+
+def words(value: Any) -> str:
+    """A value as a person reads it: three significant digits, an estimate with its interval, lists with commas."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
+        return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(words(item) for item in value)
+    return str(value)
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def mistake(error: Exception) -> str | None:
+    """The one line for a mistake of the caller or a lack of the machine; None for a fault of the program."""
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    if isinstance(error, ValueError) and _is_ours(error):
+        return _one_line(str(error))
+    return None
+
+
+def _of_the_system(error: OSError) -> str:
+    where = _one_line(str(error.filename)) if error.filename else "the target"
+    known = {
+        errno.ENOSPC: f"The disk is full while writing {where}; free some space and run the command again.",
+        errno.EDQUOT: f"The disk quota is used up while writing {where}; free some space and run the command again.",
+        errno.EADDRINUSE: "The port is in use; choose another one.",
+        errno.ENOENT: f"{where} does not exist; an existing file or folder was expected.",
+        errno.EACCES: f"{where} may not be read or written by you; change its permissions or choose another place.",
+        errno.EROFS: f"{where} lies on a read-only disk; choose another place.",
+        errno.EISDIR: f"{where} is a folder; a file was expected.",
+        errno.ENOTDIR: f"{where} is not a folder; a folder was expected.",
+    }
+    if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EADDRINUSE):
+        return _one_line(str(error))
+    return known.get(error.errno or 0, f"{where}: {error.strerror or error}.")
+
+
+def _is_ours(error: ValueError) -> bool:
+    """A ValueError that kdlight raised itself, not one that a library raised under it."""
+    if type(error).__module__.startswith("kdlight."):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(PACKAGE)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,95 @@
+"""`kdlight train`: a recipe becomes a run, and the run a bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdlight import runs
+from kdlight.cli.frame import Answer, Json, UsageError, answers, mistake, table
+from kdlight.cli.progress import epochs
+from kdlight.runs import Run
+
+if TYPE_CHECKING:
+    from kdlight.config import Recipe
+
+
+@answers
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
+    override: Annotated[
+        list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="Such as train.epochs=2.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run's folder; a new one by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    as_json: Json = False,
+) -> Answer:
+    """Train a teacher, then its student; ends in a bundle under RUN/bundle."""
+    run, chosen = _open(recipe, override or [], out, resume)
+    run.claim(resume)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.monotonic()
+    with _noted(run), epochs() as show:
+        from kdlight import pipeline
+
+        for record in pipeline.train(chosen, run):
+            show(record)
+    return _answer(run, time.monotonic() - began)
+
+
+def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) -> tuple[Run, Recipe]:
+    """A new run, or the one in `out`, whose recipe must be the one asked for."""
+    from kdlight.config import read_recipe, shipped
+
+    path = recipe if recipe.exists() else shipped().get(str(recipe), recipe)
+    chosen = read_recipe(path, overrides)
+    if out is None or not (out / "status.json").exists():
+        if resume:
+            raise UsageError(f"There is no run to resume in {out or 'no folder'}; give the run's folder with --out.")
+        return runs.create(chosen.to_toml(), path=out), chosen
+    run = Run(out.absolute())
+    if read_recipe(run.recipe) != chosen:
+        raise UsageError(f"{out} holds a run of another recipe; give {run.recipe} as the recipe, or another --out.")
+    return run, chosen
+
+
+@contextlib.contextmanager
+def _noted(run: Run) -> Iterator[None]:
+    """Whatever ends the training is in the run's status. On a full disk it cannot be; the run then reads as stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end(run, "stopped", "Stopped by request; resume goes on from the last finished epoch.")
+        raise
+    except Exception as error:
+        _end(run, "failed", mistake(error) or f"{type(error).__name__}: {error}")
+        raise
+    run.update(state="done", message="")
+
+
+def _end(run: Run, state: str, message: str) -> None:
+    with contextlib.suppress(OSError):
+        run.update(state=state, message=message)
+
+
+def _answer(run: Run, seconds: float) -> Answer:
+    from kdlight import bundle
+
+    metrics = bundle.load(run.bundle).card.metrics
+    payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": metrics}
+    return Answer(payload, _words(run, metrics))
+
+
+def _words(run: Run, metrics: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    models = [name for name in ("teacher", "student", "alone") if name in metrics]
+    names = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
+    rows = [(name, *(metrics[model].get(name) for model in models)) for name in names]
+    return Group(f"Bundle: {run.bundle}", table((f"{metrics.get('split', 'test')} split", *models), rows))

@@ -1,0 +1,154 @@
+"""Commands that only look: what there is, how a file is read, what a labelled set holds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdlight.cli.frame import Answer, Json, answers, table
+
+
+DATASETS = {
+    "folder": "<split>/<class>/<file> or <class>/<file>, with an optional manifest.csv (path, class, split, group)",
+    "csv": "a table of image or DICOM paths: path, class, and where known split and group",
+    "npz": "a MedMNIST file",
+    "synthetic": "drawn shapes, made inside the run, to try things without data",
+}
+"""What `kdlight.data.open_dataset` and a recipe's data.path understand."""
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    models = "models"
+    methods = "methods"
+    datasets = "datasets"
+    modalities = "modalities"
+    explainers = "explainers"
+    recipes = "recipes"
+    bundles = "bundles"
+
+
+@answers
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: Json = False) -> Answer:
+    """What there is: names and a line on each."""
+    rows = LISTS[kind]()
+    return Answer(rows, table(("name", "summary"), [(row["name"], row["summary"]) for row in rows]))
+
+
+@answers
+def inspect(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files; a folder is walked.")],
+    frame: Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")] = 0,
+    as_json: Json = False,
+) -> Answer:
+    """How a file is read: modality, size, bits, frames, window, what was removed; or why it is refused."""
+    if len(files) == 1 and not files[0].is_dir():
+        return _inspect_one(files[0], frame)
+    from kdlight.images.table import outcomes, render
+
+    rows = outcomes(files)
+    read = sum(row["read"] for row in rows)
+    return Answer({"files": len(rows), "read": read, "refused": len(rows) - read, "rows": rows}, render(rows))
+
+
+@answers
+def data_check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
+    as_json: Json = False,
+) -> Answer:
+    """Counts per class and split, unreadable files, duplicates, groups that straddle splits."""
+    from kdlight.cli.progress import counted
+    from kdlight.data import check, open_dataset
+
+    dataset = open_dataset(folder)
+    with counted("Reading images") as progress:
+        found = check(dataset, progress)
+    return Answer(found, _checked(found))
+
+
+def _inspect_one(file: Path, frame: int) -> Answer:
+    from kdlight.images import report
+
+    found = report(file, frame)
+    return Answer(found, fault=None if found["read"] else found["message"])
+
+
+def _checked(found: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    rows = [(name, *(counts[name] for counts in found["counts"].values())) for name in found["classes"]]
+    problems = found["problems"] or ["Nothing wrong was found."]
+    return Group(table(("class", *found["counts"]), rows), *problems)
+
+
+def _models() -> list[dict[str, Any]]:
+    from kdlight.models import MODELS
+
+    return [{"name": name, "summary": summary} for name, (_, summary) in MODELS.items()]
+
+
+def _methods() -> list[dict[str, Any]]:
+    from kdlight.distillers import METHODS, hyperparameters
+
+    return [{"name": n, "summary": _first_line(m), "options": hyperparameters(m)} for n, m in METHODS.items()]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    return [{"name": name, "summary": summary} for name, summary in DATASETS.items()]
+
+
+def _modalities() -> list[dict[str, Any]]:
+    from kdlight.modality import MODALITIES
+
+    return [
+        {"name": m.name, "summary": m.words, "codes": list(m.codes), "windows": list(m.presets)}
+        for m in MODALITIES.values()
+    ]
+
+
+def _explainers() -> list[dict[str, Any]]:
+    from kdlight.explain import EXPLAINERS
+
+    return [{"name": e.name, "summary": e.summary, "title": e.title} for e in EXPLAINERS.values()]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from kdlight.config import shipped
+
+    rows = []
+    for name, path in shipped().items():
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        rows.append({"name": name, "summary": first.lstrip("# "), "path": str(path)})
+    return rows
+
+
+def _bundles() -> list[dict[str, Any]]:
+    """Read from the cards alone: listing does not hash every file."""
+    import json
+
+    from kdlight import bundle
+
+    rows = []
+    for path in bundle.find():
+        card = bundle.Card.from_json(json.loads((path / "card.json").read_text(encoding="utf-8")))
+        rows.append({"name": card.id, "summary": card.name, "modality": card.modality, "path": str(path)})
+    return rows
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+LISTS = {
+    Kind.models: _models,
+    Kind.methods: _methods,
+    Kind.datasets: _datasets,
+    Kind.modalities: _modalities,
+    Kind.explainers: _explainers,
+    Kind.recipes: _recipes,
+    Kind.bundles: _bundles,
+}

@@ -1,0 +1,83 @@
+"""Commands that measure a bundle: on labelled data, against its own golden cases, and by the clock."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdlight.cli.frame import Answer, BundleFolder, Json, answers, table
+from kdlight.cli.opinion import open_bundle
+from kdlight.cli.progress import counted
+
+
+class Benchmark(StrEnum):
+    """What can be timed."""
+
+    latency = "latency"
+
+
+@answers
+def evaluate(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
+    split: Annotated[str, typer.Option(help="Split to measure; all for data without splits.")] = "test",
+    as_json: Json = False,
+) -> Answer:
+    """Measure teacher and student on labelled data, each number with its 95 % interval."""
+    from kdlight import pipeline
+
+    with counted("Evaluating") as progress:
+        found = pipeline.evaluate(open_bundle(bundle), data, split, progress=progress)
+    return Answer(found, _evaluation(found))
+
+
+@answers
+def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
+    """Check a bundle's checksums, then ask both models its golden cases again."""
+    from kdlight import golden
+
+    opened = open_bundle(bundle)
+    found = {"bundle": opened.card.id, "sha256": opened.sha256, **golden.check(opened)}
+    fault = None if found["ok"] else f"{opened.card.id}: the golden cases came out differently; get the bundle again."
+    return Answer(found, fault=fault)
+
+
+@answers
+def benchmark(
+    what: Annotated[Benchmark, typer.Argument(help="What to time.")],
+    bundle: BundleFolder,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the input in pixels.")] = 224,
+    runs: Annotated[int, typer.Option(min=50, help="Timed runs of each.")] = 50,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of both models.")] = 1,
+    as_json: Json = False,
+) -> Answer:
+    """Time student against teacher, one image at a time, interleaved in one run."""
+    from kdlight import inference
+
+    with counted("Timing") as progress:
+        found = inference.latency(open_bundle(bundle), size=size, runs=runs, threads=threads, progress=progress)
+    return Answer(found, _timing(found))
+
+
+def _evaluation(found: dict[str, Any]) -> Any:
+    roles = [role for role in ("teacher", "student") if role in found]
+    numbers = [name for name, value in found[roles[0]].items() if isinstance(value, (int, float, dict))]
+    flat = [name for name in numbers if _is_estimate(found[roles[0]][name])]
+    return table(("", *roles), [(name, *(found[role][name] for role in roles)) for name in flat])
+
+
+def _is_estimate(value: Any) -> bool:
+    return not isinstance(value, dict) or "value" in value
+
+
+def _timing(found: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    rows = [(row["name"], row["p50_ms"], row["p95_ms"]) for row in found["rows"]]
+    words = (
+        f"{found['candidate']} is {found['ratio']:.3g} x as fast as {found['baseline']} (median, {found['runs']} runs)."
+    )
+    return Group(table(("", "p50 ms", "p95 ms"), rows), words)

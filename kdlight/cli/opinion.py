@@ -1,0 +1,156 @@
+"""Commands that read scans with a bundle: both models' answers, and where each looked."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
+from kdlight.cli.progress import counted
+
+if TYPE_CHECKING:
+    from kdlight.bundle import Bundle
+    from kdlight.reading import HeatMap, Reading
+
+Frame = Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")]
+ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
+Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
+
+
+class Model(StrEnum):
+    """Which of the two."""
+
+    teacher = "teacher"
+    student = "student"
+
+
+@answers
+def predict(
+    bundle: BundleFolder,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    explain: Annotated[str | None, typer.Option(metavar="METHOD", help="Heat maps too, by this method.")] = None,
+    class_name: ClassName = None,
+    frame: Frame = 0,
+    confirm: Confirm = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write readings and heat maps there.")] = None,
+    as_json: Json = False,
+) -> Answer:
+    """Both models' reading of each file. One file that is refused does not stop the others."""
+    predictor = _predictor(bundle)
+    readings: list[tuple[Path, Reading]] = []
+    refused: list[dict[str, str]] = []
+    with counted("Reading") as progress:
+        for number, file in enumerate(files, start=1):
+            try:
+                readings.append((file, _read(predictor, file, frame, explain, class_name, confirm, out)))
+            except (ValueError, OSError) as error:
+                refused.append({"file": str(file), "reason": _reason(error)})
+            progress(number, len(files))
+    return _readings(readings, refused, alone=len(files) == 1)
+
+
+@answers
+def explain(
+    bundle: BundleFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An image file.")],
+    out: Annotated[Path, typer.Option(metavar="PNG", help="Where the picture goes: the map over the scan.")],
+    method: Annotated[str, typer.Option(help="See kdlight list explainers.")] = "gradcam",
+    model: Annotated[Model, typer.Option(help="Whose map.")] = Model.student,
+    class_name: ClassName = None,
+    frame: Frame = 0,
+    confirm: Confirm = False,
+    as_json: Json = False,
+) -> Answer:
+    """Where a model looked: a heat map over the scan, and how far it can be trusted."""
+    from kdlight.cli.picture import save_overlay
+    from kdlight.images import read
+
+    predictor, image = _predictor(bundle), read(file, frame)
+    reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
+    heat: HeatMap = getattr(reading, model).heat_map
+    save_overlay(image, heat, out)
+    found = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
+    grade = {"flat": heat.flat, "note": heat.note, "seconds": heat.seconds, "shape": list(heat.values.shape)}
+    return Answer({**found, **grade, "out": str(out)})
+
+
+def open_bundle(path: Path) -> Bundle:
+    """A bundle by its folder, or by the id of a shipped one or one in the library."""
+    from kdlight import bundle
+
+    listed = {found.name: found for found in bundle.find()}
+    return bundle.load(path if path.exists() else listed.get(str(path), path))
+
+
+def _predictor(bundle: Path) -> Any:
+    from kdlight.inference import Predictor
+
+    return Predictor(open_bundle(bundle))
+
+
+def _read(
+    predictor: Any, file: Path, frame: int, method: str | None, class_name: str | None, confirm: bool, out: Path | None
+) -> Reading:
+    from kdlight.images import read
+
+    image = read(file, frame)
+    reading: Reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
+    if out is not None:
+        _write(reading, image, out)
+    return reading
+
+
+def _write(reading: Reading, image: Any, folder: Path) -> None:
+    """Files are named after the scan's checksum: its own name may name a person."""
+    from kdlight.cli.picture import save_overlay
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{image.sha256[:16]}-{image.frame}"
+    (folder / f"{stem}.json").write_text(json.dumps(reading.to_json(), indent=1) + "\n", encoding="utf-8")
+    for opinion in (reading.teacher, reading.student):
+        if opinion.heat_map is not None:
+            save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")
+
+
+def _readings(readings: list[tuple[Path, Reading]], refused: list[dict[str, str]], alone: bool) -> Answer:
+    """One file gives its Reading; several give them all, with what was refused and why."""
+    if alone and refused:
+        raise UsageError(refused[0]["reason"])
+    if alone:
+        return Answer(readings[0][1].to_json(), _words(readings))
+    payload = {"readings": [{"file": str(f), **r.to_json()} for f, r in readings], "refused": refused}
+    reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in refused)
+    fault = f"{len(refused)} of {len(readings) + len(refused)} files were not read. {reasons}" if refused else None
+    return Answer(payload, _words(readings), fault)
+
+
+def _words(readings: list[tuple[Path, Reading]]) -> Any:
+    columns = ("file", "model", "answer", "probability", "set", "ms", "heat map")
+    return table(columns, [row for file, reading in readings for row in _rows(file, reading)])
+
+
+def _rows(file: Path, reading: Reading) -> list[tuple[Any, ...]]:
+    return [
+        (
+            file.name,
+            opinion.role,
+            opinion.prediction,
+            opinion.confidence,
+            opinion.prediction_set,
+            opinion.seconds * 1000,
+            opinion.heat_map.note if opinion.heat_map else None,
+        )
+        for opinion in (reading.teacher, reading.student)
+    ]
+
+
+def _reason(error: ValueError | OSError) -> str:
+    """The sentence for a file that was not read. A fault of the program is no such thing and goes on up."""
+    sentence = mistake(error)
+    if sentence is None:
+        raise error
+    return sentence
