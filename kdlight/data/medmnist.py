@@ -74,7 +74,7 @@ def open_npz(path: Path, classes: Sequence[str] | None = None) -> Dataset:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (ValueError, OSError, BadZipFile, EOFError, AttributeError) as error:
         raise DataError(f"{path} cannot be read as a plain npz file: {error}. {EXPECTED}, without objects.") from error

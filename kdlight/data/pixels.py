@@ -23,6 +23,9 @@ from kdlight.preprocessing import InputSpec
 VERSION = 1
 """Raise it when decoding or rendering changes what comes out."""
 
+MOST_BYTES = 8 * 2**30
+"""The cache keeps at most this much: what was used longest ago goes first."""
+
 log = logging.getLogger(__name__)
 
 
@@ -98,7 +101,18 @@ def _store(path: Path, pixels: np.ndarray) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         Path(beside).replace(path)
+        _prune(path.parent)
     except OSError as error:
         log.warning("The rendered pixels could not be kept in %s: %s.", path.parent, error.strerror or error)
         if beside:
             Path(beside).unlink(missing_ok=True)
+
+
+def _prune(folder: Path) -> None:
+    """Remove the files used longest ago until the rest fits MOST_BYTES; the newest always stays."""
+    files = sorted(((found.stat(), found) for found in folder.glob("*.bin")), key=lambda pair: -pair[0].st_mtime_ns)
+    total = 0
+    for number, (stat, path) in enumerate(files):
+        total += stat.st_size
+        if number and total > MOST_BYTES:
+            path.unlink(missing_ok=True)

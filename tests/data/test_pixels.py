@@ -1,0 +1,130 @@
+"""Rendering a set and keeping it."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from kdlight import images
+from kdlight.data import DataError, open_dataset, pixels
+from kdlight.preprocessing import InputSpec
+
+Put = Callable[..., Path]
+SPEC = InputSpec(32)
+
+
+def test_every_image_is_what_the_spec_renders_of_a_sandboxed_read(put: Put) -> None:
+    folder = put("a/gray.png", "a/gray.jpg")
+    rng = np.random.default_rng(0)
+    rgb = PIL.Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6
+    rgb.save(folder / "a" / "color.jpg", exif=turned)
+    rgb.convert("P").save(folder / "a" / "palette.png")
+    rgb.convert("RGBA").save(folder / "a" / "alpha.png")
+    rgb.save(folder / "a" / "color.webp", lossless=True)
+    PIL.Image.fromarray(rng.integers(0, 60_000, (9, 9), dtype=np.uint16)).save(folder / "a" / "deep.png")
+    found = open_dataset(folder)
+    expected = np.stack([SPEC.render(images.read(folder / item.ref)) for item in found.items])
+    np.testing.assert_array_equal(found.images(SPEC), expected)
+
+
+def test_the_second_time_comes_from_the_cache_and_reports_progress(put: Put, cache: Path) -> None:
+    found = open_dataset(put("a/1.png", "b/2.png"))
+    first = found.images(SPEC)
+    (kept,) = cache.iterdir()
+    digest, body = kept.read_bytes()[:32], bytearray(kept.read_bytes()[32:])
+    assert bytes(body) == first.tobytes()
+    calls: list[tuple[int, int]] = []
+    np.testing.assert_array_equal(found.images(SPEC, progress=lambda done, total: calls.append((done, total))), first)
+    assert calls == [(2, 2)]
+    assert len(digest) == 32
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_cache_is_seen_and_never_used(
+    put: Put, cache: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = open_dataset(put("a/1.png", "b/2.png"))
+    first = found.images(SPEC)
+    (kept,) = cache.iterdir()
+    data = bytearray(kept.read_bytes())
+    data[100] ^= 1
+    kept.write_bytes({"flip": bytes(data), "cut": bytes(data[:-5]), "empty": b""}[damage])
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(found.images(SPEC), first)
+    assert "damaged" in caplog.text
+    caplog.clear()
+    np.testing.assert_array_equal(found.images(SPEC), first)
+    assert not caplog.text
+
+
+def test_a_changed_file_or_spec_is_rendered_anew(put: Put, cache: Path) -> None:
+    folder = put("a/1.png", "b/2.png")
+    found = open_dataset(folder)
+    assert found.images(SPEC)[0].max() == 10
+    put("a/1.png", shade=200)
+    assert found.images(SPEC)[0].min() == 200
+    found.images(InputSpec(32, fit="pad"))
+    found.split("all").images(SPEC)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_without_the_cache_nothing_is_written(put: Put, cache: Path) -> None:
+    open_dataset(put("a/1.png")).images(SPEC, cache=False)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "file"))
+    assert open_dataset(put("a/1.png")).images(SPEC).shape == (1, 32, 32, 3)
+    assert "could not be kept" in caplog.text
+
+
+def test_a_full_disk_leaves_no_half_file(put: Put, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pixels.os, "fsync", full)
+    open_dataset(put("a/1.png")).images(SPEC)
+    assert list(cache.iterdir()) == []
+
+
+def test_the_cache_forgets_what_was_used_longest_ago(put: Put, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = open_dataset(put("a/1.png"))
+    monkeypatch.setattr(pixels, "MOST_BYTES", 16_000)  # 64 px and 32 px fit, 48 px not any more
+    for size in (48, 32, 64):
+        found.images(InputSpec(size))
+    assert sorted(path.stat().st_size for path in cache.iterdir()) == [32 + 32 * 32 * 3, 32 + 64 * 64 * 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_an_unreadable_image_is_named_and_never_replaced(put: Put, content: bytes) -> None:
+    folder = put("a/1.png", "a/2.png", "b/3.png")
+    (folder / "a" / "2.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"2\.png cannot be read as an image"):
+        open_dataset(folder).images(SPEC)
+
+
+def test_a_truncated_image_is_named(put: Put) -> None:
+    folder = put("a/1.png")
+    rng = np.random.default_rng(0)
+    PIL.Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(folder / "a" / "1.png")
+    whole = (folder / "a" / "1.png").read_bytes()
+    (folder / "a" / "1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"1\.png.*truncated"):
+        open_dataset(folder).images(SPEC)
+
+
+def test_a_file_that_went_away_is_named(put: Put) -> None:
+    folder = put("a/1.png")
+    found = open_dataset(folder)
+    (folder / "a" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.png"):
+        found.images(SPEC)
