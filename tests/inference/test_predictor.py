@@ -100,7 +100,7 @@ def test_times_are_medians_of_interleaved_repeats(
         engine = predictor._engines[role]  # type: ignore[index]
         return lambda x: (calls.append(role), engine(x))[1]  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr("kdlight.inference.BUDGET", 60.0)
+    monkeypatch.setattr("kdlight.inference.predictor.BUDGET", 60.0)
     monkeypatch.setattr(predictor, "_engines", {role: counted(role) for role in ROLES})
     predictor.read(tiny_image)
     assert calls == ["teacher", "student"] * 6

@@ -6,20 +6,18 @@ A Predictor belongs to one thread; the app reaches it through `kdlight.workers` 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlight import explain as explaining
-from kdlight.bundle import Bundle, Card
+from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image, facts
+from kdlight.inference.eligibility import IneligibleError, eligibility
+from kdlight.inference.engines import Engine, flushed_denormals, onnx_engine, torch_engine
 from kdlight.metrics import prediction_sets, softmax
-from kdlight.modality import modality as find_modality
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
 if TYPE_CHECKING:
@@ -30,56 +28,6 @@ BUDGET = 0.15
 """Each model is timed REPEATS times, but no new round begins after BUDGET seconds."""
 MAP_SIDE = 512
 """Heat maps are given at most this large on their longer side: their true grain is a few cells."""
-TINT = 2.0
-"""Mean difference between channels, of 255, below which an RGB image counts as gray. The limit is ours."""
-
-Engine = Callable[["Tensor"], np.ndarray]
-"""Prepared input (B, 3, S, S) to logits (B, K)."""
-
-
-class IneligibleError(ValueError):
-    """The bundle was not made for such a file, and nobody confirmed that it is to be read all the same."""
-
-    def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__(" ".join((*reasons, "Confirm to read it all the same.")))
-        self.reasons = reasons
-
-
-def eligibility(card: Card, image: Image, modality: str | None = None, confirmed: bool = False) -> Eligibility:
-    """Whether a bundle covers an image. `modality` is what the person chose; the file's own word counts as well.
-
-    A modality that nobody stated is no reason. Raises ValueError for an unknown modality.
-    """
-    reasons = (*_modality_reasons(card, image, modality), *_pixel_reasons(card, image))
-    return Eligibility(not reasons, reasons, confirmed and bool(reasons))
-
-
-def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[str]:
-    covered = [find_modality(name) for name in card.eligibility.get("modalities") or (card.modality,)]
-    words = " and ".join(m.words for m in covered)
-    for name, opening in ((image.modality, "By its header this file is"), (chosen, "You chose")):
-        if name is not None and find_modality(name) not in covered:
-            yield f"{opening} {find_modality(name).words}; {card.name} was trained on {words}."
-
-
-def _pixel_reasons(card: Card, image: Image) -> Iterator[str]:
-    side, smallest = card.eligibility.get("min_side") or 0, min(image.shape)
-    if smallest < side:
-        yield f"The image is {image.shape[1]} x {image.shape[0]} pixels; at least {side} on each side were expected."
-    if np.ptp(image.pixels) == 0:
-        yield "Every pixel has the same value: there is nothing to read."
-    wanted = card.eligibility.get("color")
-    if wanted is not None and wanted != _tinted(image):
-        kinds = ("gray", "in color") if wanted else ("in color", "gray")
-        yield f"The image is {kinds[0]}; {card.name} was trained on images that are {kinds[1]}."
-
-
-def _tinted(image: Image) -> bool:
-    """Whether there is color in the pixels, however they are stored."""
-    if not image.color:
-        return False
-    pixels = image.pixels.astype(np.int16)
-    return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > TINT)
 
 
 class Predictor:
@@ -235,56 +183,6 @@ class Predictor:
         found = explaining.grade(values)
         values = np.zeros_like(values) if found.flat else values
         return HeatMap(method, name, values, found.flat, found.words, time.perf_counter() - started)
-
-
-def torch_engine(model: Any) -> Engine:
-    """A torch network in eager mode, in the memory format of its weights."""
-    import torch
-
-    weight = next(p for p in model.parameters() if p.dim() == 4)
-    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
-    layout = torch.channels_last if last else torch.contiguous_format
-
-    def run(x: Tensor) -> np.ndarray:
-        with torch.inference_mode(), flushed_denormals():
-            logits: np.ndarray = model(x.contiguous(memory_format=layout)).numpy()
-        return logits
-
-    return run
-
-
-def onnx_engine(path: Path, threads: int) -> Engine:
-    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    with flushed_denormals():
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def run(x: Tensor) -> np.ndarray:
-        with flushed_denormals():
-            logits: np.ndarray = session.run(None, {name: x.contiguous().numpy()})[0]
-        return logits
-
-    return run
-
-
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Numbers too small to matter count as zero inside: they slow a processor down tenfold.
-
-    The flag is the calling thread's, and ONNX Runtime sets it as well; outside it is always off, as NumPy expects.
-    """
-    import torch
-
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 def _part(progress: Progress | None, index: int, words: str) -> Progress:

@@ -1,0 +1,60 @@
+"""Whether a bundle was made for such an image. What it does not cover is read only after a person says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdlight.bundle import Card
+from kdlight.images import Image
+from kdlight.modality import modality as find_modality
+from kdlight.reading import Eligibility
+
+TINT = 2.0
+"""Mean difference between channels, of 255, below which an RGB image counts as gray. The limit is ours."""
+
+
+class IneligibleError(ValueError):
+    """The bundle was not made for such a file, and nobody confirmed that it is to be read all the same."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__(" ".join((*reasons, "Confirm to read it all the same.")))
+        self.reasons = reasons
+
+
+def eligibility(card: Card, image: Image, modality: str | None = None, confirmed: bool = False) -> Eligibility:
+    """Whether a bundle covers an image. `modality` is what the person chose; the file's own word counts as well.
+
+    A modality that nobody stated is no reason. Raises ValueError for an unknown modality.
+    """
+    reasons = (*_modality_reasons(card, image, modality), *_pixel_reasons(card, image))
+    return Eligibility(not reasons, reasons, confirmed and bool(reasons))
+
+
+def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[str]:
+    covered = [find_modality(name) for name in card.eligibility.get("modalities") or (card.modality,)]
+    words = " and ".join(m.words for m in covered)
+    for name, opening in ((image.modality, "By its header this file is"), (chosen, "You chose")):
+        if name is not None and find_modality(name) not in covered:
+            yield f"{opening} {find_modality(name).words}; {card.name} was trained on {words}."
+
+
+def _pixel_reasons(card: Card, image: Image) -> Iterator[str]:
+    side, smallest = card.eligibility.get("min_side") or 0, min(image.shape)
+    if smallest < side:
+        yield f"The image is {image.shape[1]} x {image.shape[0]} pixels; at least {side} on each side were expected."
+    if np.ptp(image.pixels) == 0:
+        yield "Every pixel has the same value: there is nothing to read."
+    wanted = card.eligibility.get("color")
+    if wanted is not None and wanted != _tinted(image):
+        kinds = ("gray", "in color") if wanted else ("in color", "gray")
+        yield f"The image is {kinds[0]}; {card.name} was trained on images that are {kinds[1]}."
+
+
+def _tinted(image: Image) -> bool:
+    """Whether there is color in the pixels, however they are stored."""
+    if not image.color:
+        return False
+    pixels = image.pixels.astype(np.int16)
+    return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > TINT)
