@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class InputSpec:
             raise ValueError(f"Unknown fit {self.fit!r}; one of {', '.join(FITS)} was expected.")
         if self.window is not None and self.window not in WINDOWS:
             raise ValueError(f"Unknown window {self.window!r}; one of {', '.join(WINDOWS)} was expected.")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(0 < value < 10 for value in self.std):
+            raise ValueError(f"Mean is {self.mean} and std {self.std}; three numbers each, std above 0, were expected.")
 
     @property
     def channels(self) -> int:
@@ -87,8 +89,13 @@ class InputSpec:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputSpec:
+        """Raises ValueError where a key or a value is not one that `to_json` writes."""
         known = {k: _tuple(v) for k, v in values.items() if k != "channels"}
-        return cls(**known)
+        try:
+            return cls(**known)
+        except TypeError as error:
+            names = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"The input description has {', '.join(known)}; {names} were expected.") from error
 
     def _inner(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Width and height that the picture takes inside the square."""

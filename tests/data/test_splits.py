@@ -21,7 +21,12 @@ def plain(per_class: int, classes: int = 3, per_group: int = 1) -> Dataset:
     return made([(c, f"{c}-{n // per_group}") for c in range(classes) for n in range(per_class)])
 
 
-rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40).map(str)), min_size=1, max_size=200)
+def _row(label: int, number: int) -> tuple[int, str]:
+    """Most groups belong to one class, two to any."""
+    return label, f"{label}-{number}" if number < 12 else f"shared-{number}"
+
+
+rows = st.lists(st.builds(_row, st.integers(0, 2), st.integers(0, 13)), min_size=1, max_size=150)
 SHARES = {"val": 0.15, "test": 0.2}
 
 
