@@ -34,14 +34,18 @@ def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Data
     name. Raises DataError that says what was found and what was expected.
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        found = open_folder(path)
-    elif not path.is_file():
-        raise DataError(f"{path} does not exist; a folder of class folders, an .npz or a .csv was expected.")
-    elif path.suffix.lower() == ".npz":
-        return open_npz(path, classes)
-    elif path.suffix.lower() == ".csv":
-        found = open_table(path)
-    else:
-        raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
+    try:
+        if path.is_file() and path.suffix.lower() == ".npz":
+            return open_npz(path, classes)
+        found = open_folder(path) if path.is_dir() else _open_file(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}. Check that it may be read.") from error
     return found if classes is None else match_classes(found, classes)
+
+
+def _open_file(path: Path) -> Dataset:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; a folder of class folders, an .npz or a .csv was expected.")
+    if path.suffix.lower() != ".csv":
+        raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
+    return open_table(path)

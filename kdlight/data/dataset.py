@@ -121,7 +121,7 @@ def match_classes(dataset: Dataset, classes: Iterable[str]) -> Dataset:
     images only: a set may hold fewer classes than the model knows, never others.
     """
     wanted = tuple(classes)
-    unknown = [name for name in dataset.classes if name not in wanted and dataset.counts()[name]]
+    unknown = [name for name, count in dataset.counts().items() if count and name not in wanted]
     if unknown:
         absent = [name for name in wanted if name not in dataset.classes]
         raise DataError(
@@ -129,6 +129,6 @@ def match_classes(dataset: Dataset, classes: Iterable[str]) -> Dataset:
             f"the model's are {', '.join(wanted)}{' (missing here: ' + ', '.join(absent) + ')' if absent else ''}. "
             f"Rename the class folders, or give the class names in the model's words."
         )
-    index = {name: position for position, name in enumerate(wanted)}
+    index = {name: position for position, name in enumerate(wanted)}  # every class with images is in it
     items = tuple(replace(item, label=index[dataset.classes[item.label]]) for item in dataset.items)
     return replace(dataset, classes=wanted, items=items)

@@ -48,12 +48,17 @@ def open_folder(root: Path) -> Dataset:
             f"{root} holds split folders ({', '.join(s.name for s in splits)}) beside {other!r}; either only splits or "
             f"only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
         )
-    found = [
-        (path.relative_to(root).as_posix(), folder.name, SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT)
+    homes = [
+        (SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT, folder)
         for top in tops
         for folder in (_folders(top) if splits else [top])
-        for path in _files(folder)
     ]
+    found = [
+        (path.relative_to(root).as_posix(), folder.name, split) for split, folder in homes for path in _files(folder)
+    ]
+    empty = sorted({folder.name for _, folder in homes} - {name for _, name, _ in found})
+    if found and empty:
+        raise DataError(f"{root} has no image of class {', '.join(empty)}; add images or remove the empty folder.")
     return _dataset(root, [(ref, name, split, ref) for ref, name, split in found])
 
 

@@ -44,6 +44,25 @@ def test_splits_beside_classes_are_refused(put: Put) -> None:
         open_dataset(put("train/a/1.png", "melanoma/2.png"))
 
 
+def test_an_empty_class_folder_is_refused_by_name(put: Put) -> None:
+    folder = put("train/a/1.png", "test/b/2.png")
+    (folder / "train" / "b").mkdir()
+    assert open_dataset(folder).classes == ("a", "b")
+    (folder / "train" / "c").mkdir()
+    with pytest.raises(DataError, match="no image of class c"):
+        open_dataset(folder)
+
+
+def test_a_folder_that_may_not_be_read_is_said(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    folder = put("a/1.png")
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="cannot be opened: Permission denied"):
+        open_dataset(folder)
+
+
 def test_a_manifest_decides_and_its_other_columns_are_ignored(put: Put) -> None:
     folder = put("x/1.png", "y/2.png", "y/unlisted.png")
     (folder / "manifest.csv").write_text("note, Path ,class,split,group\nn,x/1.png,cat,Testing,p1\n,y/2.png,dog,,\n")
