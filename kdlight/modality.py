@@ -31,7 +31,8 @@ class Window:
         if self.function == "sigmoid":
             slope = np.float32(-4 / self.width)
             exponent = np.clip((pixels.astype(np.float32) - np.float32(self.center)) * slope, -80, 80)
-            return np.rint(255 / (1 + np.exp(exponent))).astype(np.uint8)
+            curve: np.ndarray = np.rint(255 / (1 + np.exp(exponent))).astype(np.uint8)
+            return curve
         low, width = self._ramp()
         if width <= 0:
             return np.where(pixels > low, np.uint8(255), np.uint8(0))
@@ -89,7 +90,7 @@ MODALITIES: dict[str, Modality] = {
         Modality("oct", "Retinal OCT", ("OPT", "OCT", "IVOCT")),
         Modality("fundus", "Fundus photograph", ("OP",), color=True),
         Modality("blood", "Blood microscopy", ("GM",), color=True),
-        Modality("surface", "Surface defects", color=True),
+        Modality("surface", "Surface defects"),
     )
 }
 

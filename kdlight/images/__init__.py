@@ -1,6 +1,7 @@
 from kdlight.images.errors import ImageError
-from kdlight.images.image import Image, Window
+from kdlight.images.image import Image
 from kdlight.images.reading import facts, read, report, warm
 from kdlight.images.sniff import sniff
+from kdlight.modality import Window
 
 __all__ = ["Image", "ImageError", "Window", "facts", "read", "report", "sniff", "warm"]

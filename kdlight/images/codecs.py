@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
-import openjpeg
 from imagecodecs import jpeg8_decode, jpegls_decode, jpegsof3_decode, packbits_decode
+from openjpeg.utils import decode as jpeg2000_decode
 
 from kdlight.images.codestream import Codestream, bare, check, codestream
 from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
@@ -49,7 +50,8 @@ def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
     decoded = _run(_DECODERS[found.kind], data, found)
     if decoded.ndim == 3 and decoded.shape[0] == header.samples != decoded.shape[2]:
         decoded = decoded.transpose(1, 2, 0)
-    if decoded.shape[:2] != (header.rows, header.columns) or decoded.size != np.prod(decoded.shape[:2]) * header.samples:
+    pixels = header.rows * header.columns
+    if decoded.shape[:2] != (header.rows, header.columns) or decoded.size != pixels * header.samples:
         raise CodecError(f"The {_NAMES[found.kind]} decoder gave a picture of another size; the frame is damaged.")
     shaped = decoded.reshape(header.rows, header.columns, *([3] if header.samples == 3 else []))
     return _sign(shaped, found, header), _photometric(found, header)
@@ -75,7 +77,7 @@ _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
     "jpeg": _jpeg,
     "lossless": lambda data: np.asarray(jpegsof3_decode(data)),
     "jpegls": lambda data: np.asarray(jpegls_decode(data)),
-    "jpeg2000": lambda data: np.asarray(openjpeg.decode(data)),
+    "jpeg2000": lambda data: np.asarray(jpeg2000_decode(data)),
 }
 
 
@@ -117,7 +119,7 @@ def _rle(data: bytes, header: PixelHeader) -> np.ndarray:
         raise CodecError("The RLE frame is damaged: its table of segments makes no sense.")
     length = header.rows * header.columns
     length = length if header.allocated > 1 else (length + 7) // 8
-    planes = [_unpack(data[a:b], length) for a, b in zip(bounds, bounds[1:], strict=False)]
+    planes = [_unpack(data[a:b], length) for a, b in pairwise(bounds)]
     if header.allocated == 1:
         return unpack_bits(planes[0], 0, header)
     stacked = np.stack([np.frombuffer(p, np.uint8) for p in planes]).reshape(header.samples, width, length)
@@ -134,7 +136,7 @@ def _unpack(segment: bytes, length: int) -> bytes:
     if unpacked is None:
         raise CodecError("The RLE frame is damaged and cannot be decoded.")
     if len(unpacked) < length:
-        raise TruncatedError(f"An RLE segment holds {len(unpacked)} bytes; {length} were expected. Copy the file again.")
+        raise TruncatedError(f"An RLE segment holds {len(unpacked)} bytes; {length} were expected. Copy it again.")
     return unpacked[:length]
 
 

@@ -6,6 +6,7 @@ JPEG and JPEG-LS: ITU-T T.81 B.2.2, T.87 C.2.2. JPEG 2000: T.800 A.5.1.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdlight.images.errors import CodecError, HeaderError, TruncatedError
@@ -102,7 +103,7 @@ def _jpeg(data: bytes) -> Codestream:
     raise CodecError("The JPEG frame has no frame header; it is damaged.")
 
 
-def _segments(data: bytes):  # type: ignore[no-untyped-def]
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment up to the first scan."""
     at = 2
     while at + 4 <= len(data):

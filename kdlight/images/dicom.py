@@ -25,17 +25,23 @@ from kdlight.images.errors import (
 from kdlight.images.header import PIXELS, PixelHeader, number, pixel_header, syntax_words, text
 from kdlight.images.image import Image
 from kdlight.images.native import native_frame, used_bits
+from kdlight.images.palette import palette_rgb
 from kdlight.images.structure import Structure, structure
 from kdlight.modality import Window, propose
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 _PIXEL_TAG = 0x7FE00010
-_KEPT = frozenset(
-    """SOPClassUID MediaStorageSOPClassUID TransferSyntaxUID SpecificCharacterSet FrameIncrementPointer
-    PerFrameFunctionalGroupsSequence SharedFunctionalGroupsSequence ModalityLUTSequence VOILUTSequence
-    SequenceOfUltrasoundRegions RescaleType""".split()
+_KEPT = (
+    "SOPClassUID",
+    "RescaleType",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "SequenceOfUltrasoundRegions",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )
-_TELLING = frozenset("AE AS DA DT LO LT PN SH SQ ST TM UC UI UN UR UT".split())
+"""Elements that are read here; the names inside the sequences stay behind."""
+_TELLING = ("AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "UC", "UI", "UN", "UR", "UT")
 """Value representations that can name a person, a place, a time or a file."""
 
 
@@ -97,8 +103,7 @@ def _stored(ds: Dataset, header: PixelHeader, frame: int, found: Structure) -> t
         pixels = native_frame(value, header, frame, found.little, raw.VR == "OW")
         same = "YBR_FULL" if header.photometric == "YBR_FULL_422" else header.photometric
         return used_bits(pixels, header), same
-    assert found.syntax is not None  # noqa: S101  narrows the type
-    if not codecs.supported(found.syntax):
+    if found.syntax is None or not codecs.supported(found.syntax):
         raise UnsupportedError(f"The transfer syntax {syntax_words(found.syntax)} is not supported.")
     pixels, photometric = codecs.decode_frame(_encoded(ds, value, header, frame), header, found.syntax)
     if pixels.dtype.itemsize * 8 == header.allocated and found.syntax == codecs.RLE:
@@ -120,7 +125,7 @@ def _gray(ds: Dataset, header: PixelHeader, frame: int, found: Structure, stored
     pixels = luts.modality_values(stored, ds, header, frame, found.little)
     table = luts.voi_lut(ds, pixels, found.little)
     padding = _padding(ds, pixels, stored)
-    windows = luts.file_windows(ds, frame) + luts.fitting_windows(pixels, header, padding)
+    windows = luts.file_windows(ds, header, frame) + luts.fitting_windows(pixels, header, padding)
     return _image(
         ds,
         header,
@@ -148,7 +153,7 @@ def _color(
     ds: Dataset, header: PixelHeader, frame: int, found: Structure, stored: np.ndarray, photometric: str
 ) -> Image:
     if photometric == "PALETTE COLOR":
-        pixels = luts.palette_rgb(stored, ds)
+        pixels = palette_rgb(stored, ds, header.signed, found.little)
     else:
         bits = min(header.stored, 8 * stored.dtype.itemsize)
         if photometric.startswith("YBR"):

@@ -1,4 +1,4 @@
-"""Why a file was refused: one class per reason. No message carries a value that a header or a file name gave in free text."""
+"""Why a file was refused: one class per reason. No message carries free text of a header or of a file name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts of how the picture lies: spacing, orientation, laterality, view. Only values of closed lists leave the header."""
+"""Facts of how the picture lies: spacing, orientation, laterality, view. Text comes from closed lists only."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from kdlight.images.errors import HeaderError
 from kdlight.images.header import items, macro, number, numbers, text
 
 LATERALITIES = ("L", "R", "B", "U")
-VIEWS = frozenset(
-    "AP PA LL RL LLD RLD LLO RLO CC ML MLO LM LMO XCC XCCL XCCM FB SIO ISO CV AT RL RM TAN LAO RAO LPO RPO".split()
-)
-"""Values of View Position (0018,5101) in PS3.3 C.8.7.1, C.8.11.5 and CID 4014."""
+VIEWS = ("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "CC", "ML", "MLO", "LM", "LMO", "XCC", "XCCL", "XCCM")
+"""Values of View Position (0018,5101) that leave the header: PS3.3 C.8.1.2, C.8.11.5 and CID 4014."""
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("F", "H"))
 _PLANES = ("sagittal", "coronal", "axial")
 _CENTIMETERS = 3
@@ -51,8 +49,8 @@ def orientation(ds: Dataset, frame: int) -> str | None:
 
 
 def laterality(ds: Dataset, frame: int) -> str | None:
-    places = [(macro(ds, frame, "FrameAnatomySequence"), "FrameLaterality"), (ds, "ImageLaterality"), (ds, "Laterality")]
-    values = [text(place, keyword) for place, keyword in places]
+    values = [text(macro(ds, frame, "FrameAnatomySequence"), "FrameLaterality")]
+    values += [text(ds, keyword) for keyword in ("ImageLaterality", "Laterality")]
     return next((v for v in values if v in LATERALITIES), None)
 
 

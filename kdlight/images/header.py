@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from kdlight.images.errors import FrameError, HeaderError, UnsupportedError
@@ -72,9 +73,7 @@ def pixel_header(ds: Dataset, frame: int) -> PixelHeader:
     allocated, stored, high = _bits(ds, keyword)
     signed = keyword == "PixelData" and integer(ds, "PixelRepresentation", 0) == 1
     planar = samples > 1 and integer(ds, "PlanarConfiguration", 0) == 1
-    return PixelHeader(
-        keyword, rows, columns, samples, photometric, allocated, stored, high, signed, planar, frames
-    )
+    return PixelHeader(keyword, rows, columns, samples, photometric, allocated, stored, high, signed, planar, frames)
 
 
 def _photometric(ds: Dataset) -> str:
@@ -145,7 +144,7 @@ def text(ds: Dataset, keyword: str) -> str:
 def items(ds: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none where it is missing or empty."""
     value = ds.get(keyword)
-    return list(value) if isinstance(value, list) or hasattr(value, "__iter__") and not isinstance(value, str) else []
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def groups(ds: Dataset, frame: int) -> Iterator[Dataset]:

@@ -57,11 +57,11 @@ def serve(control: socket.socket, decode: Decode, limits: Limits) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     children: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, waker], [], [])
+        ready, _, _ = select.select([control.fileno(), waker], [], [])
         if waker in ready:
             os.read(waker, 4096)
             _reap(children)
-        if control in ready:
+        if control.fileno() in ready:
             message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
             if not message:
                 break

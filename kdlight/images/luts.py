@@ -1,4 +1,4 @@
-"""From stored to shown values: modality LUT, VOI LUT, windows (DICOM PS3.3 C.11.1, C.11.2), palette and YCbCr."""
+"""From stored to shown values: modality LUT, VOI LUT, windows (DICOM PS3.3 C.11.1, C.11.2), and YCbCr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_color_lut
 
 from kdlight.images.errors import HeaderError
 from kdlight.images.header import PixelHeader, items, macro, number, numbers, text
@@ -55,8 +54,11 @@ def hounsfield(ds: Dataset, header: PixelHeader, frame: int) -> bool:
     return str(ds.get("SOPClassUID")) in _CT_CLASSES and number(place, "RescaleIntercept") is not None
 
 
-def file_windows(ds: Dataset, frame: int) -> tuple[Window, ...]:
-    """The windows of the file, without its own names for them: free text stays behind."""
+def file_windows(ds: Dataset, header: PixelHeader, frame: int) -> tuple[Window, ...]:
+    """The windows of the file, without its own names for them: free text stays behind.
+
+    `linear`, the default function, counts in whole units; for pixels that are floats it is taken as exact.
+    """
     place = macro(ds, frame, "FrameVOILUTSequence")
     try:
         pairs = zip(numbers(place, "WindowCenter"), numbers(place, "WindowWidth"), strict=False)
@@ -64,7 +66,7 @@ def file_windows(ds: Dataset, frame: int) -> tuple[Window, ...]:
     except HeaderError:
         return ()
     said = text(place, "VOILUTFunction").lower()
-    function = said if said in FUNCTIONS else "linear"
+    function = said if said in FUNCTIONS else "linear" if header.integer else "linear_exact"
     names = ["file"] if len(valid) == 1 else [f"file {i + 1}" for i in range(len(valid))]
     return tuple(Window(c, w, n, function) for (c, w), n in zip(valid, names, strict=True))
 
@@ -95,19 +97,6 @@ def voi_lut(ds: Dataset, pixels: np.ndarray, little: bool) -> tuple[np.ndarray, 
     return None
 
 
-def palette_rgb(stored: np.ndarray, ds: Dataset) -> np.ndarray:
-    """PALETTE COLOR to uint8 RGB (rows, columns, 3). Raises HeaderError where the palette is missing or broken."""
-    try:
-        colored = apply_color_lut(stored, ds)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001  pydicom raises many kinds on a broken palette, some with header values
-        raise HeaderError("The palette in the header is missing or broken, so the colors are unknown.") from None
-    if colored.dtype.itemsize == 1 or _palette_top(ds) < 256:
-        return colored.astype(np.uint8)[..., :3]
-    return to_bytes(colored[..., :3], 16)
-
-
 def ybr_rgb(stored: np.ndarray, bits: int) -> np.ndarray:
     """YBR_FULL to RGB in the same unsigned depth (PS3.3 C.7.6.3.1.2, ITU-R BT.601)."""
     top, middle = 2**bits - 1, 2 ** (bits - 1)
@@ -115,14 +104,16 @@ def ybr_rgb(stored: np.ndarray, bits: int) -> np.ndarray:
     b -= middle
     r -= middle
     rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=-1)
-    return np.clip(np.rint(rgb), 0, top).astype(stored.dtype)
+    shown: np.ndarray = np.clip(np.rint(rgb), 0, top).astype(stored.dtype)
+    return shown
 
 
 def to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
     """Unsigned samples of `bits` to uint8, the whole scale kept."""
     if bits == 8:
         return values.astype(np.uint8)
-    return np.rint(np.clip(values, 0, 2**bits - 1) * (255.0 / (2**bits - 1))).astype(np.uint8)
+    shown: np.ndarray = np.rint(np.clip(values, 0, 2**bits - 1) * (255.0 / (2**bits - 1))).astype(np.uint8)
+    return shown
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -133,7 +124,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
     if not known.any():
         raise HeaderError("The pixel data holds no finite number.")
     filled = values if known.all() else np.where(known, values, values[known].min())
-    return np.clip(filled, -_LARGEST, _LARGEST).astype(np.float32)
+    narrow: np.ndarray = np.clip(filled, -_LARGEST, _LARGEST).astype(np.float32)
+    return narrow
 
 
 def _tables(ds: Dataset, sequence: str) -> list[Dataset]:
@@ -164,13 +156,3 @@ def _words(item: Dataset, keyword: str, order: str) -> list[int]:
     if keyword == "LUTDescriptor" and len(words) < 3:
         raise HeaderError("A lookup table of the header has no valid descriptor.")
     return words
-
-
-def _palette_top(ds: Dataset) -> int:
-    """The largest palette entry: some files store 8-bit entries and call them 16."""
-    names = [f"{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")]
-    if not all(isinstance(ds.get(n), bytes) for n in names):
-        return 65535
-    return max(int(np.frombuffer(ds[n].value[: len(ds[n].value) // 2 * 2], "<u2").max()) for n in names)
-
-

@@ -14,6 +14,7 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 from kdlight.images.errors import CrashError, ImageError, TimeLimitError
 from kdlight.images.helper import ENDED
@@ -48,9 +49,9 @@ class Sandbox:
             channel, report = self._request()
             with channel, os.fdopen(report, "rb") as ended:
                 channel.settimeout(self.limits.seconds + _START_SECONDS)
-                return self._converse(channel, ended.read, data, frame)
+                return self._converse(channel, ended, data, frame)
 
-    def _converse(self, channel: socket.socket, ended, data: bytes, frame: int) -> Image:  # type: ignore[no-untyped-def]
+    def _converse(self, channel: socket.socket, ended: BinaryIO, data: bytes, frame: int) -> Image:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 channel.sendall(REQUEST.pack(frame, len(data)))
@@ -60,7 +61,7 @@ class Sandbox:
             self.close()
             raise TimeLimitError("Decoding gave no answer and was stopped. Try again.") from None
         except (EOFError, ConnectionResetError):
-            raise self._death(ended(ENDED.size)) from None
+            raise self._death(ended.read(ENDED.size)) from None
 
     def _death(self, status: bytes) -> ImageError:
         """The reason why a child ended without an answer."""
@@ -70,7 +71,7 @@ class Sandbox:
         if -code in (signal.SIGALRM, signal.SIGXCPU):
             return TimeLimitError(f"Decoding took longer than {self.limits.seconds:g} s and was stopped.")
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return CrashError(f"The decoder crashed on this file ({how}); nothing else was harmed. The file may be damaged.")
+        return CrashError(f"The decoder crashed on this file ({how}); nothing else was harmed.")
 
     def _request(self) -> tuple[socket.socket, int]:
         """A fresh channel to a fresh child, and the pipe that tells how it ended."""

@@ -1,4 +1,4 @@
-"""How an image, or the reason for none, crosses from the decoding child: a JSON header and raw bytes. Never a pickle."""
+"""How an image, or the reason for none, crosses from the decoding child: JSON and raw bytes, never a pickle."""
 
 from __future__ import annotations
 
