@@ -1,1 +1,51 @@
-"""compare."""
+"""Compare: one bundle's two models on labelled images."""
+
+import streamlit as st
+
+from kdlight.ui import comparison, shelf, theme, waiting
+
+with st.sidebar:
+    bundle = shelf.pick()
+    if bundle is not None:
+        data = st.text_input(
+            "Labelled images on this machine",
+            placeholder="/path/to/folder, .npz or .csv",
+            help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
+            "Leave it empty for the test recorded in the card.",
+        )
+        if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
+            waiting.begin(f"compare {bundle.sha256}", "compare", path=str(bundle.path), data=data.strip() or None)
+
+theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
+if bundle is None:
+    st.stop()
+
+measured = waiting.result(f"compare {bundle.sha256}") or {}
+fresh = "teacher" in measured
+figures = {**bundle.card.metrics, **measured}
+if fresh:
+    figures["alone"] = {}
+    st.html(f'<div class="kd-line">Measured just now on {measured["n"]} images, split {measured["split"]}.</div>')
+else:
+    st.html(
+        f'<div class="kd-line">As recorded in the card: {figures.get("n", "?")} images, split {figures.get("split")}.</div>'
+    )
+
+comparison.table(bundle, {k: v for k, v in figures.items() if not (fresh and k == "alone")})
+if not fresh:
+    st.html(f'<div class="kd-line">{comparison.verdict(figures)}</div>')
+comparison.speed(figures)
+if "latency" in figures:
+    st.subheader("Accuracy against time", anchor=False)
+    comparison.trade(bundle, figures)
+if fresh:
+    comparison.curves(bundle, figures)
+if "confusion" in figures.get("teacher", {}):
+    comparison.confusion(bundle, figures)
+if fresh:
+    comparison.flips(bundle, figures)
+else:
+    st.info(
+        "ROC, reliability, time per image and the list of differing images need the images: "
+        "name a labelled folder on the left, or leave it empty to measure the time only."
+    )

@@ -124,7 +124,11 @@ def _facts(said: Opinion, bundle: Bundle) -> str:
     level = 1 - bundle.card.conformal.get("alpha", 0.1)
     names = words.listed([words.safe(bundle.words(name)) for name in said.prediction_set])
     cost = " · ".join(
-        (words.safe(words.architecture(said.architecture)), words.megabytes(said.bytes), words.milliseconds(said.seconds))
+        (
+            words.safe(words.architecture(said.architecture)),
+            words.megabytes(said.bytes),
+            words.milliseconds(said.seconds),
+        )
     )
     note = f"<br>{words.safe(said.heat_map.note)}" if said.heat_map and said.heat_map.note else ""
     return f'<div class="kd-facts">Set at {level:.0%}: {names}<br>{cost}{note}</div>'
@@ -135,7 +139,13 @@ def _alike(reading: Reading) -> str:
     r = reading.map_similarity
     if r is None:
         return ""
-    how = "look at the same place" if r >= 0.7 else "look at partly the same place" if r >= 0.3 else "look at different places"
+    how = (
+        "look at the same place"
+        if r >= 0.7
+        else "look at partly the same place"
+        if r >= 0.3
+        else "look at different places"
+    )
     return f"Their maps {how} (correlation {r:.2f})."
 
 

@@ -42,13 +42,18 @@ def choose() -> Scan | None:
         "Drop a scan", key=f"drop-{turn}", help="DICOM, PNG, JPEG, TIFF, BMP or WebP, up to 64 MB."
     )
     if dropped is not None:
-        _put(Scan(dropped.getvalue(), "uploaded file"))
+        put(dropped.getvalue(), "Uploaded file")
         st.session_state["drop"] = turn + 1  # a new widget lets go of its copy of the file
         st.rerun()
     with st.expander("Try a sample", expanded=current() is None):
         for sample in images.samples()[:SAMPLES_SHOWN]:
             st.button(
-                sample.name, key=f"sample-{sample.name}", help=sample.words, width="stretch", on_click=_sample, args=[sample]
+                sample.name,
+                key=f"sample-{sample.name}",
+                help=sample.words,
+                width="stretch",
+                on_click=put,
+                args=[sample.source, sample.name],
             )
     if current() is not None:
         st.button("Clear the scan", icon=":material/close:", type="tertiary", on_click=clear)
@@ -76,17 +81,14 @@ def choose_frame(scan: Scan, image: Image) -> None:
 
 
 def clear() -> None:
-    for entry in ("scan", "readings", "ticket", "confirmed", "modality"):
+    for entry in ("scan", "readings", "asked", "confirmed", "modality"):
         st.session_state.pop(entry, None)
 
 
-def _put(scan: Scan) -> None:
+def put(source: bytes | Path, title: str) -> None:
+    """Lay a scan on the table in place of the last one."""
     clear()
-    st.session_state["scan"] = scan
+    st.session_state["scan"] = Scan(source, title)
 
 
-def _sample(sample: images.Sample) -> None:
-    _put(Scan(sample.source, sample.name))
-
-
-__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame"]
+__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame", "put"]

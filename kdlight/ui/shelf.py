@@ -9,7 +9,6 @@ import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError
-from kdlight.images import Image
 from kdlight.ui import words
 
 
@@ -47,6 +46,25 @@ def choose(modality: str | None) -> Bundle | None:
         st.markdown(words.plain(bundle.card.intended_use))
         bullets(bundle.card.limits)
     return bundle
+
+
+def pick() -> Bundle | None:
+    """A picker over all bundles, by itself; the choice is shared by the pages and outlives them."""
+    found = {str(b.path): b for b in all_bundles()}
+    if not found:
+        st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
+        return None
+    kept = st.session_state.get("bundle")
+    paths = list(found)
+    chosen = st.selectbox(
+        "Bundle",
+        paths,
+        index=paths.index(kept) if kept in paths else 0,
+        format_func=lambda p: found[p].card.name,
+        key="bundle widget",
+        on_change=lambda: st.session_state.update(bundle=st.session_state["bundle widget"]),
+    )
+    return found[chosen]
 
 
 def is_shipped(bundle: Bundle) -> bool:

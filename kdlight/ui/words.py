@@ -98,7 +98,9 @@ def listed(names: list[str] | tuple[str, ...]) -> str:
 def sentence(error: BaseException) -> str:
     """An error as one line for the page. Only ValueErrors are written for people; others are named, never shown."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, ValueError) and text else f"It failed for a reason of ours ({type(error).__name__})."
+    return (
+        text if isinstance(error, ValueError) and text else f"It failed for a reason of ours ({type(error).__name__})."
+    )
 
 
 def safe(text: object) -> str:

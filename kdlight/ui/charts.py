@@ -1,0 +1,144 @@
+"""The charts, all of them Altair: axis titles with units, names beside the lines, the two colors everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from kdlight.ui import theme
+
+HEIGHT = 300
+SHAPES = {"teacher": "square", "student": "circle", "student alone": "diamond"}
+
+
+def roles(present: Sequence[str]) -> alt.Color:
+    """Teacher blue, student amber, everything else neutral; named beside the line, so without a legend."""
+    known = [role for role in ("teacher", "student", "student alone") if role in present]
+    colors = [theme.color("alone" if role == "student alone" else role) for role in known]
+    return alt.Color("role:N", scale=alt.Scale(domain=known, range=colors), legend=None)
+
+
+def roc(curves: Mapping[str, Any], name: str) -> alt.LayerChart:
+    """One class against the rest, both models."""
+    rows = [
+        {"role": role, "false": x, "true": y}
+        for role, found in curves.items()
+        for x, y in zip(found["roc"][name]["false"], found["roc"][name]["true"], strict=True)
+    ]
+    frame = pd.DataFrame(rows)
+    lines = (
+        alt.Chart(frame)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("false:Q", title="false positive rate", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("true:Q", title="true positive rate", scale=alt.Scale(domain=[0, 1])),
+            color=roles(list(curves)),
+            order="false:Q",
+            strokeDash=_dashes(list(curves)),
+            tooltip=["role", alt.Tooltip("false", format=".2f"), alt.Tooltip("true", format=".2f")],
+        )
+    )
+    return _diagonal() + lines + _names([(role, 0.98, 0.14 - 0.09 * i) for i, role in enumerate(curves)], "end")
+
+
+def reliability(curves: Mapping[str, Any]) -> alt.LayerChart:
+    """Confidence against the share that was right; the diagonal is perfect calibration, area the number of images."""
+    rows = [
+        {"role": role, "confidence": c, "accuracy": a, "images": n}
+        for role, found in curves.items()
+        for c, a, n in zip(*(found["reliability"][key] for key in ("confidence", "accuracy", "count")), strict=True)
+    ]
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X("confidence:Q", title="stated probability", scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("accuracy:Q", title="share that was right", scale=alt.Scale(domain=[0, 1])),
+        color=roles(list(curves)),
+    )
+    points = base.mark_point(filled=True, opacity=0.9).encode(
+        size=alt.Size("images:Q", legend=None, scale=alt.Scale(range=[30, 300])),
+        shape=_shapes(list(curves)),
+        tooltip=["role", "images", alt.Tooltip("confidence", format=".2f"), alt.Tooltip("accuracy", format=".2f")],
+    )
+    lines = base.mark_line(strokeWidth=1.5).encode(strokeDash=_dashes(list(curves)))
+    return _diagonal() + lines + points + _names([(r, 0.02, 0.98 - 0.09 * i) for i, r in enumerate(curves)], "start")
+
+
+def trade(rows: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+    """Accuracy against time per image, the area of a mark its size on disk. rows: role, accuracy, low, high, ms, mb."""
+    frame = pd.DataFrame(rows)
+    base = alt.Chart(frame).encode(
+        x=alt.X("ms:Q", title="time per image, ms", scale=alt.Scale(type="log", padding=40)),
+        y=alt.Y("accuracy:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=20)),
+        color=roles([row["role"] for row in rows]),
+    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title="balanced accuracy"), y2="high:Q")
+    points = base.mark_point(filled=True, opacity=1).encode(
+        size=alt.Size("mb:Q", legend=None, scale=alt.Scale(range=[60, 700])),
+        shape=_shapes([row["role"] for row in rows]),
+        tooltip=[
+            "role",
+            alt.Tooltip("accuracy", format=".2f"),
+            alt.Tooltip("ms", format=".3g"),
+            alt.Tooltip("mb", format=".3g"),
+        ],
+    )
+    names = base.mark_text(align="left", dx=18, dy=-10, fontSize=13).encode(text="words:N")
+    return bars + points + names
+
+
+def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> alt.LayerChart:
+    """One figure per epoch and stage of a run, the stage's name at the end of its line."""
+    names = {"teacher": "teacher", "student": "student", "alone": "student alone"}
+    rows = [
+        {"role": names[r["stage"]], "epoch": r["epoch"], "value": r[field]}
+        for r in log
+        if r.get("stage") in names and r.get(field) is not None
+    ]
+    frame = pd.DataFrame(rows, columns=["role", "epoch", "value"])
+    present = list(dict.fromkeys(frame["role"]))
+    longest = max(int(frame["epoch"].max()), 2) if rows else 2
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "epoch:Q", title="epoch", scale=alt.Scale(domain=[1, longest]), axis=alt.Axis(tickMinStep=1, format="d")
+        ),
+        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        color=roles(present),
+    )
+    lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30)).encode(
+        strokeDash=_dashes(present), tooltip=["role", "epoch", alt.Tooltip("value", format=".3f")]
+    )
+    last = frame.loc[frame.groupby("role")["epoch"].idxmax()] if rows else frame
+    names_at_end = (
+        alt.Chart(last)
+        .mark_text(align="right", dy=-12, fontSize=13)
+        .encode(x="epoch:Q", y="value:Q", text="role:N", color=roles(present))
+    )
+    return lines + names_at_end
+
+
+def _diagonal() -> alt.Chart:
+    frame = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
+    return alt.Chart(frame).mark_line(color=theme.color("line"), strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
+
+
+def _names(places: Sequence[tuple[str, float, float]], side: str) -> alt.Chart:
+    frame = pd.DataFrame(places, columns=["role", "x", "y"])
+    align = "right" if side == "end" else "left"
+    return (
+        alt.Chart(frame)
+        .mark_text(align=align, baseline="middle", fontSize=13)
+        .encode(x="x:Q", y="y:Q", text="role:N", color=roles([p[0] for p in places]))
+    )
+
+
+def _dashes(present: Sequence[str]) -> alt.StrokeDash:
+    known = {"teacher": [1, 0], "student": [6, 3], "student alone": [2, 3]}
+    return alt.StrokeDash(
+        "role:N", scale=alt.Scale(domain=list(present), range=[known[r] for r in present]), legend=None
+    )
+
+
+def _shapes(present: Sequence[str]) -> alt.Shape:
+    return alt.Shape("role:N", scale=alt.Scale(domain=list(present), range=[SHAPES[r] for r in present]), legend=None)

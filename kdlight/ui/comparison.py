@@ -1,0 +1,201 @@
+"""Compare, piece by piece: the table, the trade, the curves, the confusion, the flips."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.reading import ROLES
+from kdlight.ui import charts, scans, words
+
+SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
+ENGINES = {"teacher": "teacher, torch eager", "student": "student, ONNX Runtime"}
+PER_PAGE = 12
+
+Figures = Mapping[str, Any]
+"""By role (teacher, student, alone) what `kdlight.metrics.report` says; plus latency, curves, flips where measured."""
+
+
+def table(bundle: Bundle, figures: Figures) -> None:
+    """One row per figure, one column per model, intervals inline."""
+    present = [role for role in (*ROLES, "alone") if role in figures]
+    rows = [(words.METRICS[name], [words.interval(figures[r].get(name) or {}) for r in present]) for name in SHOWN]
+    for title, values in _costs(bundle, figures).items():
+        rows.append((title, [values.get(role, values["student"]) for role in present]))
+    titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone"}
+    subtitles = {
+        **{r: words.architecture(getattr(bundle.card, r)["architecture"]) for r in ROLES},
+        "alone": "no teacher",
+    }
+    head = "".join(
+        f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'
+        for r in present
+    )
+    body = "".join(
+        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for title, cells in rows
+    )
+    st.html(
+        f'<div class="kd-scroll"><table class="kd-table"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def verdict(figures: Figures) -> str:
+    """What the teacher gave the student, in one sentence; a gain whose interval may be nothing is called so."""
+    student, alone = (figures.get(role, {}).get("balanced_accuracy") for role in ("student", "alone"))
+    if not student or not alone:
+        return "The same student without its teacher was not trained for this bundle."
+    gain = student["value"] - alone["value"]
+    apart = student["low"] > alone["high"] or student["high"] < alone["low"]
+    if not apart:
+        return f"Against the same student without its teacher: {gain:+.2f}, and the intervals overlap: no proven gain."
+    return f"Against the same student without its teacher: {gain:+.2f}, with intervals that do not overlap."
+
+
+def speed(figures: Figures) -> None:
+    """Time per image as measured, and for the whole set where one was read."""
+    timed = figures.get("latency")
+    if timed is None:
+        return
+    rows = {row["name"]: row for row in timed["rows"]}
+    teacher, student = (rows[ENGINES[role]] for role in ROLES)
+    line = (
+        f"One image: teacher {words.number(teacher['p50_ms'])} ms, student {words.number(student['p50_ms'])} ms "
+        f"(median of {timed['runs']}, {timed['threads']} thread, {timed['size']} px): "
+        f"<b>{words.times(timed['ratio'])} faster</b>."
+    )
+    if "seconds" in figures.get("teacher", {}):
+        whole = (
+            words.duration(figures[r]["seconds"])
+            if figures[r]["seconds"] >= 10
+            else f"{words.number(figures[r]['seconds'])} s"
+            for r in ROLES
+        )
+        line += " All {} images: teacher {}, student {}.".format(figures["n"], *whole)
+    st.html(
+        f'<div class="kd-line">{line} {words.safe(timed["machine"]["cpu"])}, {timed["machine"]["cores"]} cores.</div>'
+    )
+
+
+def trade(bundle: Bundle, figures: Figures) -> None:
+    """Accuracy against time, once there is a time."""
+    rows = {row["name"]: row for row in figures["latency"]["rows"]}
+    points = []
+    for role in ROLES:
+        accuracy = figures[role]["balanced_accuracy"]
+        size = getattr(bundle.card, role)["bytes"]
+        points.append(
+            {
+                "role": role,
+                "accuracy": accuracy["value"],
+                "low": accuracy["low"],
+                "high": accuracy["high"],
+                "ms": rows[ENGINES[role]]["p50_ms"],
+                "mb": size / 1e6,
+                "words": f"{role}, {words.megabytes(size)}",
+            }
+        )
+    st.altair_chart(charts.trade(points).properties(height=charts.HEIGHT), alt="Accuracy against time per image")
+
+
+def curves(bundle: Bundle, figures: Figures) -> None:
+    """ROC of one class and reliability, side by side."""
+    found, names = figures["curves"], [n for n in bundle.classes if n in figures["curves"]["teacher"]["roc"]]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("ROC", anchor=False)
+        if names:
+            urgent = [c["name"] for c in bundle.card.classes if c.get("must_not_miss") and c["name"] in names]
+            first = names.index(urgent[0]) if urgent else 0
+            name = st.selectbox("Class against the rest", names, first, format_func=bundle.words)
+            st.altair_chart(charts.roc(found, name).properties(height=charts.HEIGHT), alt=f"ROC curves for {name}")
+    with right:
+        st.subheader("Reliability", anchor=False)
+        st.html('<div class="kd-line">On the diagonal a stated 80 % is right 80 times in 100.</div>')
+        st.altair_chart(charts.reliability(found).properties(height=charts.HEIGHT), alt="Reliability of both models")
+
+
+def confusion(bundle: Bundle, figures: Figures) -> None:
+    """Truth in rows, answer in columns: both models, and student minus teacher between them."""
+    st.subheader("Confusion", anchor=False)
+    teacher, student = (figures[role]["confusion"] for role in ROLES)
+    change = [[s - t for s, t in zip(*rows, strict=True)] for rows in zip(student, teacher, strict=True)]
+    names = [words.safe(bundle.words(name)) for name in bundle.classes]
+    columns = st.columns(3, gap="medium")
+    for column, title, counts, kind in zip(
+        columns,
+        ("Teacher", "Student minus teacher", "Student"),
+        (teacher, change, student),
+        ("teacher", "change", "student"),
+        strict=True,
+    ):
+        column.html(f"<b>{title}</b>{matrix(counts, names, kind)}")
+
+
+def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], kind: str) -> str:
+    """A confusion table as HTML; the shade is the share of its row, and every cell says its number."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = []
+    for name, row in zip(names, counts, strict=True):
+        total = sum(abs(n) for n in row) or 1
+        cells = "".join(
+            f'<td class="cell {kind}" style="--share:{abs(n) / total * 55:.0f}%">{f"{n:+d}" if kind == "change" and n else n}</td>'
+            for n in row
+        )
+        body.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    return (
+        '<div class="kd-scroll"><table class="kd-table kd-heat"><thead><tr><th scope="col"><small>truth \\ answer</small>'
+        f"</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def flips(bundle: Bundle, figures: Figures) -> None:
+    """Every image on which the two differ: picture, truth, both answers, and a way to Read."""
+    st.subheader(f"Where they differ: {figures['flips']} of {figures['n']} images", anchor=False)
+    shown: list[dict[str, Any]] = figures["shown"]
+    if not shown:
+        st.html('<div class="kd-line">Both models gave the same answer to every image.</div>')
+        return
+    if len(shown) < figures["flips"]:
+        st.html(f'<div class="kd-line">The first {len(shown)} are listed.</div>')
+    pages = -(-len(shown) // PER_PAGE)
+    page = st.segmented_control("Page", range(1, pages + 1), default=1, required=True) if pages > 1 else 1
+    for number, flip in list(enumerate(shown))[(page - 1) * PER_PAGE : page * PER_PAGE]:
+        _flip(bundle, flip, number)
+
+
+def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
+    picture, text, action = st.columns([1, 6, 1], vertical_alignment="center")
+    picture.image(base64.b64decode(flip["thumbnail"]), width=80)
+    sides = " ".join(
+        f'<span class="kd-said {role}">{role} {words.safe(bundle.words(flip[role]))} '
+        f"{words.percent(flip[f'{role}_probability'])}{'' if flip[role] == flip['truth'] else ', wrong'}</span>"
+        for role in ROLES
+    )
+    text.html(
+        f'<div class="kd-line"><span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span><br>{sides}</div>'
+    )
+    if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
+        scans.put(Path(flip["file"]), "image of the labelled set")
+        st.session_state["modality"] = bundle.card.modality
+        st.switch_page("pages/read.py")
+
+
+def _costs(bundle: Bundle, figures: Figures) -> dict[str, dict[str, str]]:
+    """Rows of what each model costs; the student alone costs what the student does."""
+    found = {
+        "Size on disk": {r: words.megabytes(getattr(bundle.card, r)["bytes"]) for r in ROLES},
+        "Parameters": {r: words.millions(getattr(bundle.card, r)["parameters"]) for r in ROLES},
+        "Multiply-adds": {r: words.millions(getattr(bundle.card, r)["macs"]) for r in ROLES},
+    }
+    if "latency" in figures:
+        rows = {row["name"]: row for row in figures["latency"]["rows"]}
+        found["Time per image"] = {
+            r: f"{words.number(rows[ENGINES[r]]['p50_ms'])} ms, p95 {words.number(rows[ENGINES[r]]['p95_ms'])} ms"
+            for r in ROLES
+        }
+    return found

@@ -1,0 +1,191 @@
+"""What the jobs do. Everything here may import torch: it runs in a child, never in the script thread."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+Say = Callable[[float, str], None]
+"""Called with the share done and the words for it."""
+FLIPS_SHOWN = 60
+THUMBNAIL = 128
+BATCHES = 10
+"""Batches of each stage's trial."""
+
+
+def catalog(say: Say) -> dict[str, Any]:
+    """Teachers, students and methods with their knobs, as the registries hold them."""
+    say(0.1, "Looking up models and methods")
+    from kdlight.distillers import METHODS, hyperparameters
+    from kdlight.models import MODELS
+    from kdlight.preprocessing.augment import AUGMENTATIONS
+
+    methods = {
+        name: {
+            "summary": (inspect.getdoc(kind) or name).partition("\n")[0],
+            "paper": kind.paper,
+            "tasks": list(getattr(kind, "tasks", ())),
+            "knobs": hyperparameters(kind),
+            "help": knob_help(inspect.getdoc(kind.__init__) or ""),
+        }
+        for name, kind in METHODS.items()
+    }
+    models = {name: summary for name, (_, summary) in MODELS.items()}
+    return {"methods": methods, "models": models, "augmentations": list(AUGMENTATIONS)}
+
+
+def knob_help(text: str) -> dict[str, str]:
+    """One line per knob out of a docstring such as `alpha: share, 0 to 1. temperature: above 0.`"""
+    found: dict[str, str] = {}
+    for names, words in re.findall(r"(\w+(?:, \w+)*): (.*?)(?=(?:\s\w+(?:, \w+)*: )|\Z)", " ".join(text.split())):
+        found |= dict.fromkeys(names.split(", "), words.strip())
+    return found
+
+
+def check(say: Say, path: str) -> dict[str, Any]:
+    """`kdlight data check` of a labelled set."""
+    from kdlight import data
+
+    dataset = data.open_dataset(path)
+    return data.check(dataset, lambda done, total: say(done / total, f"Reading image {done} of {total}"))
+
+
+def verify(say: Say, path: str) -> dict[str, Any]:
+    """Checksums, then the golden cases of both models."""
+    say(0.1, "Comparing checksums")
+    from kdlight import bundle, golden
+
+    opened = bundle.load(path)
+    say(0.5, "Asking both models their golden cases")
+    return golden.check(opened)
+
+
+def compare(say: Say, path: str, data: str | None, split: str | None = None) -> dict[str, Any]:
+    """Both models on a labelled split: report, curves, flips with thumbnails; and both by the clock. data None: the clock."""
+    from kdlight import bundle as bundles
+    from kdlight.inference import latency
+
+    bundle = bundles.load(path)
+    found: dict[str, Any] = _measure(say, bundle, data, split) if data else {}
+    timed = latency(bundle, bundle.spec.size, progress=lambda done, all_: say(0.8 + 0.2 * done / all_, "Timing both"))
+    return {**found, "latency": timed}
+
+
+def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, Any]:
+    import torch
+
+    from kdlight.data import open_dataset
+    from kdlight.evaluation import Predictions, measure
+    from kdlight.inference import Predictor
+
+    dataset = open_dataset(data, bundle.classes)
+    name = split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
+    part = dataset.split(name)
+    pixels = part.images(bundle.spec, lambda done, all_: say(0.3 * done / all_, f"Reading image {done} of {all_}"))
+    predictor = Predictor(bundle)
+    predictions = {}
+    for index, role in enumerate(("teacher", "student")):
+        rows, seconds = [], 0.0
+        for start in range(0, len(pixels), 16):
+            say(0.3 + 0.25 * (index + start / len(pixels)), f"The {role} is reading image {start + 1} of {len(pixels)}")
+            began = time.perf_counter()
+            rows.append(
+                predictor.probabilities(role, bundle.spec.normalise(torch.from_numpy(pixels[start : start + 16])))
+            )
+            seconds += time.perf_counter() - began
+        predictions[role] = Predictions(np.concatenate(rows), seconds)
+    found = measure(predictions, part, bundle.classes)
+    flips = [{**flip, **_look(part, flip["path"], pixels)} for flip in found["flips"][:FLIPS_SHOWN]]
+    curves = {role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()}
+    return {**found, "n": len(part), "split": name, "shown": flips, "flips": len(found["flips"]), "curves": curves}
+
+
+def _look(part: Any, ref: str, pixels: np.ndarray) -> dict[str, Any]:
+    """A thumbnail of what the models saw, and the file behind it where there is one."""
+    index = next(i for i, item in enumerate(part.items) if item.ref == ref)
+    picture = PIL.Image.fromarray(pixels[index])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    root = getattr(part.source, "root", None)
+    behind = str(Path(root) / ref) if root and (Path(root) / ref).is_file() else None
+    return {"thumbnail": base64.b64encode(file.getvalue()).decode(), "file": behind}
+
+
+def _curves(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    """ROC per class that has both sides, thinned to 100 points, and reliability without its empty bins."""
+    from kdlight.metrics import reliability_curve, roc_curve
+
+    roc = {}
+    for index, name in enumerate(classes):
+        positive = labels == index
+        if positive.any() and not positive.all():
+            false, true, _ = roc_curve(probabilities[:, index], positive)
+            keep = np.unique(np.linspace(0, len(false) - 1, 100).round().astype(int))
+            roc[name] = {"false": false[keep].tolist(), "true": true[keep].tolist()}
+    confidence, right, count = reliability_curve(probabilities, labels)
+    full = count > 0
+    return {
+        "roc": roc,
+        "reliability": {
+            "confidence": confidence[full].tolist(),
+            "accuracy": right[full].tolist(),
+            "count": count[full].tolist(),
+        },
+    }
+
+
+def estimate(say: Say, recipe: str) -> dict[str, Any]:
+    """Seconds that a recipe will take, from ten batches of each stage on pixels drawn at random."""
+    import tomllib
+
+    from kdlight.config import Recipe
+    from kdlight.data import open_dataset
+    from kdlight.distillers import create_distiller
+    from kdlight.models import create_model
+
+    plan = Recipe.from_mapping(tomllib.loads(recipe))
+    count, classes = 180, 3
+    if plan.data.path != "synthetic":
+        dataset = open_dataset(plan.data.path)
+        count, classes = len(dataset), len(dataset.classes)
+        if "train" in dataset.splits:
+            count = len(dataset.split("train"))
+    teacher, student = create_model(plan.teacher.name, classes), create_model(plan.student.name, classes)
+    say(0.2, f"Trying {BATCHES} batches of the teacher")
+    alone = create_distiller("alone", teacher, None)
+    per_teacher = _trial(alone, plan.data.size, plan.teacher.batch_size, classes)
+    say(0.6, f"Trying {BATCHES} batches of the student")
+    taught = create_distiller(plan.distill.method, student, teacher, **plan.distill.options)
+    per_student = _trial(taught, plan.data.size, plan.train.batch_size, classes)
+    steps_teacher = plan.teacher.epochs * count / plan.teacher.batch_size
+    steps_student = plan.train.epochs * count / plan.train.batch_size * (1.7 if plan.train.alone else 1)
+    return {"seconds": 1.25 * (steps_teacher * per_teacher + steps_student * per_student), "images": count}
+
+
+def _trial(distiller: Any, size: int, batch_size: int, classes: int) -> float:
+    """Median seconds of a training step."""
+    import torch
+
+    from kdlight.distillers import Batch
+
+    optimizer = torch.optim.SGD(distiller.student.parameters(), lr=0.0)
+    distiller.train()
+    taken = []
+    for _ in range(BATCHES):
+        began = time.perf_counter()
+        batch = Batch(torch.randn(batch_size, 3, size, size), torch.randint(classes, (batch_size,)))
+        distiller(batch)["total"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken))
