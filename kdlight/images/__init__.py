@@ -1,7 +1,8 @@
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
 from kdlight.images.reading import facts, read, report, warm
+from kdlight.images.samples import Sample, samples
 from kdlight.images.sniff import sniff
 from kdlight.modality import Window
 
-__all__ = ["Image", "ImageError", "Window", "facts", "read", "report", "sniff", "warm"]
+__all__ = ["Image", "ImageError", "Sample", "Window", "facts", "read", "report", "samples", "sniff", "warm"]
