@@ -11,6 +11,8 @@ from typer.exceptions import Abort, TyperException
 
 from kdlight.cli import frame, learn, look, measure, opinion
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="kdlight",
     no_args_is_help=True,
@@ -37,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name="kdlight", standalone_mode=False)
     except TyperException as error:
-        frame.say(f"kdlight: {' '.join(error.format_message().split())}")
+        said = " ".join(error.format_message().replace("Value error, ", "").split())
+        frame.say(f"kdlight: {said} See kdlight --help.")
         return 2
     except (Abort, KeyboardInterrupt):
-        frame.say("kdlight: stopped.")
-        return 130
+        status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -51,4 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         frame.say(f"kdlight: {sentence}")
         return 2
+    if status == INTERRUPTED:
+        frame.say("kdlight: stopped.")
     return status if isinstance(status, int) else 0

@@ -71,7 +71,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(*(), box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
@@ -81,7 +81,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
 
 def pairs(payload: Any) -> Any:
     """A mapping as two columns."""
-    return table(("", ""), payload.items()) if isinstance(payload, dict) else words(payload)
+    if not isinstance(payload, dict):
+        return words(payload)
+    grid = table(("", ""), payload.items())
+    grid.show_header = False
+    return grid
 
 
 def words(value: Any) -> str:

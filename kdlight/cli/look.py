@@ -10,7 +10,6 @@ import typer
 
 from kdlight.cli.frame import Answer, Json, answers, table
 
-
 DATASETS = {
     "folder": "<split>/<class>/<file> or <class>/<file>, with an optional manifest.csv (path, class, split, group)",
     "csv": "a table of image or DICOM paths: path, class, and where known split and group",

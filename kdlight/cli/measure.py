@@ -29,8 +29,9 @@ def evaluate(
     """Measure teacher and student on labelled data, each number with its 95 % interval."""
     from kdlight import pipeline
 
+    opened = open_bundle(bundle)
     with counted("Evaluating") as progress:
-        found = pipeline.evaluate(open_bundle(bundle), data, split, progress=progress)
+        found = pipeline.evaluate(opened, data, split, progress=progress)
     return Answer(found, _evaluation(found))
 
 
@@ -57,8 +58,9 @@ def benchmark(
     """Time student against teacher, one image at a time, interleaved in one run."""
     from kdlight import inference
 
+    opened = open_bundle(bundle)
     with counted("Timing") as progress:
-        found = inference.latency(open_bundle(bundle), size=size, runs=runs, threads=threads, progress=progress)
+        found = inference.latency(opened, size=size, runs=runs, threads=threads, progress=progress)
     return Answer(found, _timing(found))
 
 

@@ -1,0 +1,82 @@
+"""list, inspect and data check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+from pydicom.data import get_testdata_file
+
+from kdlight.bundle import Bundle
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("kind", "one_of_them"),
+    [
+        ("models", "kdlight_nano"),
+        ("methods", "kd"),
+        ("datasets", "folder"),
+        ("modalities", "ct"),
+        ("explainers", "scorecam"),
+        ("recipes", "kdlight-synthetic"),
+    ],
+)
+def test_every_registry_is_listed_with_a_word_on_each(kdlight: Run, kind: str, one_of_them: str) -> None:
+    said = kdlight("list", kind, "--json")
+    assert said.status == 0
+    assert one_of_them in [row["name"] for row in said.json]
+    assert all(row["summary"] for row in said.json)
+    assert one_of_them in kdlight("list", kind).out
+
+
+def test_a_bundle_of_the_library_is_listed_and_found_by_its_id(
+    kdlight: Run, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDLIGHT_LIBRARY", str(tiny_bundle.path.parent))
+    rows = {row["name"]: row for row in kdlight("list", "bundles", "--json").json}
+    assert rows["tiny_mri"]["modality"] == "mri"
+    assert kdlight("verify", "tiny_mri", "--json").json["bundle"] == "tiny_mri"
+
+
+def test_a_dicom_is_inspected_without_its_names(kdlight: Run) -> None:
+    said = kdlight("inspect", get_testdata_file("CT_small.dcm", download=False), "--json")
+    assert said.status == 0
+    found = said.json
+    assert (found["modality"], found["rows"], found["columns"], found["units"]) == ("ct", 128, 128, "HU")
+    assert "PatientName" in found["removed"]
+    assert "CompressedSamples" not in said.out  # the patient's name in that file
+
+
+def test_a_refused_file_gives_its_reason_on_one_line(kdlight: Run, tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.touch()
+    said = kdlight("inspect", path)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+    assert "empty" in said.err
+    assert kdlight("inspect", path, "--json").json["read"] is False
+
+
+def test_a_folder_is_inspected_file_by_file(kdlight: Run, scan: Path) -> None:
+    (scan.parent / "notes.txt").write_text("no scan")
+    said = kdlight("inspect", scan.parent, "--json")
+    assert said.status == 0
+    assert (said.json["files"], said.json["read"], said.json["refused"]) == (2, 1, 1)
+    assert {row["file"]: row["read"] for row in said.json["rows"]} == {"notes.txt": False, "scan.png": True}
+
+
+def test_a_labelled_folder_is_counted_and_its_duplicates_found(kdlight: Run, tmp_path: Path) -> None:
+    for number, name in enumerate(("cat/a", "cat/b", "dog/a", "dog/b")):
+        path = tmp_path / "train" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.linear_gradient("L").rotate(90 * min(number, 2)).save(path)
+    said = kdlight("data", "check", tmp_path, "--json")
+    assert said.status == 0
+    assert said.json["counts"] == {"train": {"cat": 2, "dog": 2}}
+    assert len(said.json["duplicates"]) == 1
+    assert "dog" in kdlight("data", "check", tmp_path).out
