@@ -1,0 +1,229 @@
+"""The queue and the life of the processes, with a worker that has no models."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from kdlight.explain import ExplainError
+from kdlight.inference import IneligibleError
+from kdlight.workers import QueueFull, RequestCancelled, Ticket, Warm, WorkerDied, WorkerError, Workers, pool
+from tests.conftest import picture
+
+ROOT = Path(__file__).resolve().parents[2]
+FAKE = "tests.workers.fake_child"
+LONG = 60.0
+"""Longer than anything here takes on a busy machine."""
+
+
+@pytest.fixture(autouse=True)
+def _tests_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    with Workers(threads=1, queue=3, child=FAKE) as started:
+        yield started
+
+
+def until(condition: object) -> None:
+    end = time.monotonic() + LONG
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+def begun(workers: Workers, words: str) -> Ticket:
+    ticket = workers.submit(Warm(Path(words)))
+    until(lambda: ticket.begun)
+    return ticket
+
+
+def test_answers_come_from_one_other_process(workers: Workers) -> None:
+    assert workers.wait_ready(LONG)
+    answers = [workers.submit("warm", Path(f"say:{i}")).result(LONG) for i in range(3)]
+    assert [a["said"] for a in answers] == ["0", "1", "2"]
+    assert {a["pid"] for a in answers} == set(workers.pids) != {os.getpid()}
+
+
+def test_images_cross_unchanged(workers: Workers) -> None:
+    sent = picture(color=True)
+    got = workers.submit("read", Path("image"), sent).result(LONG)
+    np.testing.assert_array_equal(got.pixels, sent.pixels)
+    assert (got.sha256, got.windows, got.modality) == (sent.sha256, sent.windows, sent.modality)
+
+
+def test_the_queue_has_an_end_and_places(workers: Workers) -> None:
+    first = begun(workers, "sleep:60")
+    waiting = [workers.submit("warm", Path(f"say:{i}")) for i in range(3)]
+    assert [t.position for t in (first, *waiting)] == [0, 1, 2, 3]
+    assert [t.state for t in (first, *waiting)] == ["running", "waiting", "waiting", "waiting"]
+    with pytest.raises(QueueFull, match="3 requests wait already, as many as may"):
+        workers.submit("warm", Path("say:more"))
+    waiting[0].cancel()
+    assert [t.position for t in waiting] == [0, 1, 2]
+    with pytest.raises(TimeoutError):
+        waiting[1].result(0)
+    first.cancel()
+    assert [t.result(LONG)["said"] for t in waiting[1:]] == ["1", "2"]
+
+
+def test_progress_reaches_the_ticket(workers: Workers) -> None:
+    ticket = begun(workers, "sleep:30")
+    until(lambda: ticket.progress[0] > 0)
+    assert ticket.progress[1] == "asleep"
+    ticket.cancel()
+
+
+def test_cancelled_work_stops_and_the_process_stays(workers: Workers) -> None:
+    before = workers.submit("warm", Path("say:a")).result(LONG)["pid"]
+    ticket = begun(workers, "sleep:600")
+    ticket.cancel()
+    assert (ticket.state, ticket.done) == ("cancelled", True)
+    with pytest.raises(RequestCancelled):
+        ticket.result(0)
+    assert workers.submit("warm", Path("say:b")).result(LONG) == {"said": "b", "pid": before}
+    ticket.cancel()
+
+
+def test_work_that_does_not_stop_is_killed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "GRACE", 0.1)
+    ticket = begun(workers, "hang")
+    (before,) = workers.pids
+    ticket.cancel()
+    assert workers.submit("warm", Path("say:next")).result(LONG)["pid"] != before
+
+
+def test_a_death_costs_one_request_only(workers: Workers) -> None:
+    dead = workers.submit("warm", Path("die"))
+    after = workers.submit("warm", Path("say:alive"))
+    with pytest.raises(WorkerDied, match=r"ended while it worked on this \(SIGKILL\)\. A new one is starting"):
+        dead.result(LONG)
+    assert after.result(LONG)["said"] == "alive"
+    assert dead.state == "failed"
+
+
+def test_a_worker_that_dies_idle_is_replaced(workers: Workers) -> None:
+    assert workers.wait_ready(LONG)
+    (before,) = workers.pids
+    os.kill(before, signal.SIGKILL)
+    until(lambda: workers.pids != [before])
+    assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+
+
+def test_silence_ends_a_worker() -> None:
+    with Workers(threads=1, child=FAKE, stall=5) as workers:
+        assert workers.wait_ready(LONG)
+        silent = workers.submit("warm", Path("hang"))
+        with pytest.raises(WorkerDied, match="no sign of life for 5 s"):
+            silent.result(LONG)
+        assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+
+
+def test_cancelling_during_the_warm_up_does_not_kill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "GRACE", 0.0)
+    monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
+    with Workers(threads=1, child=FAKE) as workers:
+        ticket = workers.submit("warm", Path("sleep:600"))
+        until(lambda: ticket.state == "running")
+        assert ticket.progress == (0.0, "The reading process is starting")
+        (before,) = workers.pids
+        ticket.cancel()
+        time.sleep(0.3)
+        (tmp_path / "go").touch()
+        assert workers.submit("warm", Path("say:on")).result(LONG)["pid"] == before
+
+
+def test_a_worker_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CHILD_BROKEN", "1")
+    with Workers(threads=1, child=FAKE) as workers:
+        until(lambda: pool.STARTS and _turned_away(workers))
+
+
+def _turned_away(workers: Workers) -> bool:
+    with pytest.raises(WorkerDied) as caught:
+        workers.submit("warm", Path("say:x")).result(LONG)
+    return "cannot be started" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "sentence"),
+    [
+        ("value", WorkerError, "A plain mistake."),
+        ("explain", ExplainError, "No map."),
+        ("reasons", IneligibleError, "One. Two. Confirm to read it all the same."),
+        ("fault", WorkerError, "The reading process met a fault (KeyError: 'gone'). Its log says where."),
+    ],
+)
+def test_errors_keep_their_class_and_sentence(
+    workers: Workers, what: str, kind: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        workers.submit("warm", Path(f"raise:{what}")).result(LONG)
+    assert str(caught.value) == sentence
+    assert getattr(caught.value, "reasons", ("One.", "Two.")) == ("One.", "Two.")
+
+
+def test_unknown_requests_and_values_are_refused(workers: Workers) -> None:
+    with pytest.raises(WorkerError, match="read, heat_maps, latency, verify, warm was expected"):
+        workers.submit("reed", Path("x"))
+    with pytest.raises(WorkerError, match="A object cannot be sent"):
+        workers.submit("warm", object()).result(LONG)
+    assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+
+
+def test_two_processes_work_at_once() -> None:
+    with Workers(processes=2, threads=1, child=FAKE) as workers:
+        one, two = begun(workers, "sleep:60"), begun(workers, "sleep:60")
+        assert (one.state, two.state) == ("running", "running")
+        assert len(set(workers.pids)) == 2
+
+
+def test_closing_ends_everything() -> None:
+    workers = Workers(threads=1, child=FAKE)
+    running, waiting = begun(workers, "hang"), workers.submit("warm", Path("say:x"))
+    pids = workers.pids
+    workers.close()
+    workers.close()
+    for ticket in (running, waiting):
+        with pytest.raises(WorkerError, match="shutting down"):
+            ticket.result(0)
+    with pytest.raises(WorkerError, match="shut down"):
+        workers.submit("warm", Path("say:x"))
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+SCRIPT = """
+    import os, sys
+    from pathlib import Path
+    from kdlight.workers import Workers
+    if __name__ != "__main__":
+        raise SystemExit("the main module was imported again")
+    workers = Workers(threads=1, child="tests.workers.fake_child")
+    print(workers.submit("warm", Path("say:x")).result(60)["pid"], flush=True)
+    print(sorted({"torch", "sklearn", "cv2", "onnxruntime"} & set(sys.modules)), flush=True)
+    workers.submit("warm", Path("hang"))
+    workers.submit("warm", Path("say:x"))
+    {end}
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "os._exit(0)"])
+def test_the_parent_needs_no_torch_and_leaves_no_orphans(tmp_path: Path, end: str) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(textwrap.dedent(SCRIPT.replace("{end}", end)), encoding="utf-8")
+    said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=LONG, check=True)
+    pid, imported = said.stdout.split("\n")[:2]
+    assert imported == "[]"
+    until(lambda: not psutil.pid_exists(int(pid)))
