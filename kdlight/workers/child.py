@@ -24,7 +24,10 @@ WATCH = 1.0
 
 
 def main(task: Task, warm_up: Callable[[int], Iterator[str]]) -> None:
-    """Serve the socket whose number stands in the arguments: socket, process id of the parent, threads."""
+    """Serve the socket whose number stands in the arguments: socket, process id of the parent, threads.
+
+    It ends without Python's own clean-up: that waits for the libraries' threads, and there is nothing to save.
+    """
     number, parent, threads = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=[parent], daemon=True).start()
@@ -36,6 +39,7 @@ def main(task: Task, warm_up: Callable[[int], Iterator[str]]) -> None:
                 answer(channel, channel.receive(), task)
         while True:
             answer(channel, channel.receive(), task)
+    os._exit(0)
 
 
 def answer(channel: Channel, message: dict[str, Any], task: Task) -> None:
