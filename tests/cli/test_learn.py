@@ -1,0 +1,132 @@
+"""train: from a recipe to a bundle, stopped in between, and gone on with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdlight import pipeline, runs
+from kdlight.runs import Run as Folder
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., Any]
+RECIPE = "kdlight-synthetic"
+
+
+def record(epoch: int) -> dict[str, Any]:
+    return {
+        "stage": "student",
+        "epoch": epoch,
+        "epochs": 3,
+        "loss": 1.0,
+        "val_balanced_accuracy": 0.5,
+        "seconds": 0.1,
+    }
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Let the pipeline log one epoch and then do this, in place of training."""
+
+    def use(then: Callable[[], None]) -> None:
+        def train(recipe: Any, run: Folder) -> Iterator[dict[str, Any]]:
+            run.append(record(1))
+            yield record(1)
+            then()
+
+        monkeypatch.setattr(pipeline, "train", train)
+
+    return use
+
+
+def fail(error: BaseException) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+@pytest.mark.slow
+def test_a_recipe_becomes_a_bundle(kdlight: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    overrides = ("train.epochs=1", "teacher.epochs=1", "data.size=32", "student.init=random", "train.alone=false")
+    weights = tmp_path / "start.safetensors"
+    _write_weights(weights)
+    options = [part for text in (*overrides, f"teacher.weights={weights}") for part in ("-o", text)]
+    said = kdlight("train", RECIPE, *options, "--out", out, "--json")
+    assert said.status == 0, said.err
+    assert said.json["bundle"] == str(out / "bundle")
+    assert Folder(out).status()["state"] == "done"
+    assert {entry["stage"] for entry in Folder(out).log()} == {"teacher", "student"}
+    assert kdlight("verify", out / "bundle").status == 0
+    assert kdlight("train", out / "recipe.toml", "--out", out, "--resume").status == 2  # it is finished
+
+
+def test_an_interrupt_leaves_a_stopped_run(kdlight: Run, tmp_path: Path, pretend: Any) -> None:
+    pretend(fail(KeyboardInterrupt()))
+    assert kdlight("train", RECIPE, "--out", tmp_path / "run").status == 130
+    status = Folder(tmp_path / "run").status()
+    assert (status["state"], "resume" in status["message"]) == ("stopped", True)
+
+
+def test_a_mistake_leaves_a_failed_run_that_says_why(kdlight: Run, tmp_path: Path, pretend: Any) -> None:
+    pretend(fail(OSError(28, "No space left on device", "student.safetensors")))
+    said = kdlight("train", RECIPE, "--out", tmp_path / "run")
+    assert said.status == 2
+    status = Folder(tmp_path / "run").status()
+    assert status["state"] == "failed"
+    assert status["message"].startswith("The disk is full while writing student.safetensors")
+
+
+def test_a_begun_run_wants_resume_and_its_own_recipe(kdlight: Run, tmp_path: Path, pretend: Any) -> None:
+    pretend(fail(KeyboardInterrupt()))
+    out = tmp_path / "run"
+    kdlight("train", RECIPE, "--out", out)
+    assert "--resume" in kdlight("train", RECIPE, "--out", out).err
+    other = kdlight("train", RECIPE, "-o", "train.epochs=9", "--out", out, "--resume")
+    assert (other.status, "another recipe" in other.err) == (2, True)
+    assert kdlight("train", RECIPE, "--out", out, "--resume").status == 130
+
+
+def test_there_must_be_something_to_resume(kdlight: Run, tmp_path: Path) -> None:
+    said = kdlight("train", RECIPE, "--out", tmp_path / "run", "--resume")
+    assert (said.status, "no run to resume" in said.err) == (2, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_other_things_is_left_alone(kdlight: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    said = kdlight("train", RECIPE, "--out", tmp_path)
+    assert (said.status, "not empty" in said.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.slow
+def test_a_started_run_is_stopped_by_a_signal_and_says_so(tmp_path: Path) -> None:
+    from kdlight.config import read_recipe, shipped
+
+    weights = tmp_path / "start.safetensors"
+    _write_weights(weights)
+    recipe = read_recipe(shipped()[RECIPE], ["teacher.epochs=500", "data.size=32", f"teacher.weights={weights}"])
+    run = runs.start(recipe.to_toml(), tmp_path)
+    end = time.monotonic() + 60
+    while not run.log() and time.monotonic() < end:
+        assert run.status()["state"] in runs.LIVE, run.output.read_text()
+        time.sleep(0.1)
+    runs.stop(run, grace=30)
+    assert run.status()["state"] == "stopped"
+    assert "Stopped by request" in run.status()["message"]
+    assert "Traceback" not in run.output.read_text()
+
+
+def _write_weights(path: Path) -> None:
+    """Random ImageNet-shaped weights, so that nothing is looked for on the network."""
+    from safetensors.torch import save_file
+
+    from kdlight.models import create_model
+
+    save_file(create_model("mobilenetv2", 3).state_dict(), path)

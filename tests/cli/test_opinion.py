@@ -1,0 +1,95 @@
+"""predict and explain, on a whole tiny bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from pydicom.data import get_testdata_file
+
+from kdlight.bundle import Bundle
+
+Run = Callable[..., Any]
+
+
+def test_one_file_gives_one_reading(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
+    said = kdlight("predict", tiny_bundle.path, scan, "--json")
+    assert said.status == 0, said.err
+    reading = said.json
+    assert reading["schema"] == "kdlight.reading/1"
+    assert reading["bundle"] == "tiny_mri"
+    for role in ("teacher", "student"):
+        probabilities = reading[role]["probabilities"]
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert reading[role]["prediction"] == max(probabilities, key=probabilities.__getitem__)
+        assert reading[role]["heat_map"] is None
+
+
+def test_the_command_and_the_notebook_agree(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
+    import kdlight as package
+
+    by_hand = package.Predictor(tiny_bundle).read(package.read(scan))
+    by_command = kdlight("predict", tiny_bundle.path, scan, "--json").json
+    assert by_command["student"]["probabilities"] == pytest.approx(by_hand.student.probabilities, abs=1e-5)
+
+
+def test_a_refused_file_does_not_stop_the_others(kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.dcm"
+    empty.touch()
+    said = kdlight("predict", tiny_bundle.path, empty, scan, "--json")
+    assert said.status == 2
+    assert [row["file"] for row in said.json["readings"]] == [str(scan)]
+    assert [row["file"] for row in said.json["refused"]] == [str(empty)]
+    assert "1 of 2 files" in said.err
+    assert "student" in kdlight("predict", tiny_bundle.path, empty, scan).out
+
+
+def test_another_modality_is_read_only_when_confirmed(kdlight: Run, tiny_bundle: Bundle) -> None:
+    computed_tomogram = get_testdata_file("CT_small.dcm", download=False)
+    said = kdlight("predict", tiny_bundle.path, computed_tomogram, "--json")
+    assert (said.status, said.out) == (2, "")
+    assert "CT" in said.err
+    eligibility = kdlight("predict", tiny_bundle.path, computed_tomogram, "--confirm", "--json").json["eligibility"]
+    assert eligibility["confirmed"] is True
+    assert eligibility["eligible"] is False
+
+
+def test_out_keeps_readings_and_maps_under_no_name_of_the_file(
+    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path
+) -> None:
+    named = scan.rename(tmp_path / "Jane_Doe_1970.png")
+    out = tmp_path / "out"
+    assert kdlight("predict", tiny_bundle.path, named, "--explain", "gradcam", "--out", out, "--json").status == 0
+    written = sorted(path.name for path in out.iterdir())
+    assert len(written) == 3
+    assert not [name for name in written if "Doe" in name]
+    reading = json.loads(next(out.glob("*.json")).read_text())
+    assert reading["student"]["heat_map"]["method"] == "gradcam"
+
+
+def test_explain_draws_over_the_scan_and_grades(kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.png"
+    arguments = ("--method", "gradcam", "--model", "teacher", "--class", "normal", "--out", out, "--json")
+    said = kdlight("explain", tiny_bundle.path, scan, *arguments)
+    assert said.status == 0, said.err
+    assert (said.json["model"], said.json["method"], said.json["class"]) == ("teacher", "gradcam", "normal")
+    assert said.json["note"]
+    drawn, before = PIL.Image.open(out), PIL.Image.open(scan)
+    assert drawn.size == before.size
+    assert said.json["flat"] is np.array_equal(np.asarray(drawn), np.asarray(before.convert("RGB")))
+
+
+@pytest.mark.parametrize(("option", "value"), [("--method", "tea-leaves"), ("--class", "unicorn")])
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path, option: str, value: str
+) -> None:
+    said = kdlight("explain", tiny_bundle.path, scan, option, value, "--out", tmp_path / "x.png")
+    assert said.status == 2
+    assert value in said.err
+    assert "was expected" in said.err
+    assert not (tmp_path / "x.png").exists()
