@@ -42,6 +42,7 @@ def main(target: str, descriptor: str, limits: str) -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     PIL.Image.init()
+    importlib.import_module("numpy.ma")  # np.percentile imports it on first use, which is in every child
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     gc.collect()

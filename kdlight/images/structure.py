@@ -41,8 +41,13 @@ class Structure:
 def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
     """Find the data set. Raises TooBigError, TruncatedError or CodecError (deflated data that cannot be inflated)."""
     start = 132 if data[128:132] == b"DICM" else 0
-    syntax, start = _meta(data, start)
+    try:
+        syntax, start = _meta(data, start)
+    except struct.error:
+        raise TruncatedError("The file ends inside its first header: it is truncated. Copy the file again.") from None
     body = data[start:]
+    if not body:
+        raise TruncatedError("The file ends after its first header: it is truncated. Copy the file again.")
     if syntax == DEFLATED:
         body = _inflate(body, limits.inflated)
     implicit, little = _encoding(body, syntax)

@@ -1,0 +1,38 @@
+"""What a decoder may do wrong. Run only inside the sandbox's children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+
+from kdlight.images.image import Image
+from kdlight.modality import Window
+
+
+def misbehave(data: bytes, frame: int) -> Image:
+    """The bytes say how; anything else gives an image of their number."""
+    word = data.decode()
+    if word == "spin":
+        while True:
+            pass
+    if word == "sleep":
+        time.sleep(60)
+    if word in ("SIGSEGV", "SIGKILL", "SIGABRT"):
+        os.kill(os.getpid(), signal.Signals[word])
+    if word == "owner":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    if word == "swell":
+        return _image(np.ones(10**9))
+    if word == "bug":
+        raise RuntimeError("Doe^Jane")
+    if word == "exit":
+        os._exit(3)
+    return _image(np.full((2, 2), len(data), np.float32))
+
+
+def _image(pixels: np.ndarray) -> Image:
+    return Image(pixels=pixels, sha256="", format="test", bits=8, windows=(Window(0, 1),), frames=os.getpid())

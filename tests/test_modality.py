@@ -1,0 +1,62 @@
+"""Windows against DICOM PS3.3 C.11.2.1.2 written out, and the table of modalities."""
+
+import numpy as np
+import pytest
+
+from kdlight.modality import MODALITIES, WINDOWS, Window, modality, propose
+
+
+def test_linear_exact_window_maps_its_ends_and_its_middle() -> None:
+    shown = Window(40, 80).apply(np.array([[-5.0, 0, 20, 40, 60, 80, 500]]))
+    assert shown.tolist() == [[0, 0, 64, 128, 191, 255, 255]]
+
+
+@pytest.mark.parametrize(("center", "width"), [(2048, 4096), (50, 400), (-600, 1500), (40, 1), (0, 100)])
+def test_linear_window_is_the_formula_of_the_standard(center: int, width: int) -> None:
+    values = np.arange(-1500, 4500, dtype=np.float32)[None]
+    expected = []
+    for x in values[0].tolist():  # the pseudo code of C.11.2.1.2.1, ymin 0, ymax 255
+        if x <= center - 0.5 - (width - 1) / 2:
+            expected.append(0.0)
+        elif x > center - 0.5 + (width - 1) / 2:
+            expected.append(255.0)
+        else:
+            expected.append(((x - (center - 0.5)) / (width - 1) + 0.5) * 255)
+    shown = Window(center, width, function="linear").apply(values)[0]
+    assert np.abs(shown - np.array(expected)).max() <= 0.51
+
+
+def test_sigmoid_window_is_the_formula_of_the_standard() -> None:
+    values = np.linspace(-3000, 3000, 601, dtype=np.float32)[None]
+    shown = Window(50, 400, function="sigmoid").apply(values)[0]
+    expected = 255 / (1 + np.exp(-4 * (values[0].astype(float) - 50) / 400))
+    assert np.abs(shown - expected).max() <= 0.51
+    assert shown[0] == 0
+    assert shown[-1] == 255
+
+
+@pytest.mark.parametrize("width", [0, -1, float("nan")])
+def test_a_window_without_width_is_refused(width: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Window(0, width)
+
+
+def test_an_unknown_function_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="linear_exact, linear, sigmoid"):
+        Window(0, 1, function="cubic")
+
+
+def test_the_presets_of_the_radiologists() -> None:
+    known = {"brain": (40, 80), "soft tissue": (50, 400), "lung": (-600, 1500), "bone": (500, 2000)}
+    assert {n: (WINDOWS[n].center, WINDOWS[n].width) for n in known} == known
+
+
+def test_codes_propose_one_modality_each() -> None:
+    codes = [code for m in MODALITIES.values() for code in m.codes]
+    assert len(codes) == len(set(codes))
+    assert (propose("MR"), propose("cr"), propose("SR"), propose(None), propose("")) == ("mri", "xray", None, None, None)
+
+
+def test_an_unknown_modality_answers_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="xray, ct, mri"):
+        modality("sonar")
