@@ -73,7 +73,7 @@ class Reading:
     map_similarity: float | None = None
     """Pearson correlation of the two heat maps, -1 to 1; None without maps or where one is flat."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Stages: decode, prepare."""
+    """Stages: prepare, teacher_map and student_map where maps were made, total."""
 
     @property
     def agree(self) -> bool:
