@@ -27,9 +27,8 @@ if fresh:
     figures["alone"] = {}
     st.html(f'<div class="kd-line">Measured just now on {measured["n"]} images, split {measured["split"]}.</div>')
 else:
-    st.html(
-        f'<div class="kd-line">As recorded in the card: {figures.get("n", "?")} images, split {figures.get("split")}.</div>'
-    )
+    recorded = f"{figures.get('n', '?')} images, split {figures.get('split')}"
+    st.html(f'<div class="kd-line">As recorded in the card: {recorded}.</div>')
 
 comparison.table(bundle, {k: v for k, v in figures.items() if not (fresh and k == "alone")})
 if not fresh:

@@ -1,1 +1,49 @@
-"""library."""
+"""Library: every bundle on this machine, its whole card, and what can be done with it."""
+
+import streamlit as st
+
+from kdlight.bundle import BundleError
+from kdlight.ui import cards, shelf, store, theme, words
+
+PER_ROW = 3
+
+theme.heading("Library", "Trained pairs on this machine, and what is known about them.")
+found = shelf.all_bundles()
+opened = next((b for b in found if b.sha256 == st.query_params.get("bundle")), None)
+
+if opened is not None:
+    if st.button("All bundles", icon=":material/arrow_back:", type="tertiary"):
+        st.query_params.clear()
+        st.rerun()
+    st.subheader(words.plain(opened.card.name), anchor=False)
+    cards.whole(opened)
+    st.stop()
+
+with st.sidebar:
+    turn = st.session_state.setdefault("import", 0)
+    packed = st.file_uploader("Import a bundle", type="zip", key=f"import-{turn}", help="A zip made by Download.")
+    if packed is not None:
+        try:
+            with st.spinner("Checking every byte"):
+                kept = store.unpack(packed.getvalue())
+            st.session_state["imported"] = f"{kept.name} is in your library."
+        except (store.StoreError, BundleError, OSError) as error:
+            st.session_state["refused"] = f"The bundle was refused. {words.sentence(error)}"
+        st.session_state["import"] = turn + 1
+        st.rerun()
+    if said := st.session_state.pop("imported", None):
+        st.success(words.plain(said))
+    if said := st.session_state.pop("refused", None):
+        st.error(words.plain(said))
+
+for path, reason in shelf.broken().items():
+    st.error(f"{words.plain(path.name)} is not listed. {words.plain(reason)}", icon=":material/report:")
+if not found:
+    st.info("No bundle is on this machine yet. Train one, or import one on the left.")
+for start in range(0, len(found), PER_ROW):
+    for column, bundle in zip(st.columns(PER_ROW, gap="medium"), found[start : start + PER_ROW], strict=False):
+        with column.container(border=True, height="stretch"):
+            st.html(cards.tile(bundle))
+            if st.button("Open the card", key=f"open {bundle.path}"):
+                st.query_params["bundle"] = bundle.sha256
+                st.rerun()

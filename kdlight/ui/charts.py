@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.ui import theme
 
+Chart = Any
+"""An Altair chart, plain or layered; its operators are typed as Any."""
 HEIGHT = 300
 SHAPES = {"teacher": "square", "student": "circle", "student alone": "diamond"}
 
@@ -21,7 +23,7 @@ def roles(present: Sequence[str]) -> alt.Color:
     return alt.Color("role:N", scale=alt.Scale(domain=known, range=colors), legend=None)
 
 
-def roc(curves: Mapping[str, Any], name: str) -> alt.LayerChart:
+def roc(curves: Mapping[str, Any], name: str) -> Chart:
     """One class against the rest, both models."""
     rows = [
         {"role": role, "false": x, "true": y}
@@ -44,7 +46,7 @@ def roc(curves: Mapping[str, Any], name: str) -> alt.LayerChart:
     return _diagonal() + lines + _names([(role, 0.98, 0.14 - 0.09 * i) for i, role in enumerate(curves)], "end")
 
 
-def reliability(curves: Mapping[str, Any]) -> alt.LayerChart:
+def reliability(curves: Mapping[str, Any]) -> Chart:
     """Confidence against the share that was right; the diagonal is perfect calibration, area the number of images."""
     rows = [
         {"role": role, "confidence": c, "accuracy": a, "images": n}
@@ -65,7 +67,7 @@ def reliability(curves: Mapping[str, Any]) -> alt.LayerChart:
     return _diagonal() + lines + points + _names([(r, 0.02, 0.98 - 0.09 * i) for i, r in enumerate(curves)], "start")
 
 
-def trade(rows: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
+def trade(rows: Sequence[Mapping[str, Any]]) -> Chart:
     """Accuracy against time per image, the area of a mark its size on disk. rows: role, accuracy, low, high, ms, mb."""
     frame = pd.DataFrame(rows)
     base = alt.Chart(frame).encode(
@@ -88,7 +90,7 @@ def trade(rows: Sequence[Mapping[str, Any]]) -> alt.LayerChart:
     return bars + points + names
 
 
-def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> alt.LayerChart:
+def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> Chart:
     """One figure per epoch and stage of a run, the stage's name at the end of its line."""
     names = {"teacher": "teacher", "student": "student", "alone": "student alone"}
     rows = [
@@ -118,14 +120,14 @@ def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> alt.Laye
     return lines + names_at_end
 
 
-def _diagonal() -> alt.Chart:
+def _diagonal() -> Chart:
     frame = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
     return alt.Chart(frame).mark_line(color=theme.color("line"), strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
 
 
-def _names(places: Sequence[tuple[str, float, float]], side: str) -> alt.Chart:
+def _names(places: Sequence[tuple[str, float, float]], side: Literal["start", "end"]) -> Chart:
     frame = pd.DataFrame(places, columns=["role", "x", "y"])
-    align = "right" if side == "end" else "left"
+    align: Literal["left", "right"] = "right" if side == "end" else "left"
     return (
         alt.Chart(frame)
         .mark_text(align=align, baseline="middle", fontSize=13)

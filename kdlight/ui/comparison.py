@@ -39,9 +39,7 @@ def table(bundle: Bundle, figures: Figures) -> None:
     body = "".join(
         f'<tr><th scope="row">{title}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for title, cells in rows
     )
-    st.html(
-        f'<div class="kd-scroll"><table class="kd-table"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    st.html(grid("kd-table", f"<th></th>{head}", body))
 
 
 def verdict(figures: Figures) -> str:
@@ -142,14 +140,22 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], kind: str) -> 
     body = []
     for name, row in zip(names, counts, strict=True):
         total = sum(abs(n) for n in row) or 1
+        signed = [f"{n:+d}" if kind == "change" and n else str(n) for n in row]
+        shares = [f"{abs(n) / total * 55:.0f}%" for n in row]
         cells = "".join(
-            f'<td class="cell {kind}" style="--share:{abs(n) / total * 55:.0f}%">{f"{n:+d}" if kind == "change" and n else n}</td>'
-            for n in row
+            f'<td class="cell {kind}" style="--share:{share}">{text}</td>'
+            for share, text in zip(shares, signed, strict=True)
         )
         body.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    corner = '<th scope="col"><small>truth \\ answer</small></th>'
+    return grid("kd-table kd-heat", f"{corner}{head}", "".join(body))
+
+
+def grid(classes: str, head: str, body: str) -> str:
+    """A table that scrolls by itself where the page is narrow."""
     return (
-        '<div class="kd-scroll"><table class="kd-table kd-heat"><thead><tr><th scope="col"><small>truth \\ answer</small>'
-        f"</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="kd-scroll"><table class="{classes}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -176,9 +182,8 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
         f"{words.percent(flip[f'{role}_probability'])}{'' if flip[role] == flip['truth'] else ', wrong'}</span>"
         for role in ROLES
     )
-    text.html(
-        f'<div class="kd-line"><span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span><br>{sides}</div>'
-    )
+    truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
+    text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
     if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
         scans.put(Path(flip["file"]), "image of the labelled set")
         st.session_state["modality"] = bundle.card.modality
@@ -187,7 +192,7 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
 
 def _costs(bundle: Bundle, figures: Figures) -> dict[str, dict[str, str]]:
     """Rows of what each model costs; the student alone costs what the student does."""
-    found = {
+    found: dict[str, dict[str, str]] = {
         "Size on disk": {r: words.megabytes(getattr(bundle.card, r)["bytes"]) for r in ROLES},
         "Parameters": {r: words.millions(getattr(bundle.card, r)["parameters"]) for r in ROLES},
         "Multiply-adds": {r: words.millions(getattr(bundle.card, r)["macs"]) for r in ROLES},

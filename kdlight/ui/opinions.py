@@ -76,7 +76,8 @@ def opinion(said: Opinion, bundle: Bundle) -> str:
         f'<div class="kd-top"><span class="kd-class">{words.safe(bundle.words(said.prediction))}</span>'
         f'<span class="kd-p">{words.percent(said.confidence)}</span></div>'
     )
-    return f'<section class="kd-opinion {said.role}" aria-label="{said.role}">{top}{"".join(rows)}{_facts(said, bundle)}</section>'
+    opening = f'<section class="kd-opinion {said.role}" aria-label="{said.role}">'
+    return f"{opening}{top}{''.join(rows)}{_facts(said, bundle)}</section>"
 
 
 def measured(reading: Reading, bundle: Bundle) -> None:
@@ -114,7 +115,8 @@ def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
     alarm = '<span class="kd-alarm">must not miss</span>' if entry.get("must_not_miss") and inside else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
     return (
-        f'<div class="kd-row{" first" if first else ""}"><span class="kd-name">{words.safe(entry["words"])}{alarm}</span>'
+        f'<div class="kd-row{" first" if first else ""}">'
+        f'<span class="kd-name">{words.safe(entry["words"])}{alarm}</span>'
         f'<span class="kd-track" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
         f'<span class="kd-num">{words.percent(p)}</span></div>'
     )

@@ -5,16 +5,18 @@ What a person uploads lives in this session's memory only: no file, no cache sha
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import PIL.Image
 import streamlit as st
 
 from kdlight import images
-from kdlight.images import Image, ImageError
+from kdlight.images import Image, ImageError, Sample
 
-SAMPLES_SHOWN = 6
+THUMBNAIL = 240
 FRAMES_KEPT = 4
 """Decoded frames that a session holds."""
 
@@ -45,17 +47,10 @@ def choose() -> Scan | None:
         put(dropped.getvalue(), "Uploaded file")
         st.session_state["drop"] = turn + 1  # a new widget lets go of its copy of the file
         st.rerun()
-    with st.expander("Try a sample", expanded=current() is None):
-        for sample in images.samples()[:SAMPLES_SHOWN]:
-            st.button(
-                sample.name,
-                key=f"sample-{sample.name}",
-                help=sample.words,
-                width="stretch",
-                on_click=put,
-                args=[sample.source, sample.name],
-            )
     if current() is not None:
+        with st.popover("Try a sample", icon=":material/photo_library:", width="stretch"):
+            for sample in images.samples():
+                st.button(sample.name, key=f"other {sample.name}", width="stretch", on_click=lay, args=[sample])
         st.button("Clear the scan", icon=":material/close:", type="tertiary", on_click=clear)
     return current()
 
@@ -80,6 +75,24 @@ def choose_frame(scan: Scan, image: Image) -> None:
             st.rerun()
 
 
+def lay(sample: Sample) -> None:
+    """Put a sample on the table."""
+    put(sample.data, sample.name)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def thumbnail(name: str) -> bytes:
+    """A sample as a PNG of 240 px at most. Samples are no patient's: this is the only picture that sessions share."""
+    sample = next(s for s in images.samples() if s.name == name)
+    picture = PIL.Image.fromarray(images.read(sample.data).display())
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    square = PIL.Image.new(picture.mode, (THUMBNAIL, THUMBNAIL))
+    square.paste(picture, ((THUMBNAIL - picture.width) // 2, (THUMBNAIL - picture.height) // 2))
+    file = io.BytesIO()
+    square.save(file, "PNG")
+    return file.getvalue()
+
+
 def clear() -> None:
     for entry in ("scan", "readings", "asked", "confirmed", "modality"):
         st.session_state.pop(entry, None)
@@ -91,4 +104,4 @@ def put(source: bytes | Path, title: str) -> None:
     st.session_state["scan"] = Scan(source, title)
 
 
-__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame", "put"]
+__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame", "lay", "put", "thumbnail"]

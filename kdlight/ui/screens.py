@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import streamlit as st
 
+from kdlight import images
 from kdlight.bundle import Bundle
-from kdlight.images import Image, ImageError
+from kdlight.images import Image, ImageError, Sample
 from kdlight.ui import controls, scans, words, work
 from kdlight.ui.controls import Settings
 from kdlight.ui.work import Question
 
+PER_ROW = 7
 READABLE = "DICOM (also compressed), PNG, JPEG, TIFF, BMP and WebP up to 64 MB are read."
 
 
 def nothing_yet() -> None:
-    """The first thing a visitor sees."""
+    """The first thing a visitor sees: what this is, samples to try, and what becomes of a file."""
     st.html(
-        '<div class="kd-empty"><h2>One scan, two opinions</h2>'
-        "<p>A large model (the teacher) and a small one (the student) read the same picture side by side, "
-        "so that you can see what the small one kept and what it lost.</p>"
-        "<ol><li>Drop a DICOM, PNG, JPEG or TIFF on the left, or try a sample.</li>"
-        "<li>Check the modality. The file proposes it, you decide.</li>"
-        "<li>Compare the answers. Turn the heat map on to see where each model looked.</li></ol>"
-        "<p>A file stays in this session's memory and is gone when you clear it or close the page. Names, "
-        "identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</p></div>"
+        '<div class="kd-hello"><h2>One scan, two opinions</h2>'
+        "<p>A large model, the teacher, and a small one, its student, read the same picture side by side: see what the "
+        "small one kept and what it lost. Drop a DICOM, PNG, JPEG or TIFF on the left, or try one of these.</p></div>"
     )
+    every = images.samples()
+    _tiles("Phantoms, drawn by arithmetic", [sample for sample in every if sample.synthetic])
+    _tiles("Public DICOM test files", [sample for sample in every if not sample.synthetic])
+    st.html(
+        '<div class="kd-line">A file stays in this session\'s memory and is gone when you clear it or close the page. '
+        "Names, identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</div>"
+    )
+
+
+def _tiles(title: str, samples: list[Sample]) -> None:
+    """One row of samples: picture and name, a click lays it on the table."""
+    st.html(f'<div class="kd-line">{title}</div>')
+    for column, sample in zip(st.columns(PER_ROW, gap="small"), samples[:PER_ROW], strict=False):
+        with column:
+            st.image(scans.thumbnail(sample.name), width="stretch", alt=sample.words)
+            name = sample.name.removesuffix(" phantom")
+            st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.lay, args=[sample])
 
 
 def refused(error: ImageError) -> None:

@@ -76,7 +76,7 @@ def bullets(lines: Iterable[str]) -> None:
 
 
 def _opened(path: Path) -> Bundle | str:
-    """A bundle, or why not. Kept per state of its checksum list and card; `verify` in the Library looks at every byte."""
+    """A bundle, or why not. Kept for as long as no file of it changes its size or time of change."""
     stamps = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(path.glob("*")) if p.is_file())
     return _open(str(path), stamps)
 

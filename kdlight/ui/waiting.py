@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -10,9 +11,43 @@ from kdlight.ui import words
 from kdlight.ui.jobs import Job
 
 
-def job(name: str) -> Job | None:
+@dataclass(slots=True, eq=False)
+class Errand:
+    """A worker's ticket, looked at as a job."""
+
+    ticket: Any
+
+    @property
+    def done(self) -> bool:
+        return bool(self.ticket.done)
+
+    @property
+    def share(self) -> float:
+        return min(max(float(self.ticket.progress[0]), 0.0), 1.0)
+
+    @property
+    def words(self) -> str:
+        return f"In the queue, {self.ticket.position} before" if self.ticket.position else self.ticket.progress[1]
+
+    @property
+    def error(self) -> str | None:
+        try:
+            self.ticket.result(0)
+        except ValueError as error:
+            return words.sentence(error)
+        return None
+
+    @property
+    def result(self) -> Any:
+        return self.ticket.result(0)
+
+    def cancel(self) -> None:
+        self.ticket.cancel()
+
+
+def job(name: str) -> Job | Errand | None:
     """The job that this session keeps under `name`."""
-    found: Job | None = st.session_state.get(f"job {name}")
+    found: Job | Errand | None = st.session_state.get(f"job {name}")
     return found
 
 
@@ -22,6 +57,12 @@ def begin(name: str, task: str, **arguments: Any) -> Job:
     started = Job(task, **arguments)
     st.session_state[f"job {name}"] = started
     return started
+
+
+def send(name: str, ticket: Any) -> None:
+    """Keep a worker's ticket under `name`, as if it were a job."""
+    drop(name)
+    st.session_state[f"job {name}"] = Errand(ticket)
 
 
 def drop(name: str) -> None:
@@ -46,7 +87,7 @@ def result(name: str) -> Any:
 
 
 @st.fragment(run_every=0.5)
-def _progress(name: str, found: Job) -> None:
+def _progress(name: str, found: Job | Errand) -> None:
     if found.done:
         st.rerun()
     line, stop = st.columns([6, 1], vertical_alignment="bottom")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
+from kdlight import images
 from kdlight.images import Image
 from kdlight.reading import Reading
+from kdlight.workers import Read, Ticket, Workers
 
 READINGS_KEPT = 12
 SOON = 4.0
@@ -38,14 +39,13 @@ class Asked:
     """A question on its way."""
 
     question: Question
-    ticket: Any
+    ticket: Ticket
 
 
 @st.cache_resource(show_spinner=False)
-def workers() -> Any:
+def workers() -> Workers:
     """The one set of worker processes that every session of this server shares."""
-    from kdlight.workers import Workers
-
+    images.warm()
     return Workers()
 
 
@@ -56,7 +56,7 @@ def known(question: Question) -> Reading | None:
 
 
 def latest(question: Question) -> Reading | None:
-    """The newest answer on the same frame and bundle, whatever was asked of the map: it stands until the new one comes."""
+    """The newest answer on the same frame and bundle, with whatever map: it stands until the new one comes."""
     same = ("sha256", "frame", "bundle", "modality", "confirmed")
     found = [r for q, r in _readings().items() if all(getattr(q, name) == getattr(question, name) for name in same)]
     return found[-1] if found else None
@@ -68,9 +68,8 @@ def ask(question: Question, image: Image, path: Path) -> Asked:
     if asked is None or asked.question != question:
         if asked is not None:
             asked.ticket.cancel()
-        wanted = asdict(question)
-        call = {"explain": wanted["method"], **{k: wanted[k] for k in ("class_name", "confirmed", "modality")}}
-        asked = Asked(question, workers().submit("read", path, image, **call))
+        request = Read(path, image, question.method, question.class_name, question.confirmed, question.modality)
+        asked = Asked(question, workers().submit(request))
         st.session_state["asked"] = asked
     return asked
 
@@ -115,7 +114,7 @@ def _collect(asked: Asked) -> Reading:
     return answer
 
 
-def _state(ticket: Any) -> tuple[float, str]:
+def _state(ticket: Ticket) -> tuple[float, str]:
     """Share done and the words for it."""
     place = ticket.position
     if place:

@@ -15,7 +15,6 @@ JOBS: dict[str, Callable[..., Any]] = {
     "check": work.check,
     "compare": work.compare,
     "estimate": work.estimate,
-    "verify": work.verify,
 }
 
 

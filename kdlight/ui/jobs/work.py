@@ -59,18 +59,8 @@ def check(say: Say, path: str) -> dict[str, Any]:
     return data.check(dataset, lambda done, total: say(done / total, f"Reading image {done} of {total}"))
 
 
-def verify(say: Say, path: str) -> dict[str, Any]:
-    """Checksums, then the golden cases of both models."""
-    say(0.1, "Comparing checksums")
-    from kdlight import bundle, golden
-
-    opened = bundle.load(path)
-    say(0.5, "Asking both models their golden cases")
-    return golden.check(opened)
-
-
 def compare(say: Say, path: str, data: str | None, split: str | None = None) -> dict[str, Any]:
-    """Both models on a labelled split: report, curves, flips with thumbnails; and both by the clock. data None: the clock."""
+    """Both models on a labelled split (report, curves, flips) and by the clock; without data only by the clock."""
     from kdlight import bundle as bundles
     from kdlight.inference import latency
 
@@ -86,14 +76,15 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, A
     from kdlight.data import open_dataset
     from kdlight.evaluation import Predictions, measure
     from kdlight.inference import Predictor
+    from kdlight.reading import ROLES
 
     dataset = open_dataset(data, bundle.classes)
     name = split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
     part = dataset.split(name)
     pixels = part.images(bundle.spec, lambda done, all_: say(0.3 * done / all_, f"Reading image {done} of {all_}"))
     predictor = Predictor(bundle)
-    predictions = {}
-    for index, role in enumerate(("teacher", "student")):
+    predictions: dict[str, Predictions] = {}
+    for index, role in enumerate(ROLES):
         rows, seconds = [], 0.0
         for start in range(0, len(pixels), 16):
             say(0.3 + 0.25 * (index + start / len(pixels)), f"The {role} is reading image {start + 1} of {len(pixels)}")

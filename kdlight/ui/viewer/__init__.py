@@ -33,7 +33,7 @@ _mount = st.components.v2.component(
 
 
 def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], label: str) -> None:
-    """Draw one frame in both panes. `names` and `maps` are by role; `label` is what a screen reader says of the scan."""
+    """Draw one frame in both panes. `names` and `maps` are by role; `label` is what a screen reader says of it."""
     kind, values = encode(image.pixels)
     facts: dict[str, Any] = {
         "scan": f"{image.sha256}-{image.frames}",

@@ -107,6 +107,7 @@ class Viewer {
       button("−", "Zoom out (key -)", () => this.zoomBy(1 / 1.25), "out"),
       button("+", "Zoom in (key +)", () => this.zoomBy(1.25), "in"),
       button("1:1", "One image pixel on one screen pixel (key 1)", () => this.zoomTo(1), "native"),
+      button("Fit", "As large as the pane allows (key F)", () => this.fill(), "fit"),
       button("Reset", "Window and view as at first (key R, or double-click)", () => this.reset(), "reset"));
     this.opacity = element("input", {
       type: "range", min: 0, max: 1, step: 0.01, value: 0.45, "aria-label": "Heat map opacity", "data-do": "opacity",
@@ -318,6 +319,13 @@ class Viewer {
     return fit >= 1 ? Math.min(Math.floor(fit), LARGEST) : fit;
   }
 
+  fill() {
+    const { width, height } = this.panes.teacher.canvas, [wide, high] = this.size();
+    this.shift = [0, 0];
+    this.zoom = Math.min(width / wide, height / high);
+    this.draw();
+  }
+
   scale() { return this.zoom ?? this.fitted(); }
 
   origin(canvas) {
@@ -455,7 +463,7 @@ class Viewer {
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const keys = { "+": () => this.zoomBy(1.25), "=": () => this.zoomBy(1.25), "-": () => this.zoomBy(0.8),
       1: () => this.zoomTo(1), i: () => this.toggleInvert(), r: () => this.reset(), 0: () => this.reset(),
-      p: () => this.togglePan() };
+      p: () => this.togglePan(), f: () => this.fill() };
     const arrow = arrows[event.key], act = keys[event.key.toLowerCase()];
     if (arrow) this.arrow(arrow, event.shiftKey || this.tool === "pan");
     else if (act) act();
