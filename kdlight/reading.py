@@ -13,7 +13,8 @@ ROLES: tuple[Role, Role] = ("teacher", "student")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatMap:
-    """Where a model looked. `values` (h, w) float32 in [0, 1] over the image, its aspect ratio kept."""
+    """Where a model looked. `values` (h, w) float32 in [0, 1] lie over the whole image: its rows and columns, or fewer in
+    the same proportion where it is larger than 512 pixels. Enlarge them to the image before laying them over it."""
 
     method: str
     class_name: str
