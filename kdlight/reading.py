@@ -13,8 +13,10 @@ ROLES: tuple[Role, Role] = ("teacher", "student")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatMap:
-    """Where a model looked. `values` (h, w) float32 in [0, 1] lie over the whole image: its rows and columns, or fewer in
-    the same proportion where it is larger than 512 pixels. Enlarge them to the image before laying them over it."""
+    """Where a model looked. `values` (h, w) float32 in [0, 1] lie over the whole image; enlarge them to lay them on.
+
+    They have the image's rows and columns, or fewer in the same proportion where it is larger than 512 pixels.
+    """
 
     method: str
     class_name: str

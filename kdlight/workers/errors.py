@@ -44,4 +44,4 @@ def from_wire(said: dict[str, Any]) -> Exception:
         return known[said["name"]](said["message"])
     if said["mistake"]:
         return WorkerError(said["message"])
-    return WorkerError(f"The reading process met a fault ({said['name']}: {said['message']}). Its log says where.")
+    return WorkerError(f"The reading process met a fault ({said['name']}); the server's log says where. Try again.")

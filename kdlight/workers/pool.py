@@ -36,7 +36,7 @@ class Workers:
     ) -> None:
         self.queue = queue
         self.stall = stall
-        self._threads = threads or max(1, min(4, (os.cpu_count() or 1) // 2 // processes))
+        self._threads = threads or max(1, min(4, cores() // 2 // processes))
         self._child = child
         self._numbers = itertools.count(1)
         self._waiting: deque[Ticket] = deque()
@@ -110,7 +110,8 @@ class Workers:
             if started is not None:
                 how = self._run(started)
                 failures = 0 if started.ready else failures + 1
-                self._fail_running(started, how)
+                self._processes.pop(slot)
+                self._give_up(started, how)
             else:
                 failures += 1
             self._pause(failures)
@@ -182,13 +183,18 @@ class Workers:
             ticket.finish(answer, error)
             self._changed.notify_all()
 
-    def _fail_running(self, process: Process, how: str) -> None:
-        """Only the request that the dead process worked on fails."""
+    def _give_up(self, process: Process, how: str) -> None:
+        """Only the request that the dead process worked on fails; one it had not taken up gets another chance."""
         with self._changed:
             lost = [ticket for ticket, worker in self._running.items() if worker is process]
-        for ticket in lost:
-            sentence = f"The reading process ended while it worked on this ({how}). A new one is starting; try again."
-            self._end(ticket, error=WorkerDied(sentence))
+            for ticket in lost:
+                del self._running[ticket]
+                if ticket.begun or ticket.again or ticket.done:
+                    sentence = f"The reading process ended while it worked on this ({how}). A new one is starting."
+                    ticket.finish(error=WorkerDied(f"{sentence} Try again."))
+                else:
+                    ticket.again, ticket.state = True, "waiting"
+                    self._waiting.appendleft(ticket)
 
     def _pause(self, failures: int) -> None:
         """After a process that never became ready: wait, longer each time; after STARTS of them turn away who asks."""
@@ -224,11 +230,15 @@ class Workers:
         """Ask a process to leave a request alone; kill it if it does not. One that is warming up will see in time."""
 
         def insist() -> None:
+            with contextlib.suppress(ChannelClosedError):
+                process.send({"cancel": ticket.number})
+            time.sleep(GRACE)
             if self._running.get(ticket) is process and ticket.begun:
                 process.kill()
 
-        with contextlib.suppress(ChannelClosedError):
-            process.send({"cancel": ticket.number})
-        timer = threading.Timer(GRACE, insist)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=insist, daemon=True).start()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,8 @@ class Ticket:
         """Share done, 0 to 1, and words."""
         self.begun = False
         """Whether a worker said that it has taken it up; until then a running ticket waits for its warm-up."""
+        self.again = False
+        """Whether a process ended before it took this up, so that another was given it."""
         self._place = place
         self._drop = drop
         self._over = threading.Event()

@@ -108,7 +108,9 @@ def test_work_that_does_not_stop_is_killed(workers: Workers, monkeypatch: pytest
 def test_a_death_costs_one_request_only(workers: Workers) -> None:
     dead = workers.submit("warm", Path("die"))
     after = workers.submit("warm", Path("say:alive"))
-    with pytest.raises(WorkerDied, match=r"ended while it worked on this \(SIGKILL\)\. A new one is starting"):
+    with pytest.raises(
+        WorkerDied, match=r"ended while it worked on this \(SIGKILL\)\. A new one is starting\. Try again\."
+    ):
         dead.result(LONG)
     assert after.result(LONG)["said"] == "alive"
     assert dead.state == "failed"
@@ -118,8 +120,20 @@ def test_a_worker_that_dies_idle_is_replaced(workers: Workers) -> None:
     assert workers.wait_ready(LONG)
     (before,) = workers.pids
     os.kill(before, signal.SIGKILL)
-    until(lambda: workers.pids != [before])
+    until(lambda: workers.pids not in ([before], []))
     assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+
+
+def test_a_death_during_the_warm_up_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
+    with Workers(threads=1, child=FAKE) as workers:
+        ticket = workers.submit("warm", Path("say:still"))
+        until(lambda: ticket.state == "running")
+        (before,) = workers.pids
+        (tmp_path / "go").touch()
+        os.kill(before, signal.SIGKILL)
+        answer = ticket.result(LONG)
+        assert (answer["said"], answer["pid"] != before) == ("still", True)
 
 
 def test_silence_ends_a_worker() -> None:
@@ -163,7 +177,7 @@ def _turned_away(workers: Workers) -> bool:
         ("value", WorkerError, "A plain mistake."),
         ("explain", ExplainError, "No map."),
         ("reasons", IneligibleError, "One. Two. Confirm to read it all the same."),
-        ("fault", WorkerError, "The reading process met a fault (KeyError: 'gone'). Its log says where."),
+        ("fault", WorkerError, "The reading process met a fault (KeyError); the server's log says where. Try again."),
     ],
 )
 def test_errors_keep_their_class_and_sentence(
