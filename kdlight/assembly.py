@@ -114,7 +114,7 @@ def _card(
         licence=f"MIT for the weights; the data they were trained on: {data.licence}",
         modality=kind.name,
         classes=[{"name": c, "words": words[c], "must_not_miss": c in urgent} for c in dataset.classes],
-        input={**spec.to_json(), "preprocessing": "display window, bilinear resize, standardize"},
+        input=spec.to_json(),
         teacher=_describe(recipe.teacher.name, models["teacher"], spec) | {"start": notes["teacher_start"]},
         student=_describe(recipe.student.name, models["student"], spec) | {"start": recipe.student.init},
         distillation=_distillation(recipe),
@@ -169,6 +169,6 @@ def _shortfall(metrics: Mapping[str, Any]) -> list[str]:
     points = 100 * (teacher - student)
     side = "below" if points > 0 else "above"
     return [
-        f"On {metrics['n']} test images the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
-        f"({student:.3f} against {teacher:.3f}), from one training."
+        f"On {metrics['n']} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
+        f"its teacher's ({student:.3f} against {teacher:.3f}), from one training."
     ]

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import PIL.Image
 import torch
 from safetensors.numpy import load_file, save_file
 
 from kdlight.bundle import Bundle, BundleError
 from kdlight.explain import explain
-from kdlight.metrics import softmax
+from kdlight.inference import Predictor
 from kdlight.reading import ROLES, Role
 
 CASES = 4
+METHOD = "gradcam"
 PROBABILITY_TOLERANCE = 1e-4
 """Largest difference of a probability between ONNX Runtime and torch, and to what was recorded on the same engine."""
 OTHER_MACHINE_TOLERANCE = 1e-3
@@ -54,7 +54,7 @@ def record(path: Path, bundle: Bundle) -> None:
     maps = {f"{role}_{i}": answers[role]["maps"][i] for role in ROLES for i in range(CASES)}
     save_file(maps, folder / "maps.safetensors")
     expected = {role: answers[role]["probabilities"].tolist() for role in ROLES}
-    text = json.dumps({"classes": list(bundle.classes), "method": "gradcam", "probabilities": expected}, indent=1)
+    text = json.dumps({"classes": list(bundle.classes), "method": METHOD, "probabilities": expected}, indent=1)
     (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -70,7 +70,7 @@ def check(bundle: Bundle) -> dict[str, Any]:
         }
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{bundle.path.name}: the golden cases cannot be read ({type(error).__name__}).") from error
-    parity = float(np.abs(answers["student"]["probabilities"] - answers["student"]["torch"]).max())
+    parity = Predictor(bundle).parity(_inputs(bundle.path, bundle))
     ok = (
         max(change.values()) <= OTHER_MACHINE_TOLERANCE
         and max(heat.values()) <= MAP_TOLERANCE
@@ -81,22 +81,14 @@ def check(bundle: Bundle) -> dict[str, Any]:
 
 def run(bundle: Bundle, x: torch.Tensor) -> dict[Role, dict[str, np.ndarray]]:
     """Both models on x (B, 3, S, S): calibrated probabilities (B, K), and Grad-CAM (B, h, w) of the top class."""
+    predictor = Predictor(bundle)
     answers: dict[Role, dict[str, np.ndarray]] = {}
     for role in ROLES:
-        model, temperature = bundle.model(role), bundle.card.calibration[role]["temperature"]
-        with torch.no_grad():
-            own = softmax(model(x).numpy(), temperature)
-        maps = np.stack([explain(model, x[i : i + 1], int(own[i].argmax()), "gradcam") for i in range(len(x))])
-        shipped = softmax(onnx_logits(bundle.onnx, x.numpy()), temperature) if role == "student" else own
-        answers[role] = {"probabilities": shipped, "torch": own, "maps": maps}
+        probabilities = predictor.probabilities(role, x)
+        tops = probabilities.argmax(axis=1)
+        maps = [explain(predictor.models[role], x[i : i + 1], int(tops[i]), METHOD) for i in range(len(x))]
+        answers[role] = {"probabilities": probabilities, "maps": np.stack(maps)}
     return answers
-
-
-def onnx_logits(path: Path, x: np.ndarray) -> np.ndarray:
-    """Logits (B, K) of a shipped student on x float32 (B, 3, S, S)."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    logits: np.ndarray = session.run(["logits"], {"input": x})[0]
-    return logits
 
 
 def _inputs(path: Path, bundle: Bundle) -> torch.Tensor:

@@ -14,14 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kdlight import assembly
+from kdlight.bundle import Bundle
 from kdlight.compress import round_to_half
 from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
-from kdlight.data import Dataset, carve, class_weights, open_dataset, synthetic
+from kdlight.data import Dataset, carve, class_weights, match_classes, open_dataset, synthetic
+from kdlight.data.dataset import Progress
 from kdlight.distillers import create_distiller
+from kdlight.evaluation import measure, predict
+from kdlight.inference import Predictor
 from kdlight.models import Classifier, create_model, start_from
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import augmentation
+from kdlight.reading import ROLES
 from kdlight.runs import Run
 from kdlight.training import Arrays, Augment, Schedule, fit
 
@@ -115,9 +120,7 @@ class Stages:
         if self._file(stage).is_file():
             return
         teacher = self.finished("teacher")
-        torch.manual_seed(self.recipe.train.seed)
-        model = create_model(self.recipe.student.name, len(self.data.classes))
-        self._inherit(model, teacher, taught=stage == "student")
+        model = self.new_student(taught=stage == "student")
         shared = (self.weights, self.recipe.train.label_smoothing)
         if stage == "alone":
             distiller = create_distiller("alone", model, None, *shared)
@@ -150,15 +153,19 @@ class Stages:
         self.run.update(message=f"The teacher starts from {words}.")
         return model
 
-    def _inherit(self, model: Classifier, teacher: Classifier, taught: bool) -> None:
-        """First weights of the student. Alone it inherits from what the teacher began with, never from the teacher."""
+    def new_student(self, taught: bool) -> Classifier:
+        """The student with its first weights; alone they come from where the teacher began, never from the teacher."""
         init = self.recipe.student.init
+        source = self.finished("teacher") if init == "teacher" and taught else self._start()
+        torch.manual_seed(self.recipe.train.seed)
+        model = create_model(self.recipe.student.name, len(self.data.classes))
         if init == "random":
-            return
-        select_weights(teacher if init == "teacher" and taught else self._start(), model)
+            return model
+        select_weights(source, model)
         pixels = self.data.splits["train"].pixels
         some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
         reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
+        return model
 
     def _fit(self, stage: str, distiller: Any, schedule: Schedule) -> Iterator[dict[str, Any]]:
         self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
@@ -202,3 +209,34 @@ def student_schedule(train: TrainConfig) -> Schedule:
         train.precision,
         train.seed,
     )
+
+
+def evaluate(
+    bundle: Bundle, data: str | Path | Dataset, split: str = "test", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Both models of a bundle, as shipped, on one split of a labelled set: the answer of `kdlight evaluate`.
+
+    Classes are matched by name. Raises DataError where the set does not fit the bundle or an image cannot be read.
+    """
+    opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
+    part = match_classes(opened.split(split), bundle.classes)
+    pixels = part.images(bundle.spec)
+    predictor = Predictor(bundle)
+    predictions = {}
+    for number, role in enumerate(ROLES):
+        temperature = bundle.card.calibration[role]["temperature"]
+        predictions[role] = predict(
+            lambda p, role=role: predictor.logits(role, bundle.spec.normalise(torch.from_numpy(p))),
+            pixels,
+            temperature,
+            progress=_share(progress, number),
+        )
+    found = measure(predictions, part, bundle.classes)
+    return {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "n": len(part), **found}
+
+
+def _share(progress: Progress | None, number: int) -> Progress | None:
+    """One model's part of the progress over both."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, len(ROLES) * total)

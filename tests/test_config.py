@@ -61,6 +61,6 @@ def test_shipped_recipes_are_whole_and_survive_writing(name: str, tmp_path: Path
 
 
 def test_hostile_class_names_survive_writing(tmp_path: Path) -> None:
-    tables = {"data": {"path": "x", "modality": "mri", "classes": {'a"]\n[train': {"words": "\u2028 \"q\" \\"}}}}
+    tables = {"data": {"path": "x", "modality": "mri", "classes": {'a"]\n[train': {"words": '\u2028 "q" \\'}}}}
     recipe = Recipe.from_mapping(tables)
     assert read_recipe(write(tmp_path, recipe.to_toml())) == recipe

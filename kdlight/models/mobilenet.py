@@ -8,6 +8,7 @@ is a selection of one tensor of the teacher (`kdlight.models.weight_selection`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -115,19 +116,33 @@ def build(name: str, num_classes: int) -> MobileNet:
 def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:
     """Fill everything but the classifier from a MobileNetV2 state dict of torchvision, timm or kdlight.
 
-    All three list the same tensors in the same order, so they are paired by order and each pair's shape is checked.
-    Raises ValueError where the state dict is of another network.
+    The three name the same tensors differently but hold them in the same order. Raises ValueError for another network.
     """
     own = {k: v for k, v in model.state_dict().items() if _is_backbone(k)}
     given = {k: v for k, v in state.items() if _is_backbone(k)}
-    pairs = list(zip(own.items(), given.items(), strict=False))
-    wrong = [g for (_, a), (g, b) in pairs if a.shape != b.shape]
-    if len(own) != len(given) or wrong:
-        found = f"{wrong[0]} has another shape" if wrong else f"it has {len(given)} tensors, not {len(own)}"
-        raise ValueError(f"The weights are not those of MobileNetV2: {found}. Give a MobileNetV2 state dict.")
+    order = next((names for names in _dialects() if set(names) == set(given)), None)
+    if order is None or [given[name].shape for name in order] != [tensor.shape for tensor in own.values()]:
+        raise ValueError(
+            f"The weights are not those of MobileNetV2: their {len(given)} tensors have other names or shapes. "
+            f"Give a MobileNetV2 state dict of torchvision, timm or kdlight."
+        )
     with torch.no_grad():
-        for (name, _), (_, tensor) in pairs:
-            model.state_dict()[name].copy_(tensor)
+        for tensor, name in zip(own.values(), order, strict=True):
+            tensor.copy_(given[name])
+
+
+def _dialects() -> Iterator[list[str]]:
+    """The backbone's tensor names in order, as kdlight, torchvision and timm call them; a file may list them sorted."""
+    import timm
+    import torchvision
+
+    builders = (
+        lambda: build("mobilenetv2", 2),
+        torchvision.models.mobilenet_v2,
+        lambda: timm.create_model("mobilenetv2_100"),
+    )
+    for builder in builders:
+        yield [name for name in builder().state_dict() if _is_backbone(name)]
 
 
 def _is_backbone(key: str) -> bool:

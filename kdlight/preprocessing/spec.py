@@ -85,12 +85,14 @@ class InputSpec:
         return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "channels": self.channels}
+        """The fields, and for the reader of a card the number of channels and the steps in words."""
+        steps = f"display window, {self.fit} to {self.size} px (bilinear), subtract the mean, divide by the deviation"
+        return {**asdict(self), "channels": self.channels, "preprocessing": steps}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputSpec:
         """Raises ValueError where a key or a value is not one that `to_json` writes."""
-        known = {k: _tuple(v) for k, v in values.items() if k != "channels"}
+        known = {k: _tuple(v) for k, v in values.items() if k not in ("channels", "preprocessing")}
         try:
             return cls(**known)
         except TypeError as error:

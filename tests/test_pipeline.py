@@ -1,0 +1,117 @@
+"""From a recipe to a bundle on drawn images: resumed after a kill, measured on the part that was never trained on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlight import golden, pipeline, runs
+from kdlight.bundle import load
+from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.data import DataError
+from kdlight.models import create_model, start_from
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A MobileNetV2 state dict, so that no run asks the network."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(create_model("mobilenetv2", 2).state_dict(), tmp_path / "start.safetensors")
+    return tmp_path / "start.safetensors"
+
+
+def recipe(weights: Path, *overrides: str) -> Recipe:
+    few = ("train.epochs=2", "teacher.epochs=1", "train.batch_size=32", "data.size=32", f"teacher.weights={weights}")
+    return read_recipe(shipped()["kdlight-synthetic"], [*few, *overrides])
+
+
+def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    records = list(pipeline.train(recipe(weights), run))
+    assert [(r["stage"], r["epoch"]) for r in records] == [
+        ("teacher", 1),
+        ("alone", 1),
+        ("alone", 2),
+        ("student", 1),
+        ("student", 2),
+    ]
+    assert run.log() == records
+    bundle = load(run.bundle)
+    assert golden.check(bundle)["ok"]
+    card = bundle.card
+    assert card.metrics["n"] == sum(card.data["counts"]["test"].values())
+    assert set(card.metrics) >= {"teacher", "student", "alone", "agreement"}
+    interval = card.metrics["student"]["balanced_accuracy"]
+    assert interval["low"] <= interval["value"] <= interval["high"]
+    assert card.teacher["start"] == "start.safetensors"
+    assert str(tmp_path) not in (bundle.path / "card.json").read_text()
+
+
+def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    list(pipeline.train(recipe(weights, "train.alone=false"), run))
+    data = pipeline.open_set(recipe(weights).data, run.path)
+    found = pipeline.evaluate(load(run.bundle), data.split("test"))
+    for role in ("teacher", "student"):
+        for metric in ("accuracy", "balanced_accuracy", "brier"):
+            assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics[role][metric], abs=1e-6)
+
+
+def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> None:
+    wanted = recipe(weights, "train.epochs=30", "train.alone=false")
+    run = runs.start(wanted.to_toml(), tmp_path / "runs")
+    deadline = time.monotonic() + 120
+    while not any(r["stage"] == "student" and r["epoch"] >= 2 for r in run.log()):
+        assert time.monotonic() < deadline, run.output.read_text()
+        assert run.status()["state"] in ("queued", "running"), run.output.read_text()
+        time.sleep(0.05)
+    os.kill(run.status()["pid"], signal.SIGKILL)
+    while run.live():
+        time.sleep(0.05)
+    assert run.status()["state"] == "stopped"
+    done = len(run.log())
+    short = wanted.to_toml().replace("epochs = 30", f"epochs = {done + 2}")
+    run.recipe.write_text(short)
+    command = [sys.executable, "-m", "kdlight", "train", str(run.recipe), "--out", str(run.path), "--resume"]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    epochs = [r["epoch"] for r in run.log() if r["stage"] == "student"]
+    assert epochs == list(range(1, done + 3))
+    assert run.status()["state"] == "done"
+
+
+def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    data = pipeline.prepare(recipe(weights).data, run.path)
+    stages = pipeline.Stages(recipe(weights), run, data, torch.ones(len(data.classes)), lambda x, _: x)
+    list(stages.teacher())
+    first = create_model("mobilenetv2", len(data.classes))
+    start_from(first, "mobilenetv2", str(weights))
+    taught, alone = (stages.new_student(taught) for taught in (True, False))
+    kept = first.head[0].weight[::4, ::4]
+    assert torch.equal(alone.head[0].weight, kept)
+    assert not torch.equal(taught.head[0].weight, kept)
+
+
+def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    data = pipeline.open_set(recipe(weights).data, run.path).source.name
+    folder = next(Path(run.path / "synthetic").glob("*/"))
+    assert data
+    for image in sorted(folder.glob("*.png"))[1:]:
+        image.unlink()
+    (run.path / "synthetic" / "manifest.csv").unlink()
+    with pytest.raises(DataError, match=folder.name):
+        list(pipeline.train(recipe(weights), run))
