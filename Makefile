@@ -1,7 +1,7 @@
 # make app    set up what is missing and open the app
 # make test   set up what is missing and run every test
 # make check  style, types and floors
-# make card-table   print the README's table of measured bundles from their cards
+# make card-table   write the README's table of measured bundles from their cards
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ PORT ?=
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
-	@port=$$($(BIN)/python .ci/port $(PORT)) && exec $(BIN)/python -m streamlit run app.py --server.port $$port
+	@port=$$($(BIN)/python .ci/port.py $(PORT)) && exec $(BIN)/python -m streamlit run app.py --server.port $$port
 
 test: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -m pytest --timeout=600
@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/card_table.py
+	@$(BIN)/python .ci/card_table.py --write
 
 licences: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_licences.py

@@ -19,6 +19,6 @@ for port in asked or range(8501, 8601):
     if is_free(port):
         if not asked and port != 8501:
             sys.stderr.write(f"Port 8501 is in use; the app takes {port}.\n")
-        print(port)
+        print(port)  # noqa: T201
         sys.exit(0)
 sys.exit(f"Port {asked[0]} is in use; choose another one: make app PORT=8600." if asked else "No port is free.")

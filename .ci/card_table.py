@@ -1,0 +1,50 @@
+"""Print the table of shipped bundles from their cards; with --write, put it into README.md."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- bundles: written by `make card-table` -->", "<!-- end of bundles -->"
+HEADER = """| bundle | classes, test images | teacher | student | student untaught | teacher / student on disk |
+|---|---|---|---|---|---|"""
+
+
+def estimate(metrics: dict[str, Any], role: str) -> str:
+    """Balanced accuracy with its 95 % interval."""
+    if role not in metrics:
+        return "not trained"
+    found = metrics[role]["balanced_accuracy"]
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def row(card: dict[str, Any]) -> str:
+    metrics, sizes = card["metrics"], [card[role]["bytes"] / 1e6 for role in ("teacher", "student")]
+    cells = [
+        f"`{card['id']}`: {card['name']}",
+        f"{len(card['classes'])}, {metrics['n']}",
+        *(estimate(metrics, role) for role in ("teacher", "student", "alone")),
+        f"{sizes[0]:.2f} / {sizes[1]:.2f} MB",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table() -> str:
+    paths = sorted((ROOT / "assets" / "bundles").glob("*/card.json"))
+    rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return "\n".join([HEADER, *rows]) if rows else "No bundle is shipped yet."
+
+
+def main() -> None:
+    if "--write" not in sys.argv:
+        print(table())  # noqa: T201
+        return
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
