@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def predict(
     return Predictions(softmax(np.concatenate(logits), temperature), seconds)
 
 
-def measure(predictions: dict[str, Predictions], dataset: Dataset, classes: Sequence[str]) -> dict[str, Any]:
+def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: Sequence[str]) -> dict[str, Any]:
     """The report of each model, and where teacher and student part: agreement and every flip.
 
     predictions: by role, rows in the order of `dataset.items`; labels must be numbered as `classes`.

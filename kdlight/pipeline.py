@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -26,7 +28,7 @@ from kdlight.models import Classifier, create_model, start_from
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import augmentation
-from kdlight.reading import ROLES
+from kdlight.reading import ROLES, Role
 from kdlight.runs import Run
 from kdlight.training import Arrays, Augment, Schedule, fit
 
@@ -224,15 +226,16 @@ def evaluate(
     predictor = Predictor(bundle)
     predictions = {}
     for number, role in enumerate(ROLES):
+        engine = partial(_logits, predictor, role)
         temperature = bundle.card.calibration[role]["temperature"]
-        predictions[role] = predict(
-            lambda p, role=role: predictor.logits(role, bundle.spec.normalise(torch.from_numpy(p))),
-            pixels,
-            temperature,
-            progress=_share(progress, number),
-        )
+        predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
     found = measure(predictions, part, bundle.classes)
     return {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "n": len(part), **found}
+
+
+def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
+    """Rendered pixels uint8 (B, S, S, 3) to logits (B, K), on the engine that ships."""
+    return predictor.logits(role, predictor.spec.normalise(torch.from_numpy(pixels)))
 
 
 def _share(progress: Progress | None, number: int) -> Progress | None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.mobilenetv2 import InvertedResidual
-from torchvision.ops import Conv2dNormActivation
+from torchvision.models.mobilenetv2 import InvertedResidual  # type: ignore[import-untyped, unused-ignore]
+from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.models.base import Classifier
 
@@ -134,7 +134,7 @@ def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:
 def _dialects() -> Iterator[list[str]]:
     """The backbone's tensor names in order, as kdlight, torchvision and timm call them; a file may list them sorted."""
     import timm
-    import torchvision
+    import torchvision  # type: ignore[import-untyped, unused-ignore]
 
     builders = (
         lambda: build("mobilenetv2", 2),
