@@ -6,6 +6,7 @@ import datetime
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from kdlight import bundle as bundles
 from kdlight import golden
 from kdlight.bundle import Bundle, Card
 from kdlight.compress import export_onnx
-from kdlight.config import Recipe
+from kdlight.config import ClassWords, DataConfig, Recipe
 from kdlight.data import Dataset
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
@@ -37,21 +38,44 @@ INTENDED_USE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What validation and test say of a run's models, by name: teacher, student and, if it was trained, alone."""
+
+    calibration: dict[str, Any]
+    conformal: dict[str, Any]
+    test: dict[str, np.ndarray]
+    """Calibrated probabilities (N, K) on the test split, rows in the set's order."""
+
+
+def calibrate(models: Mapping[str, Classifier], splits: Mapping[str, Arrays], spec: InputSpec) -> Measured:
+    """Temperature and conformal threshold of each model on validation, its calibrated probabilities on test."""
+    calibration: dict[str, Any] = {"method": "temperature scaling on the validation split"}
+    conformal: dict[str, Any] = {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split"}
+    test = {}
+    labels = splits["val"].labels.numpy()
+    for name, model in models.items():
+        logits = logits_of(model, splits["val"], spec).numpy()
+        temperature = fit_temperature(logits, labels)
+        calibration[name] = {"temperature": temperature}
+        conformal[name] = {"qhat": conformal_qhat(softmax(logits, temperature), labels, ALPHA)}
+        test[name] = softmax(logits_of(model, splits["test"], spec).numpy(), temperature)
+    return Measured(calibration, conformal, test)
+
+
 def assemble(
     path: Path,
     recipe: Recipe,
     dataset: Dataset,
     spec: InputSpec,
     models: Mapping[str, Classifier],
-    splits: Mapping[str, Arrays],
-    notes: Mapping[str, str],
+    measured: Measured,
+    start: str,
 ) -> Bundle:
-    """Write a whole bundle at `path`. models: teacher, student and, if trained, alone (measured, not shipped)."""
+    """Write a whole bundle at `path`. `start` says in words which weights the teacher began with."""
     beside = path.with_name(f"{path.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    calibration, conformal, predictions = _calibrate(models, splits, spec)
-    metrics = _metrics(predictions, dataset)
-    card = _card(recipe, dataset, spec, models, notes, calibration, conformal, metrics)
+    card = _card(recipe, dataset, spec, models, measured, start)
     bundles.write(beside, card, models["teacher"], models["student"])
     export_onnx(models["student"], beside / "student.onnx", spec.size)
     for role in ROLES:
@@ -65,27 +89,10 @@ def assemble(
     return bundles.load(path)
 
 
-def _calibrate(
-    models: Mapping[str, Classifier], splits: Mapping[str, Arrays], spec: InputSpec
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Predictions]]:
-    """Temperature and conformal threshold of each model on validation; its calibrated probabilities on test."""
-    calibration: dict[str, Any] = {"method": "temperature scaling on the validation split"}
-    conformal: dict[str, Any] = {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split"}
-    predictions = {}
-    labels = splits["val"].labels.numpy()
-    for name, model in models.items():
-        logits = logits_of(model, splits["val"], spec).numpy()
-        temperature = fit_temperature(logits, labels)
-        calibration[name] = {"temperature": temperature}
-        conformal[name] = {"qhat": conformal_qhat(softmax(logits, temperature), labels, ALPHA)}
-        test = softmax(logits_of(model, splits["test"], spec).numpy(), temperature)
-        predictions[name] = Predictions(test, 0.0)
-    return calibration, conformal, predictions
-
-
-def _metrics(predictions: Mapping[str, Predictions], dataset: Dataset) -> dict[str, Any]:
+def _metrics(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     """The report on the test split. Flips are counted, not listed: a card names no image."""
-    found = measure(dict(predictions), dataset.split("test"), dataset.classes)
+    predictions = {name: Predictions(probabilities, 0.0) for name, probabilities in measured.test.items()}
+    found = measure(predictions, dataset.split("test"), dataset.classes)
     found.pop("flips")
     for name in predictions:
         found[name].pop("seconds")
@@ -97,15 +104,12 @@ def _card(
     dataset: Dataset,
     spec: InputSpec,
     models: Mapping[str, Classifier],
-    notes: Mapping[str, str],
-    calibration: dict[str, Any],
-    conformal: dict[str, Any],
-    metrics: dict[str, Any],
+    measured: Measured,
+    start: str,
 ) -> Card:
     data, name = recipe.data, recipe.name
     kind = modality(data.modality)
-    words = {c: data.classes[c].words if c in data.classes else c for c in dataset.classes}
-    urgent = {c for c, w in data.classes.items() if w.must_not_miss}
+    metrics = _metrics(measured, dataset)
     return Card(
         id=name,
         name=data.title or name,
@@ -113,21 +117,26 @@ def _card(
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         licence=f"MIT for the weights; the data they were trained on: {data.licence}",
         modality=kind.name,
-        classes=[{"name": c, "words": words[c], "must_not_miss": c in urgent} for c in dataset.classes],
+        classes=[_class(data, c) for c in dataset.classes],
         input=spec.to_json(),
-        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | {"start": notes["teacher_start"]},
+        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | {"start": start},
         student=_describe(recipe.student.name, models["student"], spec) | {"start": recipe.student.init},
         distillation=_distillation(recipe),
         data=_data(recipe, dataset),
         metrics=metrics,
-        calibration=calibration,
-        conformal=conformal,
+        calibration=measured.calibration,
+        conformal=measured.conformal,
         eligibility={"modalities": [kind.name], "min_side": 32, "color": True if kind.color else None},
         intended_use=INTENDED_USE,
-        limits=[*data.limits, *_shortfall(metrics)],
+        limits=[*data.limits, shortfall(metrics)],
         versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
         | {"kdlight": kdlight.__version__, "python": platform.python_version()},
     )
+
+
+def _class(data: DataConfig, name: str) -> dict[str, Any]:
+    words = data.classes.get(name, ClassWords(name))
+    return {"name": name, "words": words.words, "must_not_miss": words.must_not_miss}
 
 
 def _describe(name: str, model: Classifier, spec: InputSpec) -> dict[str, Any]:
@@ -163,12 +172,12 @@ def _data(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _shortfall(metrics: Mapping[str, Any]) -> list[str]:
-    """What the student lost, as a sentence, whatever its sign."""
+def shortfall(metrics: Mapping[str, Any]) -> str:
+    """What the student lost on the test split in one training, as a sentence, whatever its sign."""
     teacher, student = (metrics[r]["balanced_accuracy"]["value"] for r in ROLES)
     points = 100 * (teacher - student)
     side = "below" if points > 0 else "above"
-    return [
+    return (
         f"On {metrics['n']} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
         f"its teacher's ({student:.3f} against {teacher:.3f}), from one training."
-    ]
+    )

@@ -32,6 +32,8 @@ from kdlight.reading import ROLES, Role
 from kdlight.runs import Run
 from kdlight.training import Arrays, Augment, Schedule, fit
 
+PREDICTIONS = "predictions.safetensors"
+"""In a run's folder: calibrated test probabilities (N, K) per model, labels (N,) and groups (N,) as numbers."""
 REESTIMATE = 512
 """Training images that set a selected student's batch-norm statistics."""
 
@@ -70,8 +72,21 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     run.update(stage="calibrate")
     names = ("teacher", "student", "alone") if recipe.train.alone else ("teacher", "student")
     models = {name: stages.finished(name) for name in names}
+    measured = assembly.calibrate(models, data.splits, data.spec)
+    _keep(run, measured, data.dataset.split("test"))
     run.update(stage="bundle")
-    assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, data.splits, stages.notes())
+    assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, measured, stages.start())
+
+
+def _keep(run: Run, measured: assembly.Measured, test: Dataset) -> None:
+    """Leave the test answers in the run, for a study to pair them with other seeds: PREDICTIONS."""
+    beside = run.path / f"{PREDICTIONS}.part"
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in measured.test.items()}
+    groups = {item: number for number, item in enumerate(dict.fromkeys(test.groups.tolist()))}
+    tensors["labels"] = torch.from_numpy(test.labels)
+    tensors["groups"] = torch.tensor([groups[item] for item in test.groups.tolist()])
+    save_file(tensors, beside)
+    beside.replace(run.path / PREDICTIONS)
 
 
 def prepare(config: DataConfig, folder: Path) -> Prepared:
@@ -140,10 +155,9 @@ class Stages:
         round_to_half(model)
         return model.eval()
 
-    def notes(self) -> dict[str, str]:
-        """What was found on the way and belongs on the card."""
-        path = self.run.path / "start.txt"
-        return {"teacher_start": path.read_text(encoding="utf-8") if path.is_file() else "unknown"}
+    def start(self) -> str:
+        """Which weights the teacher began with, in words."""
+        return (self.run.path / "start.txt").read_text(encoding="utf-8")
 
     def _start(self) -> Classifier:
         """The teacher with its first weights; where they came from is kept for the card."""
