@@ -54,7 +54,13 @@ def test_the_presets_of_the_radiologists() -> None:
 def test_codes_propose_one_modality_each() -> None:
     codes = [code for m in MODALITIES.values() for code in m.codes]
     assert len(codes) == len(set(codes))
-    assert (propose("MR"), propose("cr"), propose("SR"), propose(None), propose("")) == ("mri", "xray", None, None, None)
+    assert (propose("MR"), propose("cr"), propose("SR"), propose(None), propose("")) == (
+        "mri",
+        "xray",
+        None,
+        None,
+        None,
+    )
 
 
 def test_an_unknown_modality_answers_with_the_known_ones() -> None:

@@ -1,3 +1,5 @@
+"""A file becomes pixels and facts, or is refused with its true reason; nothing that names a person leaves here."""
+
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
 from kdlight.images.reading import facts, read, report, warm

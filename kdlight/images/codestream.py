@@ -79,6 +79,7 @@ def _jpeg2000(data: bytes) -> Codestream:
         size = data[42]
     except (struct.error, IndexError):
         raise TruncatedError("The JPEG 2000 frame ends inside its header. Copy the file again.") from None
+    _check_end(data, "JPEG 2000")
     return Codestream("jpeg2000", height - top, width - left, components, (size & 0x7F) + 1, bool(size & 0x80))
 
 
@@ -96,7 +97,7 @@ def _jpeg(data: bytes) -> Codestream:
             names = bytes(segment[6::3][:components])
             rgb = adobe == 0 or names in (b"RGB", b"rgb")
             ybr = not rgb and (adobe == 1 or jfif)
-            _check_end(data)
+            _check_end(data, "JPEG")
             return Codestream(_JPEG_FRAMES[marker], rows, columns, components, precision, False, rgb, ybr)
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise CodecError("The JPEG frame uses arithmetic coding or a hierarchy, which no decoder here reads.")
@@ -118,7 +119,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + length
 
 
-def _check_end(data: bytes) -> None:
-    """A JPEG stream ends in an end marker, bar padding; decoders would paint the missing rest gray."""
-    if data.rstrip(b"\0")[-2:] != b"\xff\xd9" and b"\xff\xd9" not in data[-64:]:
-        raise TruncatedError("The JPEG frame has no end marker, so a part of it is missing. Copy the file again.")
+def _check_end(data: bytes, name: str) -> None:
+    """A stream ends in an end marker, bar padding; decoders would paint the missing rest gray."""
+    if not data.rstrip(b"\0\xff ").endswith(b"\xff\xd9"):
+        raise TruncatedError(f"The {name} frame has no end marker, so a part of it is missing. Copy the file again.")

@@ -30,7 +30,8 @@ from kdlight.images.structure import Structure, structure
 from kdlight.modality import Window, propose
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-_PIXEL_TAG = 0x7FE00010
+_UNDEFINED = 0xFFFFFFFF
+"""A length that stands for `until the delimiter`: compressed pixel data."""
 _KEPT = (
     "SOPClassUID",
     "RescaleType",
@@ -79,6 +80,8 @@ def _cut() -> TruncatedError:
 
 
 def _without_pixels(ds: Dataset, found: Structure) -> ImageError:
+    if "DirectoryRecordSequence" in ds:
+        return NoPixelsError("This is a DICOMDIR, the directory of a disc; give the image files that lie beside it.")
     if not found.whole:
         return _cut()
     if "EncryptedAttributesSequence" in ds:
@@ -98,9 +101,11 @@ def _stored(ds: Dataset, header: PixelHeader, frame: int, found: Structure) -> t
     if not isinstance(value, bytes):
         raise TruncatedError("The pixel data is empty. Copy the file again.")
     if not compressed:
-        if getattr(raw, "length", None) == 0xFFFFFFFF or getattr(raw, "is_undefined_length", False):
+        if getattr(raw, "length", None) == _UNDEFINED or getattr(raw, "is_undefined_length", False):
             raise HeaderError("The pixel data is compressed, but the header names no compressed transfer syntax.")
         pixels = native_frame(value, header, frame, found.little, raw.VR == "OW")
+        if len(value) < getattr(raw, "length", 0) < _UNDEFINED:
+            raise _cut()
         same = "YBR_FULL" if header.photometric == "YBR_FULL_422" else header.photometric
         return used_bits(pixels, header), same
     if found.syntax is None or not codecs.supported(found.syntax):

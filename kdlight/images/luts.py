@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from kdlight.images.errors import HeaderError
@@ -28,10 +30,9 @@ class Lut:
 
 def modality_values(stored: np.ndarray, ds: Dataset, header: PixelHeader, frame: int, little: bool) -> np.ndarray:
     """Stored values to modality units, float32: by LUT where the file has one, else slope and intercept."""
-    for item in _tables(ds, "ModalityLUTSequence"):
-        lut = _lut(item, header.signed, little)
-        index = np.clip(stored.astype(np.int64) - lut.first, 0, len(lut.values) - 1)
-        return lut.values[index].astype(np.float32)
+    if tables := _tables(ds, "ModalityLUTSequence"):
+        lut = _lut(tables[0], header.signed, little)
+        return in_bands(stored, np.float32, lambda v: lut.values[np.clip(_wide(v) - lut.first, 0, len(lut.values) - 1)])
     place = macro(ds, frame, "PixelValueTransformationSequence")
     slope, intercept = number(place, "RescaleSlope"), number(place, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
@@ -39,10 +40,8 @@ def modality_values(stored: np.ndarray, ds: Dataset, header: PixelHeader, frame:
         raise HeaderError("Rescale Slope is 0, which would make every pixel the same.")
     if (slope, intercept) == (1.0, 0.0):
         return _finite(stored)
-    exact = stored.astype(np.float64)
-    exact *= slope
-    exact += intercept
-    return _finite(exact)
+    scaled = in_bands(stored, np.float32, lambda v: np.clip(_wide(v) * slope + intercept, -_LARGEST, _LARGEST))
+    return _finite(scaled)
 
 
 def hounsfield(ds: Dataset, header: PixelHeader, frame: int) -> bool:
@@ -100,20 +99,36 @@ def voi_lut(ds: Dataset, pixels: np.ndarray, little: bool) -> tuple[np.ndarray, 
 def ybr_rgb(stored: np.ndarray, bits: int) -> np.ndarray:
     """YBR_FULL to RGB in the same unsigned depth (PS3.3 C.7.6.3.1.2, ITU-R BT.601)."""
     top, middle = 2**bits - 1, 2 ** (bits - 1)
-    y, b, r = (stored[..., i].astype(np.float32) for i in range(3))
-    b -= middle
-    r -= middle
-    rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=-1)
-    shown: np.ndarray = np.clip(np.rint(rgb), 0, top).astype(stored.dtype)
-    return shown
+
+    def convert(band: np.ndarray) -> np.ndarray:
+        y, b, r = (band[..., i].astype(np.float64) for i in range(3))
+        b, r = b - middle, r - middle
+        rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=-1)
+        return np.asarray(np.clip(np.rint(rgb), 0, top))
+
+    return in_bands(stored, stored.dtype, convert)
 
 
 def to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
     """Unsigned samples of `bits` to uint8, the whole scale kept."""
+    top = 2**bits - 1
     if bits == 8:
         return values.astype(np.uint8)
-    shown: np.ndarray = np.rint(np.clip(values, 0, 2**bits - 1) * (255.0 / (2**bits - 1))).astype(np.uint8)
+    return in_bands(values, np.uint8, lambda v: np.rint(np.clip(v, 0, top) * (255.0 / top)))
+
+
+def in_bands(values: np.ndarray, dtype: npt.DTypeLike, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`work` over bands of rows, so that a large frame needs little room beside its input and output."""
+    shown = np.empty(values.shape, dtype)
+    step = max(1, _SAMPLE // values.shape[1])
+    for row in range(0, len(values), step):
+        shown[row : row + step] = work(values[row : row + step])
     return shown
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as int64, floats as float64."""
+    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -19,8 +19,11 @@ def palette_rgb(stored: np.ndarray, ds: Dataset, signed: bool, little: bool) -> 
     first = first - 65536 if signed and first >= 32768 else first
     table = np.stack([_table(ds, color, count, little) for color in _COLORS], axis=-1)  # (count, 3)
     wide = table.max() > 255  # some files store 8-bit entries and call them 16
-    shown = np.rint(table * (255 / 65535)) if wide else table
-    return shown.astype(np.uint8)[np.clip(stored.astype(np.int64) - first, 0, count - 1)]
+    shown = (np.rint(table * (255 / 65535)) if wide else table).astype(np.uint8)
+    rgb = np.empty((*stored.shape, 3), np.uint8)
+    for row, indices in enumerate(stored):
+        rgb[row] = shown[np.clip(indices.astype(np.int64) - first, 0, count - 1)]
+    return rgb
 
 
 def _descriptor(ds: Dataset, little: bool) -> tuple[int, int, int]:

@@ -12,16 +12,18 @@ from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX
 from kdlight.images.sniff import refusal, sniff
 
+Source = Path | str | bytes | bytearray | memoryview
+"""A path, or the bytes of a file."""
 _HEAD = 512
 
 
-def read(source: Path | str | bytes, frame: int = 0) -> Image:
+def read(source: Source, frame: int = 0) -> Image:
     """One frame of an image file, decoded in a child process that may die without harm.
 
     `frame` counts from 0; only that frame is decoded. Raises ImageError (a ValueError) whose message says in one
     sentence why the file is refused, and whose `reason` says it in a word. No message holds a name or a path.
     """
-    data = source if isinstance(source, bytes) else _load(Path(source))
+    data = _load(Path(source)) if isinstance(source, Path | str) else bytes(source)
     if not data:
         raise EmptyError("The file is empty: it holds no bytes. Copy it again.")
     if len(data) > LIMITS.bytes:
@@ -65,7 +67,7 @@ def facts(image: Image) -> dict[str, Any]:
     }
 
 
-def report(source: Path | str | bytes, frame: int = 0) -> dict[str, Any]:
+def report(source: Source, frame: int = 0) -> dict[str, Any]:
     """How a file is read, or why it is refused: `{"read": true, facts...}` or `{"read": false, reason, message}`."""
     try:
         return {"schema": "kdlight.inspect/1", "read": True, **facts(read(source, frame))}

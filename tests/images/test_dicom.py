@@ -184,7 +184,9 @@ def test_ybr_422_shares_its_color_between_two_pixels(make: Make) -> None:
 
 def palette(values: np.ndarray, bits: int, order: str = "<") -> dict[str, Any]:
     names = ("Red", "Green", "Blue")
-    tables = {f"{n}PaletteColorLookupTableData": values[:, i].astype(f"{order}u2").tobytes() for i, n in enumerate(names)}
+    tables = {
+        f"{n}PaletteColorLookupTableData": values[:, i].astype(f"{order}u2").tobytes() for i, n in enumerate(names)
+    }
     heads = {f"{n}PaletteColorLookupTableDescriptor": [len(values), 3, bits] for n in names}
     return {**tables, **heads, "PhotometricInterpretation": "PALETTE COLOR"}
 

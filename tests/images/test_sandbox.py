@@ -70,7 +70,11 @@ def test_a_helper_that_was_killed_is_replaced(sandbox: Sandbox) -> None:
 
 
 def test_a_hanging_file_does_not_hold_up_the_others(sandbox: Sandbox) -> None:
-    hang = threading.Thread(target=lambda: pytest.raises(TimeLimitError, sandbox.decode, b"sleep"))
+    def wait() -> None:
+        with pytest.raises(TimeLimitError):
+            sandbox.decode(b"sleep")
+
+    hang = threading.Thread(target=wait)
     hang.start()
     start = time.monotonic()
     assert sandbox.decode(b"four").pixels[0, 0] == 4
