@@ -101,7 +101,7 @@ class Sandbox:
         arguments = [self._target, str(theirs.fileno()), json.dumps(asdict(self.limits))]
         with theirs:
             self._helper = subprocess.Popen(
-                [sys.executable, "-m", "kdlight.images.helper", *arguments],
+                [sys.executable, "-P", "-m", "kdlight.images.helper", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

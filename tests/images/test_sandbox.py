@@ -170,3 +170,11 @@ def test_pixels_arrive_as_they_were_sent() -> None:
     buffer = BytesIO()
     PIL.Image.fromarray(noise).save(buffer, "BMP")
     assert np.array_equal(read(buffer.getvalue()).pixels, noise)
+
+
+def test_a_folder_with_modules_of_codec_names_does_not_disturb(tmp_path: Path) -> None:
+    for name in ("rle.py", "openjpeg.py", "numpy.py"):
+        (tmp_path / name).write_text("raise RuntimeError('not this one')")
+    code = "import sys; sys.path.pop(0); from kdlight.images import read; read(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, sample()], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
