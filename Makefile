@@ -1,4 +1,4 @@
-# make app    set up what is missing and open the app
+# make app    set up what is missing and open the app, for this machine only (others: ADDRESS=0.0.0.0; a port: PORT=9000)
 # make test   set up what is missing and run every test
 # make check  style, types and floors
 # make card-table   write the README's table of measured bundles from their cards
@@ -6,12 +6,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
+ADDRESS ?= 127.0.0.1
 
 .PHONY: app test check setup card-table licences clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
-	@port=$$($(BIN)/python .ci/port.py $(PORT)) && exec $(BIN)/python -m streamlit run app.py --server.port $$port
+	@port=$$($(BIN)/python .ci/port.py $(PORT)) && exec $(BIN)/python -m streamlit run app.py \
+		--server.port $$port --server.address $(ADDRESS) --server.showEmailPrompt false
 
 test: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -m pytest --timeout=600
