@@ -51,7 +51,7 @@ def record(path: Path, bundle: Bundle) -> None:
     for index in range(CASES):
         PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
     answers = run(bundle, _inputs(path, bundle))
-    maps = {f"{role}_{i}": answers[role]["maps"][i] for role in ROLES for i in range(CASES)}
+    maps = {f"{r}_{i}": answers[r]["maps"][i].astype(np.float16) for r in ROLES for i in range(CASES)}
     save_file(maps, folder / "maps.safetensors")
     expected = {role: answers[role]["probabilities"].tolist() for role in ROLES}
     text = json.dumps({"classes": list(bundle.classes), "method": METHOD, "probabilities": expected}, indent=1)

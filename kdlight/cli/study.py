@@ -1,0 +1,62 @@
+"""`kdlight study`: the gain of distillation over several seeds, with its interval."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdlight import runs
+from kdlight.cli.frame import Answer, Json, UsageError, answers, table
+from kdlight.cli.progress import epochs
+
+if TYPE_CHECKING:
+    from kdlight.config import Recipe
+
+
+@answers
+def study(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
+    override: Annotated[
+        list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="Such as train.epochs=2.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder, also to go on.")] = None,
+    as_json: Json = False,
+) -> Answer:
+    """Teacher, student taught and student alone over N seeds: the gain, or that none is proven."""
+    from kdlight.config import read_recipe, shipped
+
+    chosen = read_recipe(recipe if recipe.exists() else shipped().get(str(recipe), recipe), override or [])
+    folder = (out or runs.default_root() / f"study-{chosen.name}").absolute()
+    _claim(folder, chosen)
+    with epochs() as show:
+        from kdlight import study as studies
+
+        for record in studies.study(chosen, folder, seeds):
+            show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
+    found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found))
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    """Begin the study's folder, or go on in it if it is of the same recipe."""
+    kept = folder / "recipe.toml"
+    if not kept.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and holds no study; give another --out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.write_atomically(kept, recipe.to_toml().encode())
+    elif kept.read_text(encoding="utf-8") != recipe.to_toml():
+        raise UsageError(f"{folder} holds a study of another recipe; give {kept} as the recipe, or another --out.")
+
+
+def _words(found: dict[str, Any]) -> Any:
+    from rich.console import Group
+
+    models = ("teacher", "student", "alone")
+    rows = [(f"seed {row['seed']}", *(row[m] for m in models)) for row in found["seeds"]]
+    rows.append(("mean", *(found["mean"][m] for m in models)))
+    return Group(table((found["metric"], *models), rows), f"{found['gain']} points over the student alone")

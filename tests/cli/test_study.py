@@ -1,0 +1,55 @@
+"""study: seeds that are trained once, an answer that pairs them, and a folder that is not mixed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdlight import bundle
+
+Run = Callable[..., Any]
+RECIPE = "kdlight-synthetic"
+
+
+@pytest.mark.slow
+def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from kdlight.models import create_model
+
+    torch.manual_seed(0)
+    save_file(create_model("mobilenetv2", 3).state_dict(), tmp_path / "start.safetensors")
+    few = ("train.epochs=1", "teacher.epochs=1", "data.size=32", f"teacher.weights={tmp_path / 'start.safetensors'}")
+    options = [part for text in few for part in ("-o", text)]
+    first = kdlight("study", RECIPE, "--seeds", "1", *options, "--out", tmp_path / "study", "--json")
+    assert first.status == 0, first.err
+    assert len(first.json["seeds"]) == 1
+    teacher = (tmp_path / "study/seed-0/teacher.safetensors").read_bytes()
+    log = (tmp_path / "study/seed-0/log.jsonl").read_text()
+    second = kdlight("study", RECIPE, "--seeds", "2", *options, "--out", tmp_path / "study", "--json")
+    assert second.status == 0, second.err
+    assert (tmp_path / "study/seed-0/log.jsonl").read_text() == log
+    assert (tmp_path / "study/seed-1/teacher.safetensors").read_bytes() == teacher
+    assert [row["seed"] for row in second.json["seeds"]] == [0, 1]
+    assert second.json["seeds"][0] == first.json["seeds"][0]
+    assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
+    assert "gain" in second.json["gain"]
+    assert bundle.load(second.json["bundle"]).card.metrics["study"]["seeds"] == second.json["seeds"]
+
+
+def test_a_folder_of_something_else_is_refused(kdlight: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    said = kdlight("study", RECIPE, "--out", tmp_path)
+    assert said.status == 2
+    assert "holds no study" in said.err
+
+
+def test_a_study_of_another_recipe_is_not_mixed_in(kdlight: Run, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[data]\n")
+    said = kdlight("study", RECIPE, "--out", tmp_path)
+    assert said.status == 2
+    assert "another recipe" in said.err
