@@ -30,7 +30,7 @@ card-table: $(VENV)/.runtime
 	@$(BIN)/python .ci/card_table.py --write
 
 licences: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/test_licences.py
+	$(BIN)/python -m pytest tests/test_requirements.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

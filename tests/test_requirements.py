@@ -1,11 +1,14 @@
-"""Nothing that kdlight needs to run may be under the GPL or AGPL."""
+"""requirements.txt is the one list: all that is imported stands there, pinned, and nothing of it is under the GPL."""
 
 from __future__ import annotations
 
+import ast
 import re
-from importlib.metadata import PackageNotFoundError, distribution, requires
+import sys
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,9 +21,30 @@ def is_copyleft(licence: str) -> bool:
     return all(GPL.search(part) for part in alternatives)
 
 
+def listed() -> list[str]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level names of what the modules under a folder import, the standard library and our own left out."""
+    found: set[str] = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add((node.module or "").partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"kdlight", "tests", "app"}
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def closure() -> set[str]:
     """Every installed distribution that the runtime requirements bring along."""
-    wanted = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+    wanted = listed()
     found: set[str] = set()
     while wanted:
         requirement = Requirement(wanted.pop())
@@ -60,3 +84,24 @@ def test_no_runtime_requirement_is_under_the_gpl() -> None:
     names = closure()
     assert {"torch", "streamlit", "numpy"} <= names
     assert [f"{name}: {licence(name)}" for name in sorted(names) if is_copyleft(licence(name))] == []
+
+
+def test_every_requirement_is_pinned() -> None:
+    assert [line for line in listed() if "==" not in line] == []
+
+
+@pytest.mark.parametrize("folder", ["kdlight", "pages"])
+def test_what_the_package_imports_is_required(folder: str) -> None:
+    homes = packages_distributions()
+    required = {normal(Requirement(line).name) for line in listed()}
+    missing = [name for name in imported(folder) if not required & {normal(home) for home in homes.get(name, [])}]
+    assert missing == []
+
+
+def test_the_tests_need_only_the_requirements_unless_they_ask_first() -> None:
+    """Only playwright may be missing: the browser tests ask for it first."""
+    required = {normal(Requirement(line).name) for line in listed()}
+    extra = [name for name in imported("tests") if not required & {normal(h) for h in packages_distributions()[name]}]
+    brought = {normal(name) for name in closure()}
+    missing = [n for n in extra if not brought & {normal(h) for h in packages_distributions()[n]}]
+    assert set(missing) <= {"playwright"}
