@@ -22,6 +22,7 @@ with st.sidebar:
     settings = controls.settings(scan, image)
 
 opinions.scan_line(image, scan.words, settings.modality)
+scans.choose_frame(scan, image)
 question = settings.question(image)
 reading = (work.known(question) or work.latest(question)) if question else None
 viewer.show(image, settings.names(), settings.maps(reading), opinions.label(image, settings.modality))

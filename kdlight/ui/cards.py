@@ -29,7 +29,7 @@ def tile(bundle: Bundle) -> str:
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
         f'<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
-        f"<dt>Tested on</dt><dd>{card.metrics.get('n', '?')} images</dd></dl></div>"
+        f"<dt>Tested on</dt><dd>{card.metrics.get('n', '?')} images, balanced accuracy</dd></dl></div>"
     )
 
 
@@ -88,13 +88,15 @@ def confirm_delete(bundle: Bundle) -> None:
     st.markdown(
         f"**{words.plain(bundle.card.name)}** is deleted from your library on this machine. This cannot be undone."
     )
-    if st.button("Delete it", type="primary"):
-        try:
-            store.remove(bundle)
-        except (ValueError, OSError) as error:
-            st.error(words.plain(words.sentence(error)))
-            return
+    if st.button("Delete it", type="primary", on_click=_remove, args=[bundle]):
         st.rerun()
+
+
+def _remove(bundle: Bundle) -> None:
+    try:
+        store.remove(bundle)
+    except (ValueError, OSError) as error:
+        st.session_state["refused"] = words.sentence(error)
 
 
 def _verified(found: dict[str, Any]) -> None:

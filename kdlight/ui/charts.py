@@ -12,13 +12,13 @@ from kdlight.ui import theme
 
 Chart = Any
 """An Altair chart, plain or layered; its operators are typed as Any."""
-HEIGHT = 300
+HEIGHT = 320
 SHAPES = {"teacher": "square", "student": "circle", "student alone": "diamond"}
 
 
 def roles(present: Sequence[str]) -> alt.Color:
     """Teacher blue, student amber, everything else neutral; named beside the line, so without a legend."""
-    known = [role for role in ("teacher", "student", "student alone") if role in present]
+    known = _ordered(present)
     colors = [theme.color("alone" if role == "student alone" else role) for role in known]
     return alt.Color("role:N", scale=alt.Scale(domain=known, range=colors), legend=None)
 
@@ -71,7 +71,7 @@ def trade(rows: Sequence[Mapping[str, Any]]) -> Chart:
     """Accuracy against time per image, the area of a mark its size on disk. rows: role, accuracy, low, high, ms, mb."""
     frame = pd.DataFrame(rows)
     base = alt.Chart(frame).encode(
-        x=alt.X("ms:Q", title="time per image, ms", scale=alt.Scale(type="log", padding=40)),
+        x=alt.X("ms:Q", title="time per image, ms", scale=alt.Scale(type="log", padding=40), axis=alt.Axis(grid=False)),
         y=alt.Y("accuracy:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=20)),
         color=roles([row["role"] for row in rows]),
     )
@@ -101,11 +101,16 @@ def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> Chart:
     frame = pd.DataFrame(rows, columns=["role", "epoch", "value"])
     present = list(dict.fromkeys(frame["role"]))
     longest = max(int(frame["epoch"].max()), 2) if rows else 2
+    ticks = sorted({1, longest, *range(0, longest, max(1, longest // 6))} - {0})
+    room = (longest - 1) * 0.3  # for the names behind the last points
     base = alt.Chart(frame).encode(
         x=alt.X(
-            "epoch:Q", title="epoch", scale=alt.Scale(domain=[1, longest]), axis=alt.Axis(tickMinStep=1, format="d")
+            "epoch:Q",
+            title="epoch",
+            scale=alt.Scale(domain=[1, longest + room], nice=False),
+            axis=alt.Axis(values=ticks, format="d", grid=False),
         ),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format=".2f")),
         color=roles(present),
     )
     lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30)).encode(
@@ -114,10 +119,14 @@ def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> Chart:
     last = frame.loc[frame.groupby("role")["epoch"].idxmax()] if rows else frame
     names_at_end = (
         alt.Chart(last)
-        .mark_text(align="right", dy=-12, fontSize=13)
+        .mark_text(align="left", dx=6, dy=-9, fontSize=13)
         .encode(x="epoch:Q", y="value:Q", text="role:N", color=roles(present))
     )
     return lines + names_at_end
+
+
+def _ordered(present: Sequence[str]) -> list[str]:
+    return [role for role in SHAPES if role in present]
 
 
 def _diagonal() -> Chart:
@@ -138,9 +147,10 @@ def _names(places: Sequence[tuple[str, float, float]], side: Literal["start", "e
 def _dashes(present: Sequence[str]) -> alt.StrokeDash:
     known = {"teacher": [1, 0], "student": [6, 3], "student alone": [2, 3]}
     return alt.StrokeDash(
-        "role:N", scale=alt.Scale(domain=list(present), range=[known[r] for r in present]), legend=None
+        "role:N", scale=alt.Scale(domain=_ordered(present), range=[known[r] for r in _ordered(present)]), legend=None
     )
 
 
 def _shapes(present: Sequence[str]) -> alt.Shape:
-    return alt.Shape("role:N", scale=alt.Scale(domain=list(present), range=[SHAPES[r] for r in present]), legend=None)
+    domain = _ordered(present)
+    return alt.Shape("role:N", scale=alt.Scale(domain=domain, range=[SHAPES[r] for r in domain]), legend=None)

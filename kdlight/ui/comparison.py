@@ -28,10 +28,8 @@ def table(bundle: Bundle, figures: Figures) -> None:
     for title, values in _costs(bundle, figures).items():
         rows.append((title, [values.get(role, values["student"]) for role in present]))
     titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone"}
-    subtitles = {
-        **{r: words.architecture(getattr(bundle.card, r)["architecture"]) for r in ROLES},
-        "alone": "no teacher",
-    }
+    subtitles = {"alone": "no teacher"}
+    subtitles.update((r, words.architecture(getattr(bundle.card, r)["architecture"])) for r in ROLES)
     head = "".join(
         f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'
         for r in present

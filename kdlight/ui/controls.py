@@ -89,7 +89,7 @@ def select(label: str, options: Sequence[Any], name: str, default: Any = None, *
 
 def _modality(image: Image) -> str | None:
     proposed = image.modality
-    origin = "from the file" if proposed else "not in the file: please choose"
+    origin = "from the file" if proposed else "not in the file, you decide"
     chosen: str | None = select(
         f"Modality ({origin})",
         list(MODALITIES),

@@ -22,24 +22,23 @@ STAGES = {
 }
 STATES = {"queued": "waiting", "running": "running", "stopped": "stopped", "failed": "failed", "done": "finished"}
 LIVE = ("queued", "running")
+LISTED = 15
 
 
 def choose() -> Run | None:
     """Past runs, newest first; the choice stands in the address, so a reload finds it again."""
     found = {run.name: run for run in runs.list_runs(runs.default_root())}
-    if not found:
-        return None
-    names = [None, *found]
-    kept = st.query_params.get("run")
-    chosen = st.selectbox(
-        "Runs",
-        names,
-        index=names.index(kept) if kept in names else 0,
-        format_func=lambda n: "New training" if n is None else title(found[n]),
-    )
-    if chosen != kept:
-        show(chosen)
-    return found[chosen] if chosen else None
+    kept = found.get(st.query_params.get("run", ""))
+    if found and st.button("New training", icon=":material/add:", width="stretch", disabled=kept is None):
+        show(None)
+    if found:
+        st.caption("Runs")
+    for name, run in list(found.items())[:LISTED]:
+        words_of = f"{title(run)}  \n{STATES[run.status()['state']]}"
+        kind = "secondary" if kept is run else "tertiary"
+        if st.button(words.plain(words_of), key=f"run {name}", type=kind, width="stretch") and kept is not run:
+            show(name)
+    return kept
 
 
 def show(name: str | None) -> None:
@@ -52,10 +51,9 @@ def show(name: str | None) -> None:
 
 
 def title(run: Run) -> str:
-    """When it began, on what, and how it stands."""
-    status = run.status()
-    began = time.strftime("%d %b %H:%M", time.localtime(status.get("started", 0)))
-    return f"{began} · {_recipe(run)} · {STATES[status['state']]}"
+    """What it trains on, and when it began."""
+    began = time.strftime("%d %b %H:%M", time.localtime(run.status().get("started", 0)))
+    return f"{_recipe(run)} · {began}"
 
 
 def draw(run: Run) -> None:

@@ -78,6 +78,8 @@ def choose_frame(scan: Scan, image: Image) -> None:
 def lay(sample: Sample) -> None:
     """Put a sample on the table."""
     put(sample.data, sample.name)
+    if sample.modality is not None:
+        st.session_state["modality"] = sample.modality
 
 
 @st.cache_data(show_spinner=False, max_entries=32)

@@ -18,6 +18,8 @@ Say = Callable[[float, str], None]
 """Called with the share done and the words for it."""
 FLIPS_SHOWN = 60
 THUMBNAIL = 128
+OVERHEAD = 30.0
+"""Seconds for starting, calibrating, measuring and packing; ours."""
 BATCHES = 10
 """Batches of each stage's trial."""
 
@@ -160,7 +162,7 @@ def estimate(say: Say, recipe: str) -> dict[str, Any]:
     per_student = _trial(taught, plan.data.size, plan.train.batch_size, classes)
     steps_teacher = plan.teacher.epochs * count / plan.teacher.batch_size
     steps_student = plan.train.epochs * count / plan.train.batch_size * (1.7 if plan.train.alone else 1)
-    return {"seconds": 1.25 * (steps_teacher * per_teacher + steps_student * per_student), "images": count}
+    return {"seconds": OVERHEAD + 1.25 * (steps_teacher * per_teacher + steps_student * per_student), "images": count}
 
 
 def _trial(distiller: Any, size: int, batch_size: int, classes: int) -> float:

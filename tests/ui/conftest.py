@@ -1,0 +1,130 @@
+"""The whole app without a browser, its workers played by a fake that answers as a test says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdlight import bundle as bundles
+from kdlight.bundle import Bundle
+from kdlight.images import Image, facts
+from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
+from kdlight.ui import work
+from kdlight.workers import Read
+
+APP = str(Path(__file__).resolve().parents[2] / "app.py")
+ANSWERS = {"teacher": (0.1, 0.7, 0.2), "student": (0.05, 0.9, 0.05)}
+
+
+class FakeTicket:
+    """Answers at once unless a test keeps it waiting."""
+
+    def __init__(self, answer: Any, waits: bool = False, position: int = 0) -> None:
+        self.done, self.position = not waits, position
+        self.progress = (0.25, "Grad-CAM of the teacher")
+        self.cancelled = False
+        self._answer = answer
+
+    def result(self, timeout: float | None = None) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeWorkers:
+    """Keeps what it was asked; `answer` makes a ticket of it."""
+
+    def __init__(self, answer: Callable[[Any], FakeTicket]) -> None:
+        self.asked: list[Any] = []
+        self.answer = answer
+
+    def submit(self, request: Any, *arguments: Any) -> FakeTicket:
+        self.asked.append(request if not arguments else (request, *arguments))
+        return self.answer(self.asked[-1])
+
+
+def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]] = ANSWERS) -> Reading:
+    """What the real thing would say, with the probabilities that a test wants."""
+
+    def opinion(role: str) -> Opinion:
+        p = dict(zip(bundle.classes, answers[role], strict=True))
+        top = asked.class_name or max(p, key=p.__getitem__)
+        values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+        heat = HeatMap(asked.explain, top, values, False, "Concentrated.", 0.1) if asked.explain else None
+        size, seconds = (4_000_000, 0.030) if role == "teacher" else (400_000, 0.002)
+        return Opinion(
+            role=role,  # type: ignore[arg-type]
+            architecture=getattr(bundle.card, role)["architecture"],
+            probabilities=p,
+            prediction=max(p, key=p.__getitem__),
+            prediction_set=tuple(name for name, share in p.items() if share >= 0.2),
+            seconds=seconds,
+            parameters=1,
+            bytes=size,
+            heat_map=heat,
+        )
+
+    reasons = ("You chose CT; Tiny MRI was trained on MRI.",) if asked.confirmed else ()
+    return Reading(
+        bundle=bundle.card.id,
+        bundle_version="1",
+        bundle_sha256=bundle.sha256,
+        image=facts(asked.image),
+        eligibility=Eligibility(not reasons, reasons, asked.confirmed),
+        **{role: opinion(role) for role in ROLES},  # type: ignore[arg-type]
+        map_similarity=0.81 if asked.explain else None,
+    )
+
+
+@pytest.fixture
+def library(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A library with the tiny bundle, no shipped ones, and no runs."""
+    root = tmp_path / "library"
+    shutil.copytree(tiny_bundle.path, root / "tiny_mri")
+    monkeypatch.setenv("KDLIGHT_LIBRARY", str(root))
+    monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(bundles, "shipped_folder", lambda: tmp_path / "shipped")
+    return root
+
+
+@pytest.fixture
+def workers(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
+    """Workers that read at once; a test may set `answer` to something else."""
+    fake = FakeWorkers(lambda asked: FakeTicket(a_reading(asked, tiny_bundle)))
+    monkeypatch.setattr(work, "workers", lambda: fake)
+    monkeypatch.setattr(work, "SOON", 0.05)
+    return fake
+
+
+@pytest.fixture
+def app(library: Path, workers: FakeWorkers) -> AppTest:
+    """The app, on its first page."""
+    return AppTest.from_file(APP, default_timeout=30).run()
+
+
+def page(app: AppTest, name: str) -> AppTest:
+    """The app on another of its pages."""
+    return app.switch_page(f"pages/{name}.py").run()
+
+
+def said(app: AppTest) -> str:
+    """Everything on the page that a person can read, in order."""
+    kinds = ("title", "subheader", "html", "markdown", "caption", "info", "warning", "error", "success")
+    texts = [
+        element.value if hasattr(element, "value") else element.body for kind in kinds for element in app.get(kind)
+    ]
+    return "\n".join(str(text) for text in texts)
+
+
+def colored(image: Image) -> Image:
+    return replace(image, pixels=np.repeat(image.pixels[..., None], 3, 2).astype(np.uint8), windows=())

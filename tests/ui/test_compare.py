@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdlight.bundle import Bundle
+from kdlight.metrics import report
+from kdlight.ui import comparison, waiting
+from tests.ui.conftest import page, said
+
+CLASSES = ("benign", "malignant", "normal")
+
+
+class DoneJob:
+    done, share, words, error = True, 1.0, "", None
+
+    def __init__(self, result: Any, error: str | None = None) -> None:
+        self.result, self.error = result, error
+
+    def cancel(self) -> None: ...
+
+
+@pytest.fixture
+def measured() -> dict[str, Any]:
+    """What the job says of two models on twelve images; the student is wrong on one that the teacher got right."""
+    labels = [0, 1, 2] * 4
+    sure = [[0.8 if c == y else 0.1 for c in range(3)] for y in labels]
+    wrong = [[0.1, 0.1, 0.8], *sure[1:]]
+    curve = {
+        "roc": {"benign": {"false": [0, 0, 1], "true": [0, 1, 1]}},
+        "reliability": {"confidence": [0.8], "accuracy": [1.0], "count": [12]},
+    }
+    flip = {"path": "benign/0.png", "truth": "benign", "teacher": "benign", "teacher_probability": 0.8}
+    flip |= {"student": "normal", "student_probability": 0.8, "thumbnail": PIXEL, "file": __file__}
+    rows = [("teacher, torch eager", 30.0, 33.0), ("student, ONNX Runtime", 2.0, 2.5)]
+    return {
+        "n": 12,
+        "split": "test",
+        "teacher": {**report(sure, labels, CLASSES, draws=50), "seconds": 1.5},
+        "student": {**report(wrong, labels, CLASSES, draws=50), "seconds": 0.1},
+        "curves": {"teacher": curve, "student": curve},
+        "flips": 1,
+        "shown": [flip],
+        "latency": {
+            "rows": [{"name": n, "p50_ms": p, "p95_ms": q} for n, p, q in rows],
+            "ratio": 15.0,
+            "runs": 50,
+            "threads": 1,
+            "size": 64,
+            "machine": {"cpu": "A processor", "cores": 2},
+        },
+    }
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def test_without_data_the_recorded_test_is_shown(app: AppTest) -> None:
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "As recorded in the card: 60 images, split test." in text
+    assert text.count("0.50 [0.40, 0.60]") == 12
+    assert "Student alone" in text
+    assert "no proven gain" in text
+    assert "4.55 MB" in text
+    assert "Multiply-adds" in text
+
+
+def test_measure_starts_a_job_on_the_named_folder(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(waiting, "begin", lambda name, task, **arguments: begun.append((task, arguments)))
+    page(app, "compare")
+    app.sidebar.text_input[0].set_value(str(tmp_path)).run()
+    app.sidebar.button[0].click().run()
+    assert begun[0][0] == "compare"
+    assert begun[0][1]["data"] == str(tmp_path)
+
+
+def test_a_measurement_shows_curves_confusion_time_and_flips(
+    app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "Measured just now on 12 images, split test." in text
+    assert "<b>15 x faster</b>" in text
+    assert "All 12 images: teacher 1.5 s, student 0.100 s" in text
+    assert "Where they differ: 1 of 12 images" in text
+    assert "Truth: Benign" in text
+    assert "student Normal 80 %, wrong" in text
+    assert "30 ms, p95 33 ms" in text
+    assert len(app.get("vega_lite_chart")) == 3
+
+
+def test_a_failed_measurement_says_why_and_the_card_stays(app: AppTest, tiny_bundle: Bundle) -> None:
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(None, "nothing here does not exist.")
+    page(app, "compare")
+    assert "does not exist" in app.error[0].value
+    assert "As recorded in the card" in said(app)
+
+
+def test_while_it_measures_there_is_a_bar_and_a_stop(app: AppTest, tiny_bundle: Bundle) -> None:
+    job = DoneJob(None)
+    job.done, job.share, job.words = False, 0.4, "The teacher is reading image 3 of 12"  # type: ignore[misc]
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = job
+    page(app, "compare")
+    assert app.get("progress")[0].proto.value == 40
+    assert "Stop" in [b.label for b in app.button]
+
+
+def test_a_click_on_a_flip_lays_it_on_the_reading_table(
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any], tmp_path: Path
+) -> None:
+    from kdlight import images
+
+    file = tmp_path / "a.dcm"
+    file.write_bytes(images.samples()[0].data)
+    measured["shown"][0]["file"] = str(file)
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    page(app, "compare")
+    next(b for b in app.button if b.key == "flip 0").click().run()
+    assert "image of the labelled set" in said(app)
+    assert "They agree" in said(app)
+
+
+def test_a_gain_counts_only_where_the_intervals_part() -> None:
+    def figures(student: tuple[float, float, float], alone: tuple[float, float, float]) -> dict[str, Any]:
+        names = ("value", "low", "high")
+        return {
+            "student": {"balanced_accuracy": dict(zip(names, student, strict=True))},
+            "alone": {"balanced_accuracy": dict(zip(names, alone, strict=True))},
+        }
+
+    assert "no proven gain" in comparison.verdict(figures((0.9, 0.85, 0.95), (0.88, 0.8, 0.93)))
+    assert "+0.20, with intervals that do not overlap" in comparison.verdict(
+        figures((0.9, 0.85, 0.95), (0.7, 0.6, 0.8))
+    )
+    assert "was not trained" in comparison.verdict({"student": {}})
+
+
+def test_confusion_says_every_number_and_shades_by_the_share_of_its_row() -> None:
+    html = comparison.matrix([[3, 1], [0, 4]], ["a", "b"], "teacher")
+    assert html.count("<td") == 4
+    assert "--share:41%" in html  # 3 of 4, of at most 55 %
+    assert ">+1<" in comparison.matrix([[-1, 1], [0, 0]], ["a", "b"], "change")

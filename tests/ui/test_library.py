@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from kdlight.bundle import Bundle
+from kdlight.ui import store
+from kdlight.workers import WorkerDied
+from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
+
+CHECKED = {"ok": True, "cases": 4, "onnx_torch_difference": 3e-7}
+
+
+def open_card(app: AppTest) -> AppTest:
+    page(app, "library")
+    return next(b for b in app.button if b.label == "Open the card").click().run()
+
+
+def click(app: AppTest, label: str) -> AppTest:
+    return next(b for b in app.button if b.label == label).click().run()
+
+
+def test_a_tile_says_what_a_bundle_is(app: AppTest) -> None:
+    text = said(page(app, "library"))
+    assert not app.exception
+    for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", "0.448 MB", "60 images"):
+        assert words in text
+
+
+def test_the_whole_card_is_in_words_with_every_files_checksum(app: AppTest, tiny_bundle: Bundle) -> None:
+    text = said(open_card(app))
+    for words in ("The weights are random.", "drawn by the tests", "Tests only.", "kd (temperature 4.0, alpha 0.7)"):
+        assert words in text.replace("\\", "")
+    files = app.dataframe[0].value
+    listed = dict(line.split("  ")[::-1] for line in (tiny_bundle.path / "SHA256SUMS").read_text().splitlines())
+    assert dict(zip(files["file"], files["sha256"], strict=True)) == listed
+
+
+def test_verify_asks_a_worker_and_says_the_outcome(app: AppTest, workers: FakeWorkers, library: Path) -> None:
+    workers.answer = lambda asked: FakeTicket(CHECKED)
+    click(open_card(app), "Verify")
+    assert workers.asked == [("verify", library / "tiny_mri")]
+    assert "Every checksum is right" in app.success[0].value
+
+
+def test_verify_that_fails_or_dies_is_said(app: AppTest, workers: FakeWorkers) -> None:
+    workers.answer = lambda asked: FakeTicket({**CHECKED, "ok": False})
+    click(open_card(app), "Verify")
+    assert "came out differently" in app.error[0].value
+    workers.answer = lambda asked: FakeTicket(WorkerDied("The reading process ended."))
+    click(app, "Verify")
+    assert "The reading process ended" in app.error[0].value
+
+
+def test_delete_asks_first(app: AppTest, library: Path) -> None:
+    click(open_card(app), "Delete")
+    assert (library / "tiny_mri").is_dir()
+    click(app, "Delete it")
+    assert not (library / "tiny_mri").exists()
+
+
+def test_an_import_is_verified_before_it_is_listed(app: AppTest, tiny_bundle: Bundle, library: Path) -> None:
+    page(app, "library")
+    app.file_uploader[0].upload("x.zip", store.pack(tiny_bundle)).run()
+    assert (library / "tiny_mri-2").is_dir()
+    assert r"tiny\_mri-2 is in your library." in app.success[0].value
+    app.file_uploader[0].upload("x.zip", b"PK\x03\x04 but no more").run()
+    assert "The bundle was refused. This is no readable zip file" in app.error[0].value
+    assert len(list(library.iterdir())) == 2
+
+
+def test_a_bundle_with_a_changed_byte_is_named_and_the_rest_works(app: AppTest, library: Path) -> None:
+    import shutil
+
+    broken = Path(shutil.copytree(library / "tiny_mri", library / "broken"))
+    card = (broken / "card.json").read_bytes()
+    (broken / "card.json").write_bytes(card.replace(b"Tiny MRI", b"Tony MRI"))
+    page(app, "library")
+    assert "broken is not listed" in app.error[0].value
+    assert "card.json was changed" in app.error[0].value.replace("\\", "")
+    assert "Tiny MRI" in said(app)
+    assert "Tony" not in said(app)
+
+
+def test_an_empty_library_says_what_to_do(app: AppTest, library: Path) -> None:
+    import shutil
+
+    shutil.rmtree(library)
+    page(app, "library")
+    assert "No bundle is on this machine yet." in app.info[0].value

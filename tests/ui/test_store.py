@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kdlight import bundle as bundles
+from kdlight.bundle import Bundle, BundleError
+from kdlight.ui import store
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KDLIGHT_LIBRARY", str(tmp_path / "library"))
+    return tmp_path / "library"
+
+
+def zipped(files: dict[str, bytes], link: str | None = None) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        if link:
+            entry = zipfile.ZipInfo(link)
+            entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(entry, "/etc/passwd")
+    return packed.getvalue()
+
+
+def test_what_is_packed_comes_back_byte_for_byte(tiny_bundle: Bundle, home: Path) -> None:
+    kept = store.unpack(store.pack(tiny_bundle))
+    assert kept == home / tiny_bundle.card.id
+    assert bundles.load(kept).sha256 == tiny_bundle.sha256
+
+
+def test_a_second_one_of_the_same_name_gets_a_number(tiny_bundle: Bundle, home: Path) -> None:
+    assert store.add(tiny_bundle.path).name == "tiny_mri"
+    assert store.add(tiny_bundle.path).name == "tiny_mri-2"
+    assert sorted(p.name for p in home.iterdir()) == ["tiny_mri", "tiny_mri-2"]
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:/evil.txt"])
+def test_a_path_that_leads_outside_is_refused(name: str, tmp_path: Path, home: Path) -> None:
+    with pytest.raises(store.StoreError, match="leads outside"):
+        store.unpack(zipped({name: b"x"}))
+    assert not list(tmp_path.rglob("evil.txt"))
+    assert not home.exists()
+
+
+def test_a_link_is_refused() -> None:
+    with pytest.raises(store.StoreError, match="link"):
+        store.unpack(zipped({"a/b": b"x"}, link="a/link"))
+
+
+def test_too_many_files_and_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(store.StoreError, match="at most 200"):
+        store.unpack(zipped({f"f{i}": b"" for i in range(201)}))
+    monkeypatch.setattr(store, "MOST_BYTES", 1 << 20)
+    with pytest.raises(store.StoreError, match="unpacks to more than 1 MB"):
+        store.unpack(zipped({"zeros": bytes(3 << 20)}))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip at all", zipped({"a": b"x"})[:40]])
+def test_what_is_no_zip_is_refused(content: bytes) -> None:
+    with pytest.raises(store.StoreError, match="no readable zip"):
+        store.unpack(content)
+
+
+def test_a_zip_without_a_bundle_is_refused(home: Path) -> None:
+    with pytest.raises(store.StoreError, match="holds 0 bundles"):
+        store.unpack(zipped({"a/readme.txt": b"x"}))
+
+
+def test_a_changed_byte_is_refused_and_nothing_is_listed(bundle_copy: Path, home: Path) -> None:
+    files = {f"b/{p.relative_to(bundle_copy)}": p.read_bytes() for p in bundle_copy.rglob("*") if p.is_file()}
+    weights = bytearray(files["b/student.safetensors"])
+    weights[-1] ^= 1
+    with pytest.raises(BundleError, match=r"student\.safetensors was changed"):
+        store.unpack(zipped({**files, "b/student.safetensors": bytes(weights)}))
+    assert not home.exists() or not list(home.iterdir())
+
+
+def test_only_the_persons_own_bundles_can_be_deleted(tiny_bundle: Bundle) -> None:
+    kept = bundles.load(store.add(tiny_bundle.path))
+    store.remove(kept)
+    assert not kept.path.exists()
+    with pytest.raises(store.StoreError, match="came with kdlight and stays"):
+        store.remove(tiny_bundle)
+    assert tiny_bundle.path.exists()

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdlight import runs
+from kdlight.bundle import Bundle
+from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.ui import recipe_form
+from kdlight.ui.jobs import work
+from tests.ui.conftest import page, said
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Recipes that the page wanted to run; each becomes a queued run without a process."""
+    found: list[str] = []
+
+    def start(toml: str, root: Path) -> runs.Run:
+        found.append(toml)
+        return runs.create(toml, root=root)
+
+    monkeypatch.setattr(runs, "start", start)
+    return found
+
+
+@pytest.fixture
+def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    found = work.catalog(lambda *_: None)
+    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
+    return page(app, "train")
+
+
+def a_run(state: str, stage: str = "student", message: str = "", live: bool = False) -> runs.Run:
+    """A run's folder as a training leaves it."""
+    run = runs.create(shipped()["kdlight-synthetic"].read_text(encoding="utf-8"))
+    for stage_of, epochs in (("teacher", 2), ("student", 4)):
+        for epoch in range(1, 3):
+            record = {"stage": stage_of, "epoch": epoch, "epochs": epochs, "loss": 1 / epoch, "seconds": 3.0}
+            run.append({**record, "val_loss": 1.0, "val_balanced_accuracy": 0.3 * epoch, "lr": 0.1})
+    if live:
+        me = psutil.Process()
+        process = {"pid": os.getpid(), "created": me.create_time()}
+        (run.path / "process.json").write_text(json.dumps(process))
+    run.update(state=state, stage=stage, message=message, started=time.time() - 60)
+    return run
+
+
+def open_run(app: AppTest, run: runs.Run) -> AppTest:
+    app.query_params["run"] = run.name
+    return app.run()
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label == label)
+
+
+def test_a_training_starts_with_one_click(train: AppTest, started: list[str]) -> None:
+    assert not train.exception
+    assert [s.value for s in train.subheader] == ["1  Data", "2  Teacher", "3  Student", "4  Method"]
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert recipe == read_recipe(shipped()["kdlight-synthetic"])
+    assert "Synthetic shapes" in said(train)
+    assert train.get("progress")[0].proto.text.startswith("**Opening the images")
+
+
+def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> None:
+    next(s for s in train.selectbox if s.label == "Distillation").select("kd").run()
+    next(s for s in train.slider if s.label == "alpha").set_value(0.5).run()
+    next(n for n in train.number_input if n.label == "temperature").set_value(2.0).run()
+    next(n for n in train.number_input if n.key == "student epochs").set_value(7).run()
+    train.toggle[0].set_value(False).run()
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert recipe.distill.method == "kd"
+    assert dict(recipe.distill.options) == {"alpha": 0.5, "temperature": 2.0}
+    assert recipe.train.epochs == 7
+    assert recipe.train.alone is False
+
+
+def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
+    methods = {n: m for n, m in recipe_form.catalog()["methods"].items() if n != "alone"}
+    for name, method in methods.items():
+        next(s for s in train.selectbox if s.label == "Distillation").select(name).run()
+        labels = {w.label for kind in ("slider", "number_input", "toggle") for w in train.get(kind)}
+        wanted = {k.replace("_", " ") for k, v in method["knobs"].items() if isinstance(v, (int, float))}
+        assert wanted <= labels
+
+
+def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    assert "Name a labelled set to go on." in train.info[0].value
+    train.text_input(key="train data").set_value(str(tmp_path / "My Set")).run()
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert recipe.data.path == str(tmp_path / "My Set")
+    assert recipe.data.name == "my_set"
+    assert recipe.data.augmentation == "xray"
+
+
+def test_a_live_run_is_drawn_from_its_folder_and_can_be_stopped(
+    train: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, stopped = a_run("running", live=True), []
+    monkeypatch.setattr(runs, "stop", stopped.append)
+    open_run(train, run)
+    text = train.get("progress")[0].proto.text
+    assert "Training the student with its teacher, epoch 2 of 4" in text
+    assert "60 s elapsed" in text
+    assert "about 6 s left in this stage" in text
+    assert len(train.get("vega_lite_chart")) == 2
+    button(train, "Stop").click().run()
+    assert [r.path for r in stopped] == [run.path]
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "kind"), [("stopped", "Stopped by request.", "info"), ("failed", "The disk is full.", "error")]
+)
+def test_an_ended_run_says_why_and_can_be_resumed(
+    train: AppTest, monkeypatch: pytest.MonkeyPatch, state: str, message: str, kind: str
+) -> None:
+    run, resumed = a_run(state, message=message), []
+    monkeypatch.setattr(runs, "resume", resumed.append)
+    open_run(train, run)
+    assert message in train.get(kind)[0].value
+    button(train, "Resume").click().run()
+    assert [r.path for r in resumed] == [run.path]
+
+
+def test_a_finished_run_goes_to_the_library_and_compare_opens_on_it(
+    train: AppTest, tiny_bundle: Bundle, library: Path
+) -> None:
+    import shutil
+
+    run = a_run("done", stage="bundle")
+    shutil.copytree(tiny_bundle.path, run.bundle)
+    open_run(train, run)
+    button(train, "Add to library").click().run()
+    assert train.toast[0].value == "Added to the library. Compare opens on it."
+    assert (library / "tiny_mri-2").is_dir()
+    page(train, "compare")
+    assert train.sidebar.selectbox[0].value == str(library / "tiny_mri-2")
+
+
+def test_a_finished_run_without_its_bundle_says_so(train: AppTest) -> None:
+    open_run(train, a_run("done", stage="bundle"))
+    button(train, "Add to library").click().run()
+    assert "is no bundle" in train.toast[0].value
+
+
+def test_past_runs_are_listed_and_opened_by_a_click(train: AppTest) -> None:
+    run = a_run("failed", message="No space.")
+    train.run()
+    next(b for b in train.sidebar.button if b.key == f"run {run.name}").click().run()
+    assert "No space." in train.error[0].value
+    button(train, "New training").click().run()
+    assert "Start training" in [b.label for b in train.button]
+
+
+def test_an_estimate_belongs_to_the_recipe_it_was_made_for(train: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Estimated:
+        done, error, share, words = True, None, 1.0, ""
+
+        def __init__(self, task: str, **arguments: Any) -> None:
+            self.arguments, self.result = arguments, {"seconds": 700.0, "images": 180}
+
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr("kdlight.ui.waiting.Job", Estimated)
+    button(train, "Estimate the time").click().run()
+    assert "12 min</span> for 180 images" in said(train)
+    next(n for n in train.number_input if n.key == "student epochs").set_value(9).run()
+    assert "12 min" not in said(train)

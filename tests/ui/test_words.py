@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from kdlight.ui import words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.92345, "0.923"),
+        (19.44, "19.4"),
+        (1234.5, "1,230"),
+        (0.001234, "0.00123"),
+        (0, "0"),
+        (9.999, "10"),
+        (float("nan"), "not measured"),
+    ],
+)
+def test_numbers_have_three_significant_digits_at_most(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.912, "91 %"), (0.0004, "< 1 %"), (0.9996, "> 99 %"), (0.0, "0 %"), (1.0, "100 %")]
+)
+def test_a_probability_is_never_rounded_to_certainty(p: float, text: str) -> None:
+    assert words.percent(p) == text
+
+
+def test_an_estimate_comes_with_its_interval() -> None:
+    assert words.interval({"value": 0.917, "low": 0.884, "high": 0.951}) == "0.92 [0.88, 0.95]"
+    assert words.interval({"value": None, "low": None, "high": None}) == "not measured"
+    assert words.interval({"value": 0.5, "low": None, "high": None}) == "0.50"
+
+
+def test_units() -> None:
+    assert words.megabytes(8_912_345) == "8.91 MB"
+    assert words.megabytes(1_400) == "1.4 kB"
+    assert words.milliseconds(0.0013) == "1.3 ms"
+    assert words.milliseconds(2.5) == "2.5 s"
+    assert words.times(18.97) == "19 x"
+    assert words.millions(207_123) == "207 k"
+    assert (words.duration(40), words.duration(700), words.duration(7500)) == ("40 s", "12 min", "2 h 5 min")
+
+
+def test_lists_read_as_sentences() -> None:
+    assert words.listed(["a"]) == "a"
+    assert words.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_text_from_outside_is_harmless() -> None:
+    assert words.safe('<img src=x onerror="alert(1)">').startswith("&lt;img src=x onerror=&quot;")
+    assert words.plain("[click](http://x) :red[a] <b>\x00") == r"\[click\]\(http\://x\) \:red\[a\] \<b\>"
+
+
+def test_only_errors_written_for_people_are_shown() -> None:
+    assert words.sentence(ValueError("Give a\n folder.")) == "Give a folder."
+    assert "/secret" not in words.sentence(RuntimeError("/secret/path"))
