@@ -19,7 +19,8 @@ from kdlight import assembly
 from kdlight.bundle import Bundle
 from kdlight.compress import round_to_half
 from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
-from kdlight.data import Dataset, carve, class_weights, match_classes, open_dataset, synthetic
+from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
+from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
 from kdlight.distillers import create_distiller
 from kdlight.evaluation import measure, predict
@@ -108,6 +109,13 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
         if not path.is_dir():
             synthetic(path)
     dataset = open_dataset(path)
+    shared = straddling(dataset)
+    if shared:
+        group, splits = next(iter(shared.items()))
+        raise DataError(
+            f"{len(shared)} groups of {dataset.source.name} are in more than one split ({group} in "
+            f"{' and '.join(splits)}), so a test would know what was trained on. Give each group one split."
+        )
     lacking = {n: share for n, share in (("val", config.val), ("test", config.test)) if n not in dataset.splits}
     return carve(dataset, lacking, config.split_seed) if lacking else dataset
 

@@ -115,3 +115,14 @@ def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
     (run.path / "synthetic" / "manifest.csv").unlink()
     with pytest.raises(DataError, match=folder.name):
         list(pipeline.train(recipe(weights), run))
+
+
+def test_a_group_in_two_splits_is_not_trained_on(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    pipeline.open_set(recipe(weights).data, run.path)
+    manifest = run.path / "synthetic" / "manifest.csv"
+    header, *rows = manifest.read_text().splitlines()
+    split = [f"{row},{'train' if number % 2 else 'test'}" for number, row in enumerate(rows)]
+    manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
+    with pytest.raises(DataError, match="in more than one split"):
+        list(pipeline.train(recipe(weights), run))
