@@ -83,7 +83,7 @@ def pairs(payload: Any) -> Any:
     """A mapping as two columns."""
     if not isinstance(payload, dict):
         return words(payload)
-    grid = table(("", ""), payload.items())
+    grid = table(("", ""), [(key, words(value)) for key, value in payload.items()])
     grid.show_header = False
     return grid
 
