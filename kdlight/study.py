@@ -113,10 +113,14 @@ def sentence(card: Card, summary: dict[str, Any]) -> str:
     points = 100 * (mean["teacher"] - mean["student"])
     side = "below" if points > 0 else "above"
     return (
-        f"Over {len(summary['seeds'])} student seeds and one teacher, on {card.metrics['n']} test images, the "
+        f"Over {_count(len(summary['seeds']), 'student seed')} and one teacher, on {card.metrics['n']} test images, the "
         f"student's balanced accuracy is {abs(points):.1f} points {side} its teacher's ({mean['student']:.3f} against "
         f"{mean['teacher']:.3f}); the same student alone has {mean['alone']:.3f} ({summary['gain']} points)."
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _run_of(recipe: Recipe, path: Path, first: Run | None) -> Run:
