@@ -113,9 +113,10 @@ def sentence(card: Card, summary: dict[str, Any]) -> str:
     points = 100 * (mean["teacher"] - mean["student"])
     side = "below" if points > 0 else "above"
     return (
-        f"Over {_count(len(summary['seeds']), 'student seed')} and one teacher, on {card.metrics['n']} test images, the "
-        f"student's balanced accuracy is {abs(points):.1f} points {side} its teacher's ({mean['student']:.3f} against "
-        f"{mean['teacher']:.3f}); the same student alone has {mean['alone']:.3f} ({summary['gain']} points)."
+        f"Over {_count(len(summary['seeds']), 'student seed')} and one teacher, on {card.metrics['n']} test images, "
+        f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
+        f"({mean['student']:.3f} against {mean['teacher']:.3f}); the same student alone has {mean['alone']:.3f} "
+        f"({summary['gain']} points)."
     )
 
 
