@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -35,7 +35,7 @@ def choose() -> Run | None:
         st.caption("Runs")
     for name, run in list(found.items())[:LISTED]:
         words_of = f"{title(run)}  \n{STATES[run.status()['state']]}"
-        kind = "secondary" if kept is run else "tertiary"
+        kind: Literal["secondary", "tertiary"] = "secondary" if kept is run else "tertiary"
         if st.button(words.plain(words_of), key=f"run {name}", type=kind, width="stretch") and kept is not run:
             show(name)
     return kept

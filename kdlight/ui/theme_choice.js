@@ -1,19 +1,24 @@
-// Dark unless the person chose otherwise, and one choice for every page: Streamlit keeps it per address.
+// Dark unless the person chose otherwise, and one choice for every page: Streamlit keeps it per address, and writes
+// "System" of its own accord on the first visit. Our mark says that an address is past that.
 const PAGES = ["/", "/read", "/compare", "/train", "/library"];
 const start = location.pathname;
 const key = (path) => `stActiveTheme-${path}-v2`;
-const share = () => {
+const mark = (path) => `kdlight-theme-${path}`;
+
+function share() {
   const chosen = localStorage.getItem(key(start));
-  if (chosen) for (const page of PAGES) localStorage.setItem(key(page), chosen);
-};
+  for (const page of [start, ...PAGES]) {
+    if (chosen) localStorage.setItem(key(page), chosen);
+    localStorage.setItem(mark(page), "asked");
+  }
+}
 
 export default function () {
-  if (localStorage.getItem(key(start)) === null && !sessionStorage.getItem("kdlight-theme")) {
-    localStorage.setItem(key(start), JSON.stringify("Dark"));
-    sessionStorage.setItem("kdlight-theme", "asked");
-    if (!matchMedia("(prefers-color-scheme: dark)").matches) location.reload();
-  }
+  const own = JSON.parse(localStorage.getItem(key(start)) ?? '"System"');
+  const first = !localStorage.getItem(mark(start)) && own === "System";
+  if (first) localStorage.setItem(key(start), JSON.stringify("Dark"));
   share();
+  if (first && !matchMedia("(prefers-color-scheme: dark)").matches) location.reload();
   addEventListener("pagehide", share);
   return () => removeEventListener("pagehide", share);
 }

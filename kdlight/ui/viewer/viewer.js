@@ -94,7 +94,7 @@ class Viewer {
       element("button", { type: "button", title, "data-do": name, onclick: action }, text);
     this.preset = element("select", { "aria-label": "Window preset", "data-do": "preset", onchange: () => this.choosePreset() });
     const number = (name, label) => element("input", {
-      type: "number", step: "any", "aria-label": label, "data-do": name, onchange: () => this.typedWindow(),
+      type: "number", step: "any", "aria-label": label, "data-do": name, onchange: (event) => this.typedWindow(name, Number(event.target.value)),
     });
     this.center = number("center", "Window level");
     this.width = number("width", "Window width");
@@ -242,8 +242,8 @@ class Viewer {
     this.render();
   }
 
-  typedWindow() {
-    const center = Number(this.center.value), width = Number(this.width.value);
+  typedWindow(name, value) {
+    const { center, width } = { ...this.window, [name]: value };
     if (Number.isFinite(center) && width > 0) this.ownWindow(center, width);
     else this.showWindow();
   }

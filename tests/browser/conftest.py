@@ -1,0 +1,124 @@
+"""A real server and a real browser. Whatever test runs here also fails on a console error or a call to the outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from kdlight.bundle import Bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120_000
+"""Milliseconds for what a busy machine may take long for: the first start of everything."""
+expect.set_options(timeout=PATIENCE)
+PATHS = ("/", "/compare", "/train", "/library")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Path:
+    """Where the server under test keeps its library and its runs."""
+    root = tmp_path_factory.mktemp("home")
+    shutil.copytree(tiny_bundle.path, root / "library" / "tiny_mri")
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[str]:
+    """The app as a person starts it, on a free port; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {"KDLIGHT_LIBRARY": str(home / "library"), "KDLIGHT_RUNS": str(home / "runs")}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **places}, stdout=log, stderr=log)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", process, home / "server.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Chromium of the system, else playwright's own."""
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.fail("No chromium here. Install it: apt-get install chromium, or: playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """One person's window on the app, and what went wrong in it."""
+
+    page: Page
+    address: str
+    faults: list[str] = field(default_factory=list)
+
+    def go(self, name: str) -> None:
+        """Follow a link of the navigation."""
+        self.page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(f"^{name}$")).click()
+
+
+@pytest.fixture
+def visit(chromium: Browser, server: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the app: `visit(theme="Light", width=1920)`. At the end nothing may have gone wrong in any window."""
+    opened: list[Visit] = []
+
+    def open_app(theme: str | None = None, width: int = 1280, height: int = 1400, system: str = "dark") -> Visit:
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=system)
+        if theme is not None:
+            stored = "; ".join(f"localStorage.setItem('stActiveTheme-{p}-v2', '\"{theme}\"')" for p in PATHS)
+            context.add_init_script(stored)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        seen = Visit(page, server)
+        page.on("console", lambda m: seen.faults.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda e: seen.faults.append(f"script: {e}"))
+        page.on("request", lambda r: None if _inside(r.url, server) else seen.faults.append(f"outside: {r.url}"))
+        page.goto(server)
+        page.get_by_test_id("stTopNavLink").first.wait_for()
+        opened.append(seen)
+        return seen
+
+    yield open_app
+    faults = [fault for seen in opened for fault in seen.faults]
+    for seen in opened:
+        seen.page.context.close()
+    assert faults == []
+
+
+def _inside(url: str, server: str) -> bool:
+    return url.startswith((server, server.replace("http", "ws"), "data:", "blob:"))
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    pytest.fail(f"The app did not start: {log.read_text(encoding='utf-8')[-2000:]}")

@@ -1,0 +1,215 @@
+"""What a person does, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from playwright.sync_api import Page, expect
+from pydicom.data import get_testdata_file
+
+from kdlight import images
+from kdlight.images import Image, Window
+from tests.browser.conftest import Visit
+
+Open = Callable[..., Visit]
+MR = Path(str(get_testdata_file("MR_small.dcm", download=False)))
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(path)
+
+
+def shown(page: Page, role: str) -> np.ndarray:
+    """The pixels on a pane's screen, (H, W, 3), read back from its canvas."""
+    address = page.locator(f"canvas[data-role={role}]").evaluate("canvas => canvas.toDataURL('image/png')")
+    with Pillow.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGBA"))[..., :3]
+
+
+def picture(page: Page, role: str, image: Image) -> np.ndarray:
+    """The part of a pane that the picture takes at 1:1, (rows, columns, 3)."""
+    place = page.locator(f"canvas[data-role={role}]").evaluate("c => [c.dataset.left, c.dataset.top, c.dataset.scale]")
+    left, top, scale = (float(value) for value in place)
+    assert scale == 1
+    rows, columns = image.shape
+    return shown(page, role)[int(top) : int(top) + rows, int(left) : int(left) + columns]
+
+
+def read(visit: Visit, path: Path) -> None:
+    upload(visit.page, path)
+    visit.page.locator(".kd-opinion").nth(1).wait_for()
+
+
+def settle(page: Page) -> None:
+    """Two animation frames: what was asked to be drawn is on the screen."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
+
+def test_a_dicom_gets_two_predictions_two_maps_and_another_window(visit: Open) -> None:
+    seen = visit()
+    page = seen.page
+    read(seen, MR)
+    for role in ("teacher", "student"):
+        expect(page.locator(f".kd-opinion.{role} .kd-class")).to_have_text(re.compile(r"\w+"))
+        shares = [
+            int(n)
+            for n in re.findall(r"(\d+) %", " ".join(page.locator(f".kd-opinion.{role} .kd-num").all_inner_texts()))
+        ]
+        assert sum(shares) == pytest.approx(100, abs=2)
+    expect(page.get_by_text("measured on this machine just now")).to_be_visible()
+    plain = {role: shown(page, role) for role in ("teacher", "student")}
+    assert np.array_equal(plain["teacher"][..., 0], plain["teacher"][..., 2])  # gray while the map is off
+    page.get_by_text("Heat map", exact=True).click()
+    for role in ("teacher", "student"):
+        page.locator(f"canvas[data-role={role}]:not([data-map=''])").wait_for()
+    settle(page)
+    mapped = {role: shown(page, role) for role in ("teacher", "student")}
+    for role in ("teacher", "student"):
+        tinted = np.abs(mapped[role].astype(int) - mapped[role].mean(axis=2, keepdims=True)).max(axis=2) > 12
+        assert tinted.mean() > 0.01, role
+    page.get_by_label("Heat map opacity").fill("0")
+    settle(page)
+    assert np.array_equal(shown(page, "teacher"), plain["teacher"])
+    page.get_by_label("Window width").fill("400")
+    page.get_by_label("Window width").press("Enter")
+    settle(page)
+    assert not np.array_equal(shown(page, "teacher"), plain["teacher"])
+    assert np.array_equal(shown(page, "teacher"), shown(page, "student"))
+
+
+@pytest.mark.parametrize("name", ["Small CT", "Brain MRI phantom", "Chest X-ray phantom", "Skin lesion phantom"])
+def test_native_pixels_are_exact(visit: Open, name: str, tmp_path: Path) -> None:
+    sample = next(s for s in images.samples() if s.name == name)
+    (tmp_path / "scan").write_bytes(sample.data)
+    image = images.read(sample.data)
+    seen = visit(width=1920)
+    page = seen.page
+    upload(page, tmp_path / "scan")
+    page.locator("canvas[data-role=student]").wait_for()
+    page.get_by_role("button", name="1:1").click()
+    page.mouse.move(5, 5)
+    settle(page)
+    for role in ("teacher", "student"):
+        expected = image.display()
+        gray = expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, 2)
+        assert np.array_equal(picture(page, role, image), gray)
+    if image.color:
+        return
+    own = Window(float(image.pixels.mean()), float(np.ptp(image.pixels)) / 3)
+    for label, value in (("Window level", own.center), ("Window width", own.width)):
+        page.get_by_label(label).fill(repr(value))
+        page.get_by_label(label).press("Enter")
+    page.get_by_role("button", name="Invert").click()
+    settle(page)
+    assert np.array_equal(picture(page, "teacher", image)[..., 0], image.display(own, invert=True))
+
+
+def test_the_scan_follows_hand_and_keyboard(visit: Open) -> None:
+    seen = visit()
+    page = seen.page
+    read(seen, MR)
+    viewer, canvas = page.locator(".viewer"), page.locator("canvas[data-role=teacher]")
+    canvas.scroll_into_view_if_needed()
+    first = viewer.get_attribute("data-width")
+    box = canvas.bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 40, middle[1] + 20, steps=4)
+    page.mouse.up()
+    assert viewer.get_attribute("data-width") != first
+    canvas.dblclick()
+    assert viewer.get_attribute("data-width") == first
+    page.keyboard.press("ArrowRight")
+    assert float(viewer.get_attribute("data-width") or 0) > float(first or 0)
+    page.keyboard.press("i")
+    assert viewer.get_attribute("data-inverted") == "true"
+    scale = float(canvas.get_attribute("data-scale") or 0)
+    page.keyboard.press("+")
+    settle(page)
+    assert float(canvas.get_attribute("data-scale") or 0) == pytest.approx(scale * 1.25)
+    page.keyboard.press("r")
+    page.mouse.move(*middle)
+    settle(page)
+    image = images.read(MR)
+    said = page.locator(".readout").inner_text()
+    column, row = (int(part.split()[1]) for part in said.split("·")[0].split(","))
+    assert f"value {int(image.pixels[row, column])}" in said
+
+
+def test_a_wide_picture_is_not_stretched_and_a_tiny_one_says_how_large_it_is_shown(visit: Open, tmp_path: Path) -> None:
+    seen = visit()
+    page = seen.page
+    values = np.zeros((20, 60), np.uint8)
+    values[5:15, 20:40] = 255
+    Pillow.fromarray(values).save(tmp_path / "wide.png")
+    upload(page, tmp_path / "wide.png")
+    page.locator("canvas[data-role=teacher]").wait_for()
+    page.get_by_text("Which modality is this?").wait_for()
+    settle(page)
+    scale = float(page.locator("canvas[data-role=teacher]").get_attribute("data-scale") or 0)
+    bright = shown(page, "teacher")[..., 0] > 127
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    assert scale == int(scale) > 1
+    assert len(rows) == pytest.approx(10 * scale, abs=2)
+    assert len(columns) == pytest.approx(20 * scale, abs=2)
+    expect(page.locator(".zoom").first).to_have_text(f"shown at {int(scale)} x")
+
+
+@pytest.mark.parametrize("theme", ["Dark", "Light"])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_every_page_opens_in_both_themes(visit: Open, theme: str, width: int) -> None:
+    seen = visit(theme=theme, width=width)
+    page = seen.page
+    expect(page.get_by_text("One scan, two opinions")).to_be_visible()
+    bright = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert (sum(int(v) for v in bright[4:-1].split(",")) > 384) == (theme == "Light")
+    for name, words in (
+        ("Compare", "As recorded in the card"),
+        ("Train", "Start training"),
+        ("Library", "Open the card"),
+        ("Read", "One scan, two opinions"),
+    ):
+        seen.go(name)
+        expect(page.get_by_text(words).first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_dark_is_the_first_choice_whatever_the_system_says(visit: Open) -> None:
+    page = visit(system="light").page
+    expect(page.get_by_text("One scan, two opinions")).to_be_visible()
+    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert background == "rgb(16, 18, 20)", background
+
+
+def test_a_refused_file_leaves_the_rest_at_work(visit: Open, tmp_path: Path) -> None:
+    seen = visit()
+    (tmp_path / "broken.dcm").write_bytes(MR.read_bytes()[:900])
+    upload(seen.page, tmp_path / "broken.dcm")
+    expect(seen.page.get_by_text("This file was refused.")).to_be_visible()
+    read(seen, MR)
+    expect(seen.page.get_by_text("measured on this machine just now")).to_be_visible()
+
+
+def test_a_bundle_is_verified_downloaded_and_comes_back(visit: Open, tmp_path: Path) -> None:
+    seen = visit()
+    page = seen.page
+    seen.go("Library")
+    page.get_by_role("button", name="Open the card").first.click()
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text("Every checksum is right")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_test_id("stDownloadButton").get_by_role("button").click()
+    download.value.save_as(tmp_path / "bundle.zip")
+    page.get_by_role("button", name="All bundles").click()
+    upload(page, tmp_path / "bundle.zip")
+    expect(page.get_by_text("is in your library.")).to_be_visible()
