@@ -115,7 +115,7 @@ def _card(
         name=data.title or name,
         version="1.0.0",
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        licence=f"MIT for the weights; the data they were trained on: {data.licence}",
+        licence=f"{data.weights_licence} for the weights; the data they were trained on: {data.licence}",
         modality=kind.name,
         classes=[_class(data, c) for c in dataset.classes],
         input=spec.to_json(),

@@ -65,6 +65,8 @@ class DataConfig:
     """A policy of `kdlight.preprocessing.augment.AUGMENTATIONS`; empty takes the modality's own."""
     source: str = ""
     licence: str = "not stated"
+    weights_licence: str = "MIT"
+    """What the trained weights may be used under; the data's own terms where those reach the weights."""
     limits: tuple[str, ...] = ()
     """Traps of the data, as sentences for the card."""
     classes: Mapping[str, ClassWords] = field(default_factory=dict)
