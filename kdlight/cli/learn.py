@@ -1,9 +1,8 @@
-"""A recipe becomes a run and the run a bundle; over several seeds it becomes a study."""
+"""`kdlight train`: a recipe becomes a run, and the run a bundle."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -48,30 +47,7 @@ def train(
     return _answer(run, time.monotonic() - began)
 
 
-@answers
-def study(
-    recipe: RecipeFile,
-    seeds: Annotated[int, typer.Option(min=1, help="How many students, each taught and untaught.")] = 3,
-    override: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The study's folder; one there is gone on with.")
-    ] = None,
-    as_json: Json = False,
-) -> Answer:
-    """The honest gain: a teacher, its student and the same student alone, over several seeds."""
-    chosen = _recipe(recipe, override or [])
-    folder = (out or runs.default_root() / f"study-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with epochs() as show:
-        from kdlight.study import study as run_study
-
-        for record in run_study(chosen, folder, seeds):
-            show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
-    summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **summary}, _study_words(folder, summary))
-
-
-def _recipe(path: Path, overrides: list[str]) -> Recipe:
+def open_recipe(path: Path, overrides: list[str]) -> Recipe:
     """A recipe by its file, or by the name of a shipped one."""
     from kdlight.config import read_recipe, shipped
 
@@ -80,13 +56,13 @@ def _recipe(path: Path, overrides: list[str]) -> Recipe:
 
 def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) -> tuple[Run, Recipe]:
     """A new run, or the one in `out`, whose recipe must be the one asked for."""
-    chosen = _recipe(recipe, overrides)
+    chosen = open_recipe(recipe, overrides)
     if out is None or not (out / "status.json").exists():
         if resume:
             raise UsageError(f"There is no run to resume in {out or 'no folder'}; give the run's folder with --out.")
         return runs.create(chosen.to_toml(), path=out), chosen
     run = Run(out.absolute())
-    if _recipe(run.recipe, []) != chosen:
+    if open_recipe(run.recipe, []) != chosen:
         raise UsageError(f"{out} holds a run of another recipe; give {run.recipe} as the recipe, or another --out.")
     return run, chosen
 
@@ -116,16 +92,6 @@ def _answer(run: Run, seconds: float) -> Answer:
     metrics = bundle.load(run.bundle).card.metrics
     payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": metrics}
     return Answer(payload, _words(run, metrics))
-
-
-def _study_words(folder: Path, summary: dict[str, Any]) -> Any:
-    from rich.console import Group
-
-    models = list(summary["mean"])
-    rows = [(f"seed {row['seed']}", *(row[model] for model in models)) for row in summary["seeds"]]
-    rows.append(("mean", *summary["mean"].values()))
-    told = f"Taught against alone: {summary['gain']} points of balanced accuracy."
-    return Group(f"Bundle: {folder / 'bundle'}", table(("balanced accuracy", *models), rows), told)
 
 
 def _words(run: Run, metrics: dict[str, Any]) -> Any:

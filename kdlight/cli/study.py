@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from kdlight import runs
 from kdlight.cli.frame import Answer, Json, UsageError, answers, table
+from kdlight.cli.learn import Overrides, RecipeFile, open_recipe
 from kdlight.cli.progress import epochs
 
 if TYPE_CHECKING:
@@ -18,20 +20,17 @@ if TYPE_CHECKING:
 
 @answers
 def study(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
+    recipe: RecipeFile,
     seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
-    override: Annotated[
-        list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="Such as train.epochs=2.")
-    ] = None,
+    override: Overrides = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder, also to go on.")] = None,
     as_json: Json = False,
 ) -> Answer:
     """Teacher, student taught and student alone over N seeds: the gain, or that none is proven."""
-    from kdlight.config import read_recipe, shipped
-
-    chosen = read_recipe(recipe if recipe.exists() else shipped().get(str(recipe), recipe), override or [])
+    chosen = open_recipe(recipe, override or [])
     folder = (out or runs.default_root() / f"study-{chosen.name}").absolute()
     _claim(folder, chosen)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
         from kdlight import study as studies
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +113,7 @@ def test_a_started_run_is_stopped_by_a_signal_and_says_so(tmp_path: Path) -> Non
     _write_weights(weights)
     recipe = read_recipe(shipped()[RECIPE], ["teacher.epochs=500", "data.size=32", f"teacher.weights={weights}"])
     run = runs.start(recipe.to_toml(), tmp_path)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not run.log() and time.monotonic() < end:
         assert run.status()["state"] in runs.LIVE, run.output.read_text()
         time.sleep(0.1)
@@ -131,29 +130,6 @@ def _write_weights(path: Path) -> None:
     from kdlight.models import create_model
 
     save_file(create_model("mobilenetv2", 3).state_dict(), path)
-
-
-def test_a_study_tells_the_gain_and_whether_it_is_proven(
-    kdlight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from kdlight import study
-
-    mean = {"teacher": 0.9, "student": 0.8, "alone": 0.7}
-    summary = {"seeds": [{"seed": 0, **mean}], "mean": mean, "gain": "no proven gain: +1.0 [-1.0, +3.0]"}
-
-    def pretended(recipe: Any, folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
-        assert (recipe.train.epochs, seeds) == (2, 5)
-        yield {"seed": 0, **record(1)}
-        folder.mkdir()
-        (folder / "study.json").write_text(json.dumps(summary))
-
-    monkeypatch.setattr(study, "study", pretended)
-    arguments = ("study", RECIPE, "--seeds", "5", "-o", "train.epochs=2", "--out")
-    said = kdlight(*arguments, tmp_path / "a", "--json")
-    assert said.json["mean"] == mean
-    assert said.json["bundle"] == str(tmp_path / "a" / "bundle")
-    assert "seed 0 student 1/3" in said.err
-    assert "no proven gain" in kdlight(*arguments, tmp_path / "b").out
 
 
 def test_a_study_needs_the_student_alone(kdlight: Run, tmp_path: Path) -> None:
