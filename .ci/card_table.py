@@ -15,8 +15,8 @@ def estimate(metrics: dict[str, Any], role: str) -> str:
     """Balanced accuracy: mean over the seeds where a study was made, else of one training with its 95 % interval."""
     if role not in metrics:
         return "not trained"
-    if "study" in metrics:
-        study = metrics["study"]
+    study = metrics.get("study", {"seeds": []})
+    if len(study["seeds"]) > 1:
         spread = study["deviation"][role]
         return f"{study['mean'][role]:.3f}" + (f" ± {spread:.3f}" if spread else "")
     found = metrics[role]["balanced_accuracy"]
