@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.ui import comparison, shelf, theme, waiting
+from kdlight.ui import comparison, shelf, theme, waiting, words
 
 with st.sidebar:
     bundle = shelf.pick()
@@ -25,9 +25,10 @@ fresh = "teacher" in measured
 figures = {**bundle.card.metrics, **measured}
 if fresh:
     figures["alone"] = {}
-    st.html(f'<div class="kd-line">Measured just now on {measured["n"]} images, split {measured["split"]}.</div>')
+    split = words.safe(measured["split"])
+    st.html(f'<div class="kd-line">Measured just now on {measured["n"]} images, split {split}.</div>')
 else:
-    recorded = f"{figures.get('n', '?')} images, split {figures.get('split')}"
+    recorded = words.safe(f"{figures.get('n', '?')} images, split {figures.get('split')}")
     st.html(f'<div class="kd-line">As recorded in the card: {recorded}.</div>')
 
 comparison.table(bundle, {k: v for k, v in figures.items() if not (fresh and k == "alone")})

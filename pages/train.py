@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from kdlight import runs
 from kdlight.ui import recipe_form, run_view, theme, words
 
 with st.sidebar:
@@ -32,4 +31,4 @@ with right:
 
 toml = recipe_form.checked(recipe)
 if toml is not None and recipe_form.launch(toml):
-    run_view.show(runs.start(toml, runs.default_root()).name)
+    run_view.begin(toml)

@@ -29,7 +29,7 @@ def tile(bundle: Bundle) -> str:
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
         f'<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
-        f"<dt>Tested on</dt><dd>{card.metrics.get('n', '?')} images, balanced accuracy</dd></dl></div>"
+        f"<dt>Tested on</dt><dd>{words.safe(card.metrics.get('n', '?'))} images, balanced accuracy</dd></dl></div>"
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
@@ -12,7 +10,7 @@ from kdlight.bundle import Bundle
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, HeatMap, Reading
-from kdlight.ui import shelf, words
+from kdlight.ui import kept, shelf, words
 from kdlight.ui.scans import Scan
 from kdlight.ui.work import Question
 
@@ -74,27 +72,15 @@ def confirmations() -> set[tuple[str, str, str | None]]:
     return found
 
 
-def keep(name: str, widget: str) -> None:
-    """Copy a widget's value to a plain entry: the widget's own is lost when its page is left."""
-    st.session_state[name] = st.session_state[widget]
-
-
-def select(label: str, options: Sequence[Any], name: str, default: Any = None, **more: Any) -> Any:
-    """A select box whose choice is kept under `name`, and falls back to `default` where it no longer fits."""
-    kept = st.session_state.get(name, default)
-    index = options.index(kept) if kept in options else None
-    widget = f"{name} widget"
-    return st.selectbox(label, options, index=index, key=widget, on_change=keep, args=[name, widget], **more)
-
-
 def _modality(image: Image) -> str | None:
     proposed = image.modality
     origin = "from the file" if proposed else "not in the file, you decide"
-    chosen: str | None = select(
+    chosen: str | None = kept.select(
         f"Modality ({origin})",
         list(MODALITIES),
         "modality",
         proposed,
+        of=image.sha256,
         format_func=lambda name: MODALITIES[name].words,
         placeholder="Choose",
     )
@@ -102,18 +88,16 @@ def _modality(image: Image) -> str | None:
 
 
 def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
-    on = st.toggle(
-        "Heat map", st.session_state.get("map", False), key="map widget", on_change=keep, args=["map", "map widget"]
-    )
-    if not on:
+    if not kept.toggle("Heat map", "map"):
         return None, None
-    method = select("Method", list(words.METHODS), "method", "gradcam", format_func=words.method)
+    method = kept.select("Method", list(words.METHODS), "method", "gradcam", format_func=words.method)
     options = [OWN_TOP, *bundle.classes]
-    name = select(
+    name = kept.select(
         "Class of the map",
         options,
         "class of the map",
         OWN_TOP,
+        of=bundle.sha256,
         format_func=lambda c: c if c == OWN_TOP else bundle.words(c),
     )
     return method, None if name in (None, OWN_TOP) else name

@@ -100,8 +100,8 @@ def meaning(bundle: Bundle) -> None:
     with st.expander("What this means"):
         st.markdown(
             "- **Percent**: each model's own probability, calibrated on held-back images; both can be wrong together.\n"
-            f"- **Set**: the smallest group of classes that held the true one in about {1 - alpha:.0%} of held-back "
-            "images like these. One name means sure, several mean undecided.\n"
+            f"- **Set**: the smallest group of classes that held the true one in about {words.percent(1 - alpha)} of "
+            "held-back images like these. One name means sure, several mean undecided.\n"
             "- **Heat map**: which parts pushed the answer, coarse by nature. It shows where a model looked, not where "
             "disease is.\n"
             "- **Balanced accuracy**: the mean share of right answers per class, with its 95 % interval."
@@ -133,7 +133,7 @@ def _facts(said: Opinion, bundle: Bundle) -> str:
         )
     )
     note = f"<br>{words.safe(said.heat_map.note)}" if said.heat_map and said.heat_map.note else ""
-    return f'<div class="kd-facts">Set at {level:.0%}: {names}<br>{cost}{note}</div>'
+    return f'<div class="kd-facts">Set at {words.percent(level)}: {names}<br>{cost}{note}</div>'
 
 
 def _alike(reading: Reading) -> str:
@@ -157,7 +157,7 @@ def _tested_on(bundle: Bundle) -> str:
     if not all(both_roles):
         return "The card of this bundle holds no test figures."
     teacher, student = (words.interval(figure) for figure in both_roles if figure)
-    n = figures.get("n", "an unstated number of")
+    n = words.safe(figures.get("n", "an unstated number of"))
     return f"Tested on {n} held-back images: balanced accuracy teacher {teacher}, student {student}."
 
 

@@ -41,6 +41,16 @@ def choose() -> Run | None:
     return kept
 
 
+def begin(toml: str) -> None:
+    """Start a run in its own process and show it; where that fails, say why."""
+    try:
+        started = runs.start(toml, runs.default_root())
+    except (RunError, OSError) as error:
+        st.error(words.plain(words.sentence(error)))
+        return
+    show(started.name)
+
+
 def show(name: str | None) -> None:
     """Put a run (or none) in the address and draw the page with it."""
     if name is None:

@@ -96,7 +96,7 @@ def thumbnail(name: str) -> bytes:
 
 
 def clear() -> None:
-    for entry in ("scan", "readings", "asked", "confirmed", "modality"):
+    for entry in ("scan", "readings", "asked", "confirmed", "modality", "encoded"):
         st.session_state.pop(entry, None)
 
 

@@ -9,7 +9,8 @@ import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError
-from kdlight.ui import words
+from kdlight.reading import ROLES
+from kdlight.ui import kept, words
 
 
 def all_bundles() -> list[Bundle]:
@@ -34,11 +35,12 @@ def choose(modality: str | None) -> Bundle | None:
         st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
         return None
     paths = {str(b.path): b for b in found}
-    chosen = st.selectbox(
+    chosen = kept.select(
         "Bundle",
         list(paths),
+        f"bundle for {modality}",
+        next(iter(paths)),
         format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else " (other modality)"),
-        key=f"bundle-{modality}",
     )
     bundle = paths[chosen]
     with st.popover("Card", type="tertiary", icon=":material/description:"):
@@ -54,16 +56,8 @@ def pick() -> Bundle | None:
     if not found:
         st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
         return None
-    kept = st.session_state.get("bundle")
     paths = list(found)
-    chosen = st.selectbox(
-        "Bundle",
-        paths,
-        index=paths.index(kept) if kept in paths else 0,
-        format_func=lambda p: found[p].card.name,
-        key="bundle widget",
-        on_change=lambda: st.session_state.update(bundle=st.session_state["bundle widget"]),
-    )
+    chosen = kept.select("Bundle", paths, "bundle", paths[0], format_func=lambda p: found[p].card.name)
     return found[chosen]
 
 
@@ -84,6 +78,29 @@ def _opened(path: Path) -> Bundle | str:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _open(path: str, stamps: tuple[tuple[int, int], ...]) -> Bundle | str:
     try:
-        return bundles.load(path)
+        found = bundles.load(path)
     except (BundleError, OSError) as error:
         return words.sentence(error)
+    return _lack(found) or found
+
+
+def _lack(bundle: Bundle) -> str | None:
+    """What a page needs and a card does not say, as a sentence: one odd card must not take a page down."""
+    card = bundle.card
+    try:
+        for part in (card.teacher, card.student):
+            str(part["architecture"])
+            words.megabytes(part["bytes"])
+            words.millions(part["parameters"])
+            words.millions(part["macs"])
+        for entry in card.classes:
+            words.safe(entry["name"] + entry["words"])
+        words.percent(card.conformal["alpha"])
+        for role in (*ROLES, "alone"):
+            for name in words.METRICS:
+                words.interval(card.metrics.get(role, {}).get(name) or {})
+        for counts in card.data.get("counts", {}).values():
+            sum(counts.values())
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        return f"Its card.json lacks something or holds it in another form ({error}). Get the bundle again."
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import math
 from collections.abc import Mapping
@@ -97,6 +98,10 @@ def listed(names: list[str] | tuple[str, ...]) -> str:
 
 def sentence(error: BaseException) -> str:
     """An error as one line for the page. Only ValueErrors are written for people; others are named, never shown."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full; free some space and try again."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "This place may not be written to; change its permissions or choose another one."
     text = " ".join(str(error).split())
     return (
         text if isinstance(error, ValueError) and text else f"It failed for a reason of ours ({type(error).__name__})."

@@ -79,9 +79,12 @@ def answered(asked: Asked) -> Reading | None:
 
     Raises what the worker raised: IneligibleError, WorkerDied and others, each with its sentence.
     """
-    line, until = st.empty(), time.monotonic() + SOON
+    line, until, shown = st.empty(), time.monotonic() + SOON, None
     while not asked.ticket.done and time.monotonic() < until:
-        line.progress(*_state(asked.ticket))
+        state = _state(asked.ticket)
+        if state != shown:
+            line.progress(*state)
+            shown = state
         time.sleep(STEP)
     line.empty()
     return _collect(asked) if asked.ticket.done else None

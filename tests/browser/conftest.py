@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def server(home: Path) -> Iterator[str]:
-    """The app as a person starts it, on a free port; its address."""
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The app as a person starts it, on a free port, with its library and runs below `home`; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,16 +55,30 @@ def server(home: Path) -> Iterator[str]:
         process.wait(20)
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Chromium of the system, else playwright's own."""
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """Chromium of the system, else playwright's own. Raises FileNotFoundError that says how to install it."""
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.fail("No chromium here. Install it: apt-get install chromium, or: playwright install chromium")
+            raise FileNotFoundError(
+                "No chromium here. Install it: apt-get install chromium, or: playwright install chromium"
+            )
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[str]:
+    with serving(home) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with browsing() as browser:
+        yield browser
 
 
 @dataclass

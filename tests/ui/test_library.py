@@ -89,3 +89,37 @@ def test_an_empty_library_says_what_to_do(app: AppTest, library: Path) -> None:
     shutil.rmtree(library)
     page(app, "library")
     assert "No bundle is on this machine yet." in app.info[0].value
+
+
+def test_an_odd_card_is_named_and_takes_no_page_down(app: AppTest, library: Path) -> None:
+    import json
+    import shutil
+
+    from kdlight import bundle as bundles
+
+    odd = Path(shutil.copytree(library / "tiny_mri", library / "odd"))
+    card = json.loads((odd / "card.json").read_text(encoding="utf-8"))
+    del card["student"]["macs"]
+    (odd / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(odd)
+    for name in ("library", "compare", "read"):
+        assert not page(app, name).exception
+    page(app, "library")
+    assert "odd is not listed. Its card.json lacks something" in app.error[0].value.replace("\\", "")
+
+
+def test_a_hostile_card_is_shown_as_text(app: AppTest, library: Path) -> None:
+    import json
+
+    from kdlight import bundle as bundles
+
+    own = library / "tiny_mri"
+    card = json.loads((own / "card.json").read_text(encoding="utf-8"))
+    attack = "<img src=x onerror=alert(1)>"
+    card["name"] = card["classes"][0]["words"] = card["metrics"]["split"] = card["metrics"]["n"] = attack
+    (own / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(own)
+    for name in ("library", "compare"):
+        page(app, name)
+        assert not app.exception
+        assert attack not in "".join(html.proto.body for html in app.get("html"))

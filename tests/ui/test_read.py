@@ -59,7 +59,7 @@ def test_a_sample_gets_two_opinions_with_their_cost(app: AppTest, workers: FakeW
     assert "MRI · 320 x 320 · 12 bit" in text
     assert "names removed" in text
     assert "Tested on 60 held-back images: balanced accuracy teacher 0.50 [0.40, 0.60]" in text
-    assert "Set at 90%: Malignant and Normal" in text
+    assert "Set at 90 %: Malignant and Normal" in text
     assert "must not miss" in text
     assert len(workers.asked) == 1
     assert workers.asked[0].modality == "mri"
@@ -121,6 +121,16 @@ def test_a_confirmation_holds_for_that_file_only(app: AppTest, workers: FakeWork
     sample(app, "Small CT")
     assert workers.asked[-1].confirmed is False
     assert app.warning
+
+
+def test_the_next_file_proposes_its_own_modality(app: AppTest, workers: FakeWorkers) -> None:
+    sample(app, MRI)
+    app.button(key=f"other {CT}").click().run()
+    assert workers.asked[-1].modality == "ct"
+    upload(app, images.samples()[0].data)
+    assert workers.asked[-1].modality == "mri"
+    upload(app, png())
+    assert "Which modality is this?" in app.info[0].value
 
 
 def test_a_file_that_names_no_modality_waits_for_the_person(app: AppTest, workers: FakeWorkers) -> None:

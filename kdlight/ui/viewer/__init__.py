@@ -34,10 +34,10 @@ _mount = st.components.v2.component(
 
 def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], label: str) -> None:
     """Draw one frame in both panes. `names` and `maps` are by role; `label` is what a screen reader says of it."""
-    kind, values = encode(image.pixels)
+    kind, content = _encoded(image)
     facts: dict[str, Any] = {
         "scan": f"{image.sha256}-{image.frames}",
-        "url": _address(values.tobytes(), f"{image.sha256}-{image.frame}"),
+        "url": _address(content, f"{image.sha256}-{image.frame}"),
         "rows": image.shape[0],
         "columns": image.shape[1],
         "aspect": aspect(image),
@@ -50,6 +50,16 @@ def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], la
     if not image.color:
         facts |= _gray(image, kind)
     _mount(key="viewer", data=facts)
+
+
+def _encoded(image: Image) -> tuple[str, bytes]:
+    """`encode` of the frame that is looked at, done once and not on every run of the page."""
+    known = st.session_state.get("encoded")
+    if known is None or known[0] != (image.sha256, image.frame):
+        kind, values = encode(image.pixels)
+        known = ((image.sha256, image.frame), kind, values.tobytes())
+        st.session_state["encoded"] = known
+    return known[1], known[2]
 
 
 def encode(pixels: np.ndarray) -> tuple[str, np.ndarray]:

@@ -1,0 +1,31 @@
+"""Widgets whose value is kept in a plain session entry: a widget's own is lost when its page is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+
+def select(label: str, options: Sequence[Any], name: str, default: Any = None, of: str = "", **more: Any) -> Any:
+    """A select box whose choice is kept under `name`; `default` stands until there is one that fits.
+
+    `of`: what the choice belongs to. For something else it is another widget, which starts from what is kept.
+    """
+    chosen = st.session_state.get(name, default)
+    if chosen not in options:
+        chosen = default
+    index = options.index(chosen) if chosen in options else None
+    widget = f"{name} widget {of}"
+    return st.selectbox(label, options, index=index, key=widget, on_change=_keep, args=[name, widget], **more)
+
+
+def toggle(label: str, name: str) -> bool:
+    """A switch that is kept under `name`, off at first."""
+    widget = f"{name} widget"
+    return st.toggle(label, st.session_state.get(name, False), key=widget, on_change=_keep, args=[name, widget])
+
+
+def _keep(name: str, widget: str) -> None:
+    st.session_state[name] = st.session_state[widget]

@@ -1,0 +1,84 @@
+"""How long a person waits: from a dropped DICOM to both predictions and both Grad-CAMs on the screen.
+
+python -m tests.browser.measure [uploads] prints p50 and p95 in seconds, once warm, with the shipped bundles.
+Every upload is another file (one pixel differs), so nothing is answered from memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from playwright.sync_api import Page
+
+from kdlight import images
+from tests.browser.conftest import PATIENCE, browsing, serving
+
+WARM_UPS = 3
+THERE = """sha => {
+  const root = [...document.querySelectorAll('*')].map(e => e.shadowRoot).find(r => r && r.querySelector('.viewer'));
+  const viewer = root && root.querySelector('.viewer');
+  return viewer && viewer.dataset.scan.startsWith(sha) && document.querySelectorAll('.kd-opinion').length === 2
+    && [...root.querySelectorAll('canvas[data-role]')].every(canvas => canvas.dataset.map);
+}"""
+
+
+def variant(number: int) -> bytes:
+    """The brain phantom with one pixel changed: a DICOM that was never read before."""
+    file = pydicom.dcmread(io.BytesIO(next(s for s in images.samples() if s.modality == "mri").data))
+    pixels = file.pixel_array.copy()
+    pixels[0, number] += 1
+    file.PixelData = pixels.tobytes()
+    written = io.BytesIO()
+    file.save_as(written)
+    return written.getvalue()
+
+
+def upload(page: Page, folder: Path, number: int) -> float:
+    """Seconds from the drop until everything is on the screen."""
+    content = variant(number)
+    path = folder / f"{number}.dcm"
+    path.write_bytes(content)
+    began = time.perf_counter()
+    page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(path)
+    page.wait_for_function(THERE, arg=hashlib.sha256(content).hexdigest(), timeout=PATIENCE)
+    return time.perf_counter() - began
+
+
+def main(uploads: int) -> dict[str, object]:
+    """Warm up, measure, report."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as address, browsing() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(
+            {"name": "first.dcm", "mimeType": "application/dicom", "buffer": variant(0)}
+        )
+        page.locator(".kd-opinion").nth(1).wait_for()
+        page.get_by_text("Heat map", exact=True).click()
+        for number in range(1, WARM_UPS + 1):
+            upload(page, Path(name), number)
+        taken = [upload(page, Path(name), WARM_UPS + 1 + number) for number in range(uploads)]
+    p50, p95 = np.percentile(taken, [50, 95])
+    return {
+        "measure": "upload to two predictions and two Grad-CAMs",
+        "uploads": uploads,
+        "warmups": WARM_UPS,
+        "p50_s": round(float(p50), 3),
+        "p95_s": round(float(p95), 3),
+        "fastest_s": round(min(taken), 3),
+        "load_average": os.getloadavg()[0],
+        "cores": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(int(sys.argv[1]) if len(sys.argv) > 1 else 12)) + "\n")
