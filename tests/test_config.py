@@ -56,7 +56,8 @@ def test_a_malformed_override_is_named(tmp_path: Path, override: str) -> None:
 def test_shipped_recipes_are_whole_and_survive_writing(name: str, tmp_path: Path) -> None:
     recipe = read_recipe(shipped()[name])
     assert recipe.data.modality in MODALITIES
-    assert recipe.data.source and recipe.data.limits
+    assert recipe.data.source
+    assert recipe.data.limits
     assert read_recipe(write(tmp_path, recipe.to_toml())) == recipe
 
 

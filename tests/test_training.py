@@ -102,4 +102,5 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(split: Arrays) ->
 def test_a_last_batch_of_one_joins_its_neighbor(split: Arrays) -> None:
     odd = Arrays(split.pixels[:17], split.labels[:17])
     _, logs = run(odd, 1)
-    assert logs[0].epoch == 1 and logs[0].loss > 0
+    assert logs[0].epoch == 1
+    assert logs[0].loss > 0

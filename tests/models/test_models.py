@@ -57,7 +57,8 @@ def test_timm_models_answer_as_timm_does(name: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(model(x), model.net(x))
         maps = model.forward_with_features(x)[1][-1]
-    assert maps.shape[0] == 1 and maps.shape[2] == maps.shape[3]
+    assert maps.shape[0] == 1
+    assert maps.shape[2] == maps.shape[3]
 
 
 @pytest.mark.parametrize("name", ["nano", "timm:no_such_net"])
