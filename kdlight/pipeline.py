@@ -168,24 +168,27 @@ class Stages:
         return (self.run.path / "start.txt").read_text(encoding="utf-8")
 
     def _start(self) -> Classifier:
-        """The teacher with its first weights; where they came from is kept for the card."""
+        """The teacher with its first weights: looked for once, then kept in the run with where they came from."""
         config = self.recipe.teacher
         torch.manual_seed(self.recipe.train.seed)
         model = create_model(config.name, len(self.data.classes))
+        if self._file("start").is_file():
+            model.load_state_dict(load_file(self._file("start")))
+            return model
         words = start_from(model, config.name, config.weights)
         (self.run.path / "start.txt").write_text(words, encoding="utf-8")
+        self._keep("start", model)
         self.run.update(message=f"The teacher starts from {words}.")
         return model
 
     def new_student(self, taught: bool) -> Classifier:
         """The student with its first weights; alone they come from where the teacher began, never from the teacher."""
         init = self.recipe.student.init
-        source = self.finished("teacher") if init == "teacher" and taught else self._start()
         torch.manual_seed(self.recipe.train.seed)
         model = create_model(self.recipe.student.name, len(self.data.classes))
         if init == "random":
             return model
-        select_weights(source, model)
+        select_weights(self.finished("teacher") if init == "teacher" and taught else self._start(), model)
         pixels = self.data.splits["train"].pixels
         some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
         reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
@@ -200,10 +203,13 @@ class Stages:
             self.run.append(log.to_json())
             self.run.update(epoch=log.epoch)
             yield log.to_json()
-        beside = self._file(stage).with_suffix(".part")
-        save_file({k: v.cpu().contiguous() for k, v in distiller.student.state_dict().items()}, beside)
-        beside.replace(self._file(stage))
+        self._keep(stage, distiller.student)
         checkpoint.unlink(missing_ok=True)
+
+    def _keep(self, stage: str, model: Classifier) -> None:
+        beside = self._file(stage).with_suffix(".part")
+        save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
+        beside.replace(self._file(stage))
 
     def _file(self, stage: str) -> Path:
         return self.run.path / f"{stage}.safetensors"

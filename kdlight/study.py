@@ -130,7 +130,7 @@ def _run_of(recipe: Recipe, path: Path, first: Run | None) -> Run:
         return Run(path)
     run = runs.create(recipe.to_toml(), path=path)
     if first is not None:
-        for name in ("teacher.safetensors", "start.txt"):
+        for name in ("teacher.safetensors", "start.safetensors", "start.txt"):
             shutil.copyfile(first.path / name, path / name)
     return run
 
