@@ -5,6 +5,7 @@ import streamlit as st
 from kdlight.images import ImageError
 from kdlight.ui import controls, opinions, scans, screens, viewer, work
 
+work.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
     scan = scans.choose()
 

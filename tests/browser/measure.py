@@ -63,7 +63,7 @@ def main(uploads: int) -> dict[str, object]:
             {"name": "first.dcm", "mimeType": "application/dicom", "buffer": variant(0)}
         )
         page.locator(".kd-opinion").nth(1).wait_for()
-        page.get_by_text("Heat map", exact=True).click()
+        page.get_by_test_id("stCheckbox").get_by_text("Heat map").click()
         for number in range(1, WARM_UPS + 1):
             upload(page, Path(name), number)
         taken = [upload(page, Path(name), WARM_UPS + 1 + number) for number in range(uploads)]

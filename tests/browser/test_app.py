@@ -66,7 +66,7 @@ def test_a_dicom_gets_two_predictions_two_maps_and_another_window(visit: Open) -
     expect(page.get_by_text("measured on this machine just now")).to_be_visible()
     plain = {role: shown(page, role) for role in ("teacher", "student")}
     assert np.array_equal(plain["teacher"][..., 0], plain["teacher"][..., 2])  # gray while the map is off
-    page.get_by_text("Heat map", exact=True).click()
+    page.get_by_test_id("stCheckbox").get_by_text("Heat map").click()
     for role in ("teacher", "student"):
         page.locator(f"canvas[data-role={role}]:not([data-map=''])").wait_for()
     settle(page)
