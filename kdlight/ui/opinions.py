@@ -12,7 +12,7 @@ from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, Opinion, Reading
 from kdlight.ui import words
 
-SHOWN = 6
+SHOWN = 7
 """Classes with a bar of their own; the rest is summed up in one line."""
 
 
@@ -61,7 +61,7 @@ def verdict(reading: Reading, bundle: Bundle) -> None:
 
 def both(reading: Reading, bundle: Bundle) -> None:
     """The two opinions side by side, under their panes."""
-    for column, role in zip(st.columns(2, gap="medium"), ROLES, strict=True):
+    for column, role in zip(st.columns(2, gap="small"), ROLES, strict=True):
         column.html(opinion(getattr(reading, role), bundle))
 
 
@@ -69,7 +69,9 @@ def opinion(said: Opinion, bundle: Bundle) -> str:
     """One model's answer as HTML: the class, a bar per class with its number, the set, what it cost."""
     ranked = sorted(said.probabilities.items(), key=lambda pair: -pair[1])
     rows = [_row(bundle, name, p, name == said.prediction, name in said.prediction_set) for name, p in ranked[:SHOWN]]
-    if len(ranked) > SHOWN:
+    if len(ranked) == SHOWN + 1:
+        rows.append(_row(bundle, *ranked[-1], False, ranked[-1][0] in said.prediction_set))
+    elif len(ranked) > SHOWN:
         rest = sum(p for _, p in ranked[SHOWN:])
         rows.append(f'<div class="kd-facts">{len(ranked) - SHOWN} other classes together {words.percent(rest)}</div>')
     top = (

@@ -23,8 +23,9 @@ def nothing_yet() -> None:
         "small one kept and what it lost. Drop a DICOM, PNG, JPEG or TIFF on the left, or try one of these.</p></div>"
     )
     every = images.samples()
-    _tiles("Phantoms, drawn by arithmetic", [sample for sample in every if sample.synthetic])
-    _tiles("Public DICOM test files", [sample for sample in every if not sample.synthetic])
+    with st.container(key="kd_samples"):
+        _tiles("Phantoms, drawn by arithmetic", [sample for sample in every if sample.synthetic])
+        _tiles("Public DICOM test files", [sample for sample in every if not sample.synthetic])
     st.html(
         '<div class="kd-line">A file stays in this session\'s memory and is gone when you clear it or close the page. '
         "Names, identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</div>"
