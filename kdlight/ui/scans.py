@@ -5,6 +5,7 @@ What a person uploads lives in this session's memory only: no file, no cache sha
 
 from __future__ import annotations
 
+import base64
 import io
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -83,8 +84,11 @@ def lay(sample: Sample) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def thumbnail(name: str) -> bytes:
-    """A sample as a PNG of 240 px at most. Samples are no patient's: this is the only picture that sessions share."""
+def thumbnail(name: str) -> str:
+    """A sample as a PNG of 240 px at most, in the page itself: a file by its side could be gone before it is loaded.
+
+    Samples are no patient's: this is the only picture that sessions share.
+    """
     sample = next(s for s in images.samples() if s.name == name)
     picture = PIL.Image.fromarray(images.read(sample.data).display())
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -92,7 +96,7 @@ def thumbnail(name: str) -> bytes:
     square.paste(picture, ((THUMBNAIL - picture.width) // 2, (THUMBNAIL - picture.height) // 2))
     file = io.BytesIO()
     square.save(file, "PNG")
-    return file.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def clear() -> None:

@@ -154,6 +154,7 @@ def test_a_wide_picture_is_not_stretched_and_a_tiny_one_says_how_large_it_is_sho
     upload(page, tmp_path / "wide.png")
     page.locator("canvas[data-role=teacher]").wait_for()
     page.get_by_text("Which modality is this?").wait_for()
+    expect(page.locator("canvas[data-role=teacher]")).to_have_attribute("data-scale", re.compile(r"^[1-9]"))
     settle(page)
     scale = float(page.locator("canvas[data-role=teacher]").get_attribute("data-scale") or 0)
     bright = shown(page, "teacher")[..., 0] > 127
@@ -187,8 +188,7 @@ def test_every_page_opens_in_both_themes(visit: Open, theme: str, width: int) ->
 def test_dark_is_the_first_choice_whatever_the_system_says(visit: Open) -> None:
     page = visit(system="light").page
     expect(page.get_by_text("One scan, two opinions")).to_be_visible()
-    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
-    assert background == "rgb(16, 18, 20)", background
+    expect(page.locator(".stApp")).to_have_css("background-color", "rgb(16, 18, 20)")  # after one reload
 
 
 def test_a_refused_file_leaves_the_rest_at_work(visit: Open, tmp_path: Path) -> None:
