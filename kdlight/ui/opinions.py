@@ -61,7 +61,7 @@ def verdict(reading: Reading, bundle: Bundle) -> None:
 
 def both(reading: Reading, bundle: Bundle) -> None:
     """The two opinions side by side, under their panes."""
-    for column, role in zip(st.columns(2, gap="small"), ROLES, strict=True):
+    for column, role in zip(st.columns(2, gap="medium"), ROLES, strict=True):
         column.html(opinion(getattr(reading, role), bundle))
 
 

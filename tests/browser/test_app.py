@@ -35,6 +35,7 @@ def shown(page: Page, role: str) -> np.ndarray:
 
 def picture(page: Page, role: str, image: Image) -> np.ndarray:
     """The part of a pane that the picture takes at 1:1, (rows, columns, 3)."""
+    expect(page.locator(f"canvas[data-role={role}]")).to_have_attribute("data-scale", "1")
     place = page.locator(f"canvas[data-role={role}]").evaluate("c => [c.dataset.left, c.dataset.top, c.dataset.scale]")
     left, top, scale = (float(value) for value in place)
     assert scale == 1
@@ -92,7 +93,7 @@ def test_native_pixels_are_exact(visit: Open, name: str, tmp_path: Path) -> None
     seen = visit(width=1920)
     page = seen.page
     upload(page, tmp_path / "scan")
-    page.locator("canvas[data-role=student]").wait_for()
+    page.locator(".viewer[data-scan]").wait_for()
     page.get_by_role("button", name="1:1").click()
     page.mouse.move(5, 5)
     settle(page)
@@ -145,6 +146,24 @@ def test_the_scan_follows_hand_and_keyboard(visit: Open) -> None:
     assert f"value {int(image.pixels[row, column])}" in said
 
 
+def test_frames_change_under_a_window_that_stays(visit: Open) -> None:
+    seen = visit()
+    page = seen.page
+    dose = Path(str(get_testdata_file("rtdose.dcm", download=False)))
+    upload(page, dose)
+    page.locator(".viewer[data-scan]").wait_for()
+    for label, value in (("Window level", "1000000"), ("Window width", "300000")):
+        page.get_by_label(label).fill(value)
+        page.get_by_label(label).press("Enter")
+    page.get_by_role("button", name="1:1").click()
+    page.get_by_role("slider", name="Frame").press("End")
+    expect(page.get_by_text("frame 15/15")).to_be_visible()
+    expect(page.locator("canvas[data-role=teacher]")).to_have_attribute("aria-label", re.compile("frame 15 of 15"))
+    settle(page)
+    last = images.read(dose, frame=14)
+    assert np.array_equal(picture(page, "teacher", last)[..., 0], last.display(Window(1_000_000, 300_000)))
+
+
 def test_a_wide_picture_is_not_stretched_and_a_tiny_one_says_how_large_it_is_shown(visit: Open, tmp_path: Path) -> None:
     seen = visit()
     page = seen.page
@@ -152,7 +171,7 @@ def test_a_wide_picture_is_not_stretched_and_a_tiny_one_says_how_large_it_is_sho
     values[5:15, 20:40] = 255
     Pillow.fromarray(values).save(tmp_path / "wide.png")
     upload(page, tmp_path / "wide.png")
-    page.locator("canvas[data-role=teacher]").wait_for()
+    page.locator(".viewer[data-scan]").wait_for()
     page.get_by_text("Which modality is this?").wait_for()
     expect(page.locator("canvas[data-role=teacher]")).to_have_attribute("data-scale", re.compile(r"^[1-9]"))
     settle(page)

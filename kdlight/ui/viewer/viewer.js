@@ -32,6 +32,20 @@ function bytes(base64) {
   return out;
 }
 
+// The frame's values; null where they do not come, also at a second try.
+async function load(url) {
+  for (const pause of [0, 500]) {
+    await new Promise((done) => setTimeout(done, pause));
+    try {
+      const answer = await fetch(new URL(url, document.baseURI));
+      if (answer.ok) return await answer.arrayBuffer();
+    } catch (error) {
+      console.warn("kdlight: the picture did not come", error);
+    }
+  }
+  return null;
+}
+
 // numpy.rint: halves go to the even neighbour.
 function rint(x) {
   const low = Math.floor(x), rest = x - low;
@@ -122,7 +136,8 @@ class Viewer {
         element("span", {}, "pushed the answer most")));
     this.readout = element("div", { class: "readout", "aria-live": "off" });
     const panes = element("div", { class: "panes" }, ...ROLES.map((role) => this.pane(role)));
-    this.problem = element("div", { class: "problem", role: "alert", hidden: true });
+    this.problem = element("div", { class: "problem", role: "alert", hidden: true },
+      "The picture did not arrive from the server. Reload the page.");
     this.box = element("div", { class: "viewer" },
       element("div", { class: "toolbar" }, this.windowTools, this.viewTools), this.problem, panes, this.legend,
       this.readout);
@@ -150,27 +165,27 @@ class Viewer {
     return pane.box;
   }
 
-  async update(data) {
-    const previous = this.data;
+  // Draws the newest data once its picture is there; what comes while a picture loads waits for it.
+  async update(next) {
+    this.next = next;
+    if (this.loading === next.url) return;
+    if (this.loaded !== next.url) {
+      this.loading = next.url;
+      const buffer = await load(next.url);
+      if (this.closed || this.loading !== next.url) return;
+      if (buffer) this.take(this.next, buffer);
+      this.loaded = buffer ? next.url : null;
+      this.problem.hidden = Boolean(buffer);
+    }
+    this.loading = null;
+    if (this.loaded) this.show(this.next);
+  }
+
+  show(data) {
+    const fresh = !this.data || this.data.scan !== data.scan;
     this.data = data;
     for (const role of ROLES) this.describe(role, data);
-    const ready = this.values;
-    if (!previous || previous.url !== data.url) {
-      try {
-        const answer = await fetch(new URL(data.url, document.baseURI));
-        if (!answer.ok) throw new Error(`status ${answer.status}`);
-        const buffer = await answer.arrayBuffer();
-        if (this.closed || this.data.url !== data.url) return;
-        this.take(data, buffer);
-      } catch (error) {
-        this.problem.hidden = false;
-        this.problem.textContent = "The picture did not arrive from the server. Reload the page.";
-        return;
-      }
-    }
-    if (this.closed || this.data !== data) return;
-    this.problem.hidden = true;
-    if (!ready || !previous || previous.scan !== data.scan) this.reset();
+    if (fresh || (this.lut && !this.table)) this.reset();
     else this.render();
     this.layout();
     this.box.dataset.scan = data.scan;
@@ -207,10 +222,12 @@ class Viewer {
     this.frame.width = data.columns;
     this.frame.height = data.rows;
     this.table = data.voi ? bytes(data.voi) : null;
+    const chosen = this.preset.value;
     this.preset.replaceChildren(...data.windows.map((w, i) => element("option", { value: i }, w.name)),
       element("option", { value: "own", hidden: true }, "own"));
+    this.preset.value = chosen || "0";
     this.windowTools.hidden = data.kind === "rgb";
-    this.tool = data.kind === "rgb" ? "pan" : "window";
+    if (!this.data || this.data.kind !== data.kind) this.tool = data.kind === "rgb" ? "pan" : "window";
     this.panButton.setAttribute("aria-pressed", String(this.tool === "pan"));
     this.panButton.hidden = data.kind === "rgb";
   }
