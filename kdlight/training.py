@@ -163,12 +163,14 @@ def _epoch(
             fabric.to_device(spec.normalise(x)).to(memory_format=torch.channels_last),
             fabric.to_device(train.labels[index]),
             epoch / schedule.epochs,
+            fabric.to_device(index),
         )
         with fabric.autocast():
             losses = distiller(batch)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(losses["total"])
         optimizer.step()
+        distiller.after_step()
         sums += torch.stack([losses[k].detach().float().cpu() for k in ("total", "task", "distill")]) * len(index)
         seen += len(index)
     if not bool(torch.isfinite(sums).all()):

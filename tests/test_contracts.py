@@ -93,7 +93,7 @@ def method(request: pytest.FixtureRequest) -> Distiller:
 
 @pytest.fixture
 def batch(x: Tensor) -> Batch:
-    return Batch(x, torch.tensor([0, 1, 2, 0]))
+    return Batch(x, torch.tensor([0, 1, 2, 0]), index=torch.arange(4))
 
 
 def test_a_method_says_what_it_is(method: Distiller) -> None:
@@ -122,6 +122,7 @@ def test_a_step_teaches_the_student_and_leaves_the_teacher_as_it_is(method: Dist
         loss = method(batch)["total"]
         loss.backward()
         optimizer.step()
+        method.after_step()
     assert method(batch)["total"].detach() < before
     assert not method.teacher.training
     assert all(p.grad is None for p in method.teacher.parameters())

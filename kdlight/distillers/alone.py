@@ -12,6 +12,7 @@ class Alone(Distiller):
 
     name = "alone"
     paper = "baseline"
+    reads = "nothing"
     tasks = ("binary", "multi-class")
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:

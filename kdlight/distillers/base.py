@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from kdlight.models.base import Classifier
 
 TASKS = ("binary", "multi-class", "multi-label")
+READS = ("nothing", "logits", "pooled", "maps")
+"""From the least to the most: each one includes those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +27,32 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """x (B, 3, H, W) standardised, y (B,) class indices, epoch from 0 to 1 of the whole run."""
+    """x (B, 3, H, W) standardised, y (B,) class indices with -1 where the label is not known.
+
+    progress: epochs done, 0 to below 1 of the whole run. index (B,): places in the training split. target (B, K): soft
+    labels of mixed images. teacher: the teacher's view where it was kept from before; then the teacher is not asked.
+    """
 
     x: Tensor
     y: Tensor
     progress: float = 0.0
+    index: Tensor | None = None
+    target: Tensor | None = None
+    teacher: View | None = None
 
 
 class Distiller(nn.Module, ABC):
     """A method. Subclasses write `distill` only; their keyword arguments are their hyper-parameters.
 
     total = (1 - alpha) * task + distill, where distill carries its own weight. The teacher is frozen here and nowhere
-    else: eval mode, no gradient, not among `trainable()`, not in `state()`.
+    else: eval mode, no gradient, not among `parameters()`, not in `state_dict()`.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multi-class")
+    reads: ClassVar[str] = "maps"
+    """What the method takes from the teacher, one of READS; what is below maps can be kept from before."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
     teacher_bfloat16: bool = False
@@ -57,11 +68,18 @@ class Distiller(nn.Module, ABC):
         super().__init__()
         self.student = student
         self.task_loss = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
+        if teacher is None and self.reads != "nothing":
+            raise ValueError(f"{self.name} needs a teacher; none was given. Give it one, or use the method alone.")
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
 
     @property
     def teacher(self) -> Classifier | None:
         return self._frozen[0] if self._frozen else None
+
+    @property
+    def guide(self) -> Classifier:
+        """The teacher of a method that needs one."""
+        return self._frozen[0]
 
     @classmethod
     def check_task(cls, task: str) -> None:
@@ -73,21 +91,52 @@ class Distiller(nn.Module, ABC):
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         """The method's loss, a scalar, already weighted."""
 
+    def choose(self, batch: Batch) -> Batch:
+        """The part of a batch to learn from; all of it unless a method picks."""
+        return batch
+
+    def after_step(self) -> None:
+        """Called after each step of the optimizer: moving averages, projections."""
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """One training batch to {"task", "distill", "total"}, scalars."""
+        batch = self.choose(batch)
         student = View(*self.student.forward_with_features(batch.x))
-        task = self.task_loss(student.logits.float(), batch.y)
-        if self.teacher is None:
-            return {"task": task, "distill": task.new_zeros(()), "total": task}
-        with torch.no_grad(), torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.teacher_bfloat16):
-            teacher = View(*self.teacher.forward_with_features(batch.x))
-        distill = self.distill(student, teacher, batch)
+        task = self.task(student.logits.float(), batch)
+        distill = self.distill(student, self.look(batch), batch)
         return {"task": task, "distill": distill, "total": (1 - self.alpha) * task + distill}
+
+    def task(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss on the labels, over the images that have one; 0 if none has."""
+        if batch.target is not None:
+            return self.task_loss(logits, batch.target)  # type: ignore[no-any-return]
+        known = batch.y >= 0
+        if not bool(known.any()):
+            return logits.sum() * 0
+        return self.task_loss(logits[known], batch.y[known])  # type: ignore[no-any-return]
+
+    def look(self, batch: Batch) -> View:
+        """What the teacher makes of a batch, without gradient; empty for a method that takes nothing from it."""
+        if batch.teacher is not None:
+            return batch.teacher
+        if self.teacher is None or self.reads == "nothing":
+            return View(batch.x.new_zeros(0), [])
+        with torch.no_grad(), torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.teacher_bfloat16):
+            return View(*self.teacher.forward_with_features(batch.x))
 
 
 def pooled(features: Tensor) -> Tensor:
     """Feature maps (B, C, h, w) to their spatial means (B, C)."""
     return features.mean(dim=(2, 3))
+
+
+def widths(model: Classifier) -> list[int]:
+    """Channels of each feature map of a network, from a tiny trial; the model's mode is restored."""
+    training = model.training
+    with torch.no_grad():
+        maps = model.eval().forward_with_features(next(model.parameters()).new_zeros(1, 3, 64, 64))[1]
+    model.train(training)
+    return [m.shape[1] for m in maps]
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

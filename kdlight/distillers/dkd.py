@@ -32,6 +32,7 @@ class DKD(Distiller):
 
     name = "dkd"
     paper = "Zhao et al., CVPR 2022"
+    reads = "logits"
     tasks = ("multi-class",)
 
     def __init__(

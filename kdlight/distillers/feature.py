@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl
+from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, widths
 
 
 class FeatureKD(Distiller):
@@ -21,6 +21,7 @@ class FeatureKD(Distiller):
 
     name = "feature"
     paper = "EFCM 2024, stage 1, with Hinton KD"
+    reads = "pooled"
 
     def __init__(
         self, *args: Any, alpha: float = 0.7, temperature: float = 4.0, gamma: float = 1.0, **kwargs: Any
@@ -32,12 +33,10 @@ class FeatureKD(Distiller):
         self.alpha = alpha
         self.temperature = temperature
         self.gamma = gamma
-        self.projection = nn.Linear(_width(self.student), _width(self.teacher)) if self.teacher else None
+        self.projection = nn.Linear(widths(self.student)[-1], widths(self.guide)[-1])
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         answer = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
-        if self.projection is None:
-            raise ValueError("feature needs a teacher; it was built without one.")
         target = standardised(pooled(teacher.features[-1].float()))
         return answer + self.gamma * F.smooth_l1_loss(self.projection(pooled(student.features[-1])).float(), target)
 
@@ -46,18 +45,3 @@ def standardised(features: Tensor) -> Tensor:
     """Features (B, C) less their mean over the batch, divided by the batch's overall spread; zeros stay finite."""
     centred = features - features.mean(dim=0, keepdim=True)
     return centred / centred.square().mean().sqrt().clamp_min(1e-6)
-
-
-def _width(model: nn.Module | None) -> int:
-    """Channels of the last feature map, from a tiny trial; the model's mode is restored."""
-    import torch
-
-    from kdlight.models.base import Classifier
-
-    if not isinstance(model, Classifier):
-        raise ValueError("feature needs a Classifier on both sides.")
-    training = model.training
-    with torch.no_grad():
-        width = model.eval().forward_with_features(torch.zeros(1, 3, 64, 64))[1][-1].shape[1]
-    model.train(training)
-    return width
