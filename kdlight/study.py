@@ -20,6 +20,7 @@ from kdlight import bundle as bundles
 from kdlight import pipeline, runs
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError
+from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import balanced_accuracy, difference, mcnemar
 from kdlight.runs import Run, write_atomically
 
@@ -54,9 +55,19 @@ def study(recipe: Recipe, folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
 
 
 def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
-    """Balanced accuracy per seed and model, the gain over the student alone with its interval, the retained share.
+    """The study's record, study.json: scores are balanced accuracies, 0 to 1, of "teacher", "student" and "alone".
 
-    The gain's interval is a bootstrap over test groups; an image that several seeds answered is drawn with all of them.
+    schema, recipe (the set's short name), metric, teachers (how many were trained: 1);
+    seeds: [{"seed", "teacher", "student", "alone"}]; mean and deviation: {model: score}, deviation null for one seed;
+    gain_over_alone, gap_to_teacher: {"value", "low", "high"} or null, the student's score less the other's; the
+    interval is a bootstrap over test groups, where an image that several seeds answered is drawn with all of them;
+    gain: that gain in words, in points; retained: student / teacher; mcnemar_p: student against alone, first seed;
+    data: {"name", "title", "modality", "size" (px), "classes" (names), "images": {"train", "val", "test"}};
+    models: {"teacher" | "student": {"architecture", "parameters", "macs" (at that size), "bytes" (float16 on disk),
+    "onnx_bytes" (student only), "start" (where the first weights came from)}};
+    method: {"name", "paper", "options": {name: value}}; epochs: {model: those asked for};
+    minutes: {model: minutes of training, the mean over seeds}, from the log's seconds.
+    What a run without its bundle or its log cannot say is null.
     """
     answers = [load_file(run.path / pipeline.PREDICTIONS) for run in finished]
     pooled = {name: np.concatenate([a[name] for a in answers]) for name in (*MODELS, "labels", "groups")}
@@ -82,7 +93,43 @@ def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
         "gain": words(gain),
         "retained": mean["student"] / mean["teacher"],
         "mcnemar_p": mcnemar(answers[0]["student"], answers[0]["alone"], answers[0]["labels"]),
+        **describe(recipe, finished),
     }
+
+
+def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
+    """What was trained on what, and for how long: the keys data, models, method, epochs and minutes of a summary."""
+    card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
+    kind = find(recipe.distill.method)
+    counts = {split: sum(of.values()) for split, of in card.data["counts"].items()} if card else None
+    return {
+        "data": {
+            "name": recipe.name,
+            "title": recipe.data.title,
+            "modality": recipe.data.modality,
+            "size": recipe.data.size,
+            "classes": [c["name"] for c in card.classes] if card else None,
+            "images": counts,
+        },
+        "models": {
+            "teacher": card.teacher if card else {"architecture": recipe.teacher.name},
+            "student": card.student if card else {"architecture": recipe.student.name},
+        },
+        "method": {
+            "name": kind.name,
+            "paper": kind.paper,
+            "options": {**hyperparameters(kind), **recipe.distill.options},
+        },
+        "epochs": {"teacher": recipe.teacher.epochs, "student": recipe.train.epochs, "alone": recipe.train.epochs},
+        "minutes": {model: minutes(finished, model) for model in MODELS},
+    }
+
+
+def minutes(finished: list[Run], stage: str) -> float | None:
+    """Minutes that a stage took, the mean over the runs whose log has it; None where none has."""
+    logs = [[record["seconds"] for record in run.log() if record.get("stage") == stage] for run in finished]
+    took = [sum(seconds) / 60 for seconds in logs if seconds]
+    return round(sum(took) / len(took), 3) if took else None
 
 
 def words(gain: Any) -> str:
