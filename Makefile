@@ -2,13 +2,14 @@
 # make test   set up what is missing and run every test
 # make check  style, types and floors
 # make card-table   write the README's table of measured bundles from their cards
+# make results      write docs/results.md from the records in docs/studies
 
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup card-table licences clean
+.PHONY: app test check setup card-table results licences clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -28,6 +29,9 @@ setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
 	@$(BIN)/python .ci/card_table.py --write
+
+results: $(VENV)/.runtime
+	@$(BIN)/kdlight results docs/studies --out docs/results.md
 
 licences: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_requirements.py

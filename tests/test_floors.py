@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     {"config", "modality"},
     {"runs", "images", "metrics"},
-    {"preprocessing", "reading"},
+    {"preprocessing", "reading", "results"},
     {"data", "models"},
     {"distillers", "bundle"},
+    {"answers"},
     {"training", "evaluation"},
     {"explain", "compress"},
     {"inference"},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import frame, learn, look, measure, opinion, study
+from kdlight.cli import frame, learn, look, measure, opinion, results, study
 
 INTERRUPTED = 130
 
@@ -28,6 +28,7 @@ app.command("inspect")(look.inspect)
 data.command("check")(look.data_check)
 app.command("train")(learn.train)
 app.command("study")(study.study)
+app.command("results")(results.results)
 app.command("evaluate")(measure.evaluate)
 app.command("predict")(opinion.predict)
 app.command("explain")(opinion.explain)

@@ -1,0 +1,47 @@
+"""The command that makes a study again, from its record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.results.records import Record
+
+
+def of(record: Record) -> str:
+    """`kdlight study RECIPE ... --seeds N`, with what the record says differently than the shipped recipe.
+
+    A record that is of no shipped recipe gives RECIPE: the file is then with whoever ran it.
+    """
+    path = shipped().get(record.recipe)
+    changes = _changes(record, read_recipe(path)) if path else {}
+    options = [f"-o {key}={_value(value)}" for key, value in changes.items()]
+    data = ["-o data.path=DATA"]
+    if str(record.fact("start") or "").endswith((".pth", ".pt", ".safetensors")):
+        data.append("-o teacher.weights=WEIGHTS")
+    seeds = [f"--seeds {len(record.seeds)}"]
+    return " ".join(["kdlight study", record.recipe if path else "RECIPE", *options, *data, *seeds])
+
+
+def _changes(record: Record, recipe: Recipe) -> dict[str, Any]:
+    said = {
+        "data.size": (record.fact("size"), recipe.data.size),
+        "teacher.name": (record.teacher, recipe.teacher.name),
+        "teacher.epochs": (record.fact("epochs", "teacher"), recipe.teacher.epochs),
+        "student.name": (record.student, recipe.student.name),
+        "student.init": (record.fact("init"), recipe.student.init),
+        "distill.method": (record.fact("method"), recipe.distill.method),
+        "train.epochs": (record.fact("epochs", "student"), recipe.train.epochs),
+        "train.seed": (record.seeds[0]["seed"], recipe.train.seed),
+    }
+    changes = {key: was for key, (was, now) in said.items() if was is not None and was != now}
+    own = recipe.distill.options if "distill.method" not in changes else {}
+    for name, value in (record.fact("options") or {}).items():
+        if value != own.get(name):
+            changes[f"distill.{name}"] = value
+    return changes
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,245 @@
+"""Records of studies, as `kdlight study` leaves them: read with care, and made fit to be published.
+
+A record that does not say something leaves it empty here; nothing is filled in by guess. What an older study.json
+lacks is taken from the card of the bundle that the same study left beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.runs import write_atomically
+
+SCHEMA = "kdlight.study/"
+MODELS = ("teacher", "student", "alone")
+KEPT = (
+    *("schema", "recipe", "data", "metric", "teachers", "images", "seeds", "mean", "deviation", "gain_over_alone"),
+    *("gap_to_teacher", "gain", "retained", "mcnemar_p", "parameters", "bytes", "minutes", "epochs", "size"),
+    *("method", "options", "init", "architectures", "start", "latency"),
+)
+"""What is published of a record, in this order."""
+
+
+class RecordError(ValueError):
+    """A file that is no record of a study; the sentence says which and what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One study: one teacher, and per seed its student taught and the same student alone."""
+
+    source: Path
+    """The file it was read from."""
+    raw: Mapping[str, Any]
+    """As read, for what is published."""
+    recipe: str
+    """A shipped recipe's name, or the set's where it is of no shipped recipe."""
+    data: str
+    """The labelled set's short id."""
+    seeds: tuple[Mapping[str, float], ...]
+    """Per seed its number and balanced accuracy (0 to 1) of teacher, student and alone."""
+    mean: Mapping[str, float]
+    gain: Mapping[str, float | None] | None
+    """Student minus the same student alone, 0 to 1, as {"value", "low", "high"}."""
+    words: str
+    """The gain in words, as the study itself said it."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What a record may say besides: see `fact`."""
+
+    def fact(self, name: str, model: str | None = None) -> Any:
+        """parameters, bytes, minutes, epochs, architectures (each by model), size, method, ...; None where unsaid."""
+        found = self.facts.get(name)
+        if model is None:
+            return found
+        return found.get(model) if isinstance(found, Mapping) else None
+
+    @property
+    def proven(self) -> bool:
+        """Whether the gain's interval leaves out 0, over two seeds or more."""
+        return len(self.seeds) > 1 and self.gain is not None and (self.gain["low"] or 0) > 0
+
+    @property
+    def teacher(self) -> str | None:
+        found: str | None = self.fact("architectures", "teacher")
+        return found
+
+    @property
+    def student(self) -> str | None:
+        found: str | None = self.fact("architectures", "student")
+        return found
+
+
+def read(path: Path) -> Record:
+    """A study.json (or the folder of one), a published record, or a bundle's card.json.
+
+    Raises RecordError where it is no record of a study, FileNotFoundError where nothing is there.
+    """
+    file = path / "study.json" if path.is_dir() else path
+    found = _object(file)
+    card = found if "distillation" in found else _object(beside) if (beside := _card_of(file)).is_file() else {}
+    if found is card:
+        found = card.get("metrics", {}).get("study") or {}
+    timed = file.with_name("latency.json")
+    measured = _object(timed) if file.name == "study.json" and timed.is_file() else {}
+    try:
+        return _record(file, {**_of_card(card), **found, **_latency(measured)})
+    except RecordError:
+        raise
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        name = f"{file.parent.name}/{file.name}"
+        raise RecordError(
+            f"{name} is broken ({type(error).__name__}: {error}); run its kdlight study again: what is done is kept."
+        ) from error
+
+
+def collect(paths: Iterable[Path]) -> list[Record]:
+    """Every record at the paths: files, folders of one study, and folders of either. Raises as `read` does."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir() and not (path / "study.json").is_file():
+            inside = [*path.glob("*.json"), *path.glob("*/study.json"), *path.glob("*/card.json")]
+            if not inside:
+                raise RecordError(f"{path} holds no record of a study; run kdlight study RECIPE, or name another one.")
+            files += sorted(inside)
+        else:
+            files.append(path)
+    return [read(file) for file in files]
+
+
+def keep(record: Record, folder: Path) -> Path:
+    """Write what may be published of a record into `folder`; one of the same system and set is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = {**record.raw, "recipe": record.recipe, "data": record.data}
+    compact = {key: _portable(said[key]) for key in KEPT if said.get(key) is not None}
+    name = record.recipe if record.data in record.recipe else f"{record.recipe}-{record.data}"
+    base = "-".join([name, *([str(record.fact("method"))] if record.fact("method") else [])])
+    number = 1
+    while True:
+        path = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
+        if not path.is_file() or identity(read(path)) == identity(record):
+            write_atomically(path, (json.dumps(compact, indent=1, ensure_ascii=False) + "\n").encode())
+            return path
+        number += 1
+
+
+def identity(record: Record) -> tuple[Any, ...]:
+    """What makes two records the same row: recipe, set, models, method with its options, size."""
+    names = ("architectures", "method", "options", "init", "size")
+    return (record.recipe, record.data, *(json.dumps(record.fact(name), sort_keys=True) for name in names))
+
+
+def _record(file: Path, found: dict[str, Any]) -> Record:
+    if not str(found.get("schema", "")).startswith(SCHEMA):
+        raise RecordError(f"{file.parent.name}/{file.name} is no record of a study; a study.json was expected.")
+    seeds = tuple(_seed(row) for row in found["seeds"])
+    return Record(
+        source=file,
+        raw=found,
+        recipe=_recipe_of(found),
+        data=str(found.get("data") or found["recipe"]),
+        seeds=seeds,
+        mean={model: sum(row[model] for row in seeds) / len(seeds) for model in MODELS},
+        gain=_interval(found["gain_over_alone"]),
+        words=str(found["gain"]),
+        facts={key: found[key] for key in KEPT if found.get(key) is not None},
+    )
+
+
+def _seed(row: Mapping[str, Any]) -> dict[str, float]:
+    scores = {model: float(row[model]) for model in MODELS}
+    if not all(math.isfinite(s) and 0 <= s <= 1 for s in scores.values()):
+        raise ValueError(f"a balanced accuracy of seed {row['seed']} is not between 0 and 1")
+    return {"seed": int(row["seed"]), **scores}
+
+
+def _interval(found: Any) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    return {key: None if found[key] is None else float(found[key]) for key in ("value", "low", "high")}
+
+
+def _recipe_of(found: Mapping[str, Any]) -> str:
+    """The shipped recipe that a record is of. Where the record names only its set, models and method must tell."""
+    name = str(found["recipe"])
+    known = shipped()
+    if name in known:
+        return name
+    fitting = {n: r for n, r in ((n, read_recipe(p)) for n, p in known.items()) if r.name == name}
+    for fits in (_fits_models, _fits_method):
+        fitting = {n: r for n, r in fitting.items() if fits(r, found)} or fitting
+    return next(iter(fitting)) if len(fitting) == 1 else name
+
+
+def _fits_models(recipe: Recipe, found: Mapping[str, Any]) -> bool:
+    said = found.get("architectures") or {}
+    return bool((recipe.teacher.name, recipe.student.name) == (said.get("teacher"), said.get("student")))
+
+
+def _fits_method(recipe: Recipe, found: Mapping[str, Any]) -> bool:
+    return bool(recipe.distill.method == found.get("method"))
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RecordError(f"{file.parent.name}/{file.name} is not readable JSON ({error}); get it again.") from error
+    if not isinstance(found, dict):
+        raise RecordError(f"{file.parent.name}/{file.name} holds no JSON object; a record of a study was expected.")
+    return found
+
+
+def _card_of(file: Path) -> Path:
+    return file.parent / "bundle" / "card.json"
+
+
+def _of_card(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a study's own bundle says and an older record does not."""
+    if not card:
+        return {}
+    models = {role: card[role] for role in ("teacher", "student")}
+    recipe = Recipe.from_mapping(tomllib.loads(card["distillation"]["recipe"]))
+    return {
+        "data": card["data"]["name"],
+        "images": card["metrics"]["n"],
+        "size": card["input"]["size"],
+        "method": card["distillation"]["method"],
+        "options": card["distillation"]["options"],
+        "init": card["distillation"]["init"],
+        "architectures": {role: model["architecture"] for role, model in models.items()},
+        "parameters": {role: model["parameters"] for role, model in models.items()},
+        "bytes": {role: model["bytes"] for role, model in models.items()},
+        "epochs": {"teacher": recipe.teacher.epochs, "student": recipe.train.epochs},
+        "start": card["teacher"]["start"],
+    }
+
+
+def _latency(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the answer of `kdlight benchmark latency BUNDLE --json`: medians in ms, and on what they were measured."""
+    if not found:
+        return {}
+    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
+    machine = {key: found["machine"][key] for key in ("cpu", "cores")}
+    settings = {key: found[key] for key in ("size", "threads", "runs")}
+    medians = {"teacher": p50[found["baseline"]], "student": p50[found["candidate"]]}
+    return {"latency": {**medians, **settings, **machine}}
+
+
+def _portable(value: Any) -> Any:
+    """Without folders of the machine that made it, numbers to six digits."""
+    if isinstance(value, Mapping):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, str) and value.startswith(("/", "~", "\\")):
+        return Path(value.replace("\\", "/")).name
+    return value
