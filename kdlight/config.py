@@ -141,6 +141,12 @@ class TrainConfig:
     label_smoothing: float = 0.0
     seed: int = 0
     alone: bool = True
+    """Also train the same student on the labels alone, from weights selected from where the teacher began."""
+    scratch: bool = False
+    """Also train the same student on the labels alone, from random weights: nothing of any larger network."""
+    views: int = 0
+    """Distinct views of each training image, taken in turn, the same for every seed; 0 draws new ones every epoch. With
+    a number the teacher answers each view once, and its answers are kept for later epochs, seeds and methods."""
     threads: int = 0
     """CPU threads; 0 leaves them to torch."""
 
@@ -152,6 +158,7 @@ class TrainConfig:
         _check("train", "warmup", self.warmup, 0, 0.5)
         _check("train", "patience", self.patience, 0, 10_000)
         _check("train", "label_smoothing", self.label_smoothing, 0, 0.5)
+        _check("train", "views", self.views, 0, 10_000)
         _check("train", "threads", self.threads, 0, 1024)
         _choose("train", "precision", self.precision, PRECISIONS)
         _choose("train", "balance", self.balance, BALANCES)

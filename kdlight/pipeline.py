@@ -1,4 +1,4 @@
-"""A recipe becomes a bundle: teacher, the student alone, the student taught, both calibrated and measured.
+"""A recipe becomes a bundle: teacher, the student alone, the student taught, all calibrated and measured.
 
 Each stage leaves its result in the run's folder, so a run that was stopped goes on from its last epoch.
 """
@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kdlight import assembly
+from kdlight.answers import Answers
 from kdlight.bundle import Bundle
 from kdlight.compress import round_to_half
 from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
 from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
-from kdlight.distillers import create_distiller
+from kdlight.distillers import Distiller, create_distiller
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
 from kdlight.models import Classifier, create_model, start_from
@@ -35,6 +36,8 @@ from kdlight.training import Arrays, Augment, Schedule, fit
 
 PREDICTIONS = "predictions.safetensors"
 """In a run's folder: calibrated test probabilities (N, K) per model, labels (N,) and groups (N,) as numbers."""
+BASELINES = ("alone", "scratch")
+"""Students that no teacher taught; the recipe's [train] says which are trained."""
 REESTIMATE = 512
 """Training images that set a selected student's batch-norm statistics."""
 
@@ -67,12 +70,11 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     stages = Stages(recipe, run, data, weights, augment)
     yield from stages.teacher()
-    if recipe.train.alone:
-        yield from stages.student("alone")
-    yield from stages.student("student")
+    baselines = [name for name in BASELINES if getattr(recipe.train, name)]
+    for stage in (*baselines, "student"):
+        yield from stages.student(stage)
     run.update(stage="calibrate")
-    names = ("teacher", "student", "alone") if recipe.train.alone else ("teacher", "student")
-    models = {name: stages.finished(name) for name in names}
+    models = {name: stages.finished(name) for name in ("teacher", "student", *baselines)}
     measured = assembly.calibrate(models, data.splits, data.spec)
     _keep(run, measured, data.dataset.split("test"))
     run.update(stage="bundle")
@@ -141,19 +143,26 @@ class Stages:
         yield from self._fit("teacher", distiller, teacher_schedule(config, self.recipe.train))
 
     def student(self, stage: str) -> Iterator[dict[str, Any]]:
-        """Train the small model, taught (`student`) or by itself (`alone`): same weights to begin with, same budget."""
+        """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
         if self._file(stage).is_file():
             return
         teacher = self.finished("teacher")
-        model = self.new_student(taught=stage == "student")
+        model = self.new_student(stage)
         shared = (self.weights, self.recipe.train.label_smoothing)
-        if stage == "alone":
+        if stage in BASELINES:
             distiller = create_distiller("alone", model, None, *shared)
         else:
             method = self.recipe.distill
             distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
         distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
-        yield from self._fit(stage, distiller, student_schedule(self.recipe.train))
+        yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
+
+    def answers(self, distiller: Distiller) -> Answers | None:
+        """The teacher's answers, kept, where the recipe fixes the views and the method reads no more than is kept."""
+        if not self.recipe.train.views or distiller.reads not in ("logits", "pooled"):
+            return None
+        split = self.data.splits["train"].pixels
+        return Answers.of(distiller.guide, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
 
     def finished(self, stage: str) -> Classifier:
         """A model that a stage has left, its weights rounded to the float16 that is shipped."""
@@ -181,24 +190,27 @@ class Stages:
         self.run.update(message=f"The teacher starts from {words}.")
         return model
 
-    def new_student(self, taught: bool) -> Classifier:
-        """The student with its first weights; alone they come from where the teacher began, never from the teacher."""
+    def new_student(self, stage: str) -> Classifier:
+        """The student with its first weights; only the taught one may take them from the fine-tuned teacher."""
         init = self.recipe.student.init
         torch.manual_seed(self.recipe.train.seed)
         model = create_model(self.recipe.student.name, len(self.data.classes))
-        if init == "random":
+        if init == "random" or stage == "scratch":
             return model
-        select_weights(self.finished("teacher") if init == "teacher" and taught else self._start(), model)
+        select_weights(self.finished("teacher") if init == "teacher" and stage == "student" else self._start(), model)
         pixels = self.data.splits["train"].pixels
         some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
         reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
         return model
 
-    def _fit(self, stage: str, distiller: Any, schedule: Schedule) -> Iterator[dict[str, Any]]:
+    def _fit(
+        self, stage: str, distiller: Distiller, schedule: Schedule, answers: Answers | None = None
+    ) -> Iterator[dict[str, Any]]:
         self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
         checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
         splits = self.data.splits
-        logs = fit(distiller, splits["train"], splits["val"], schedule, self.data.spec, self.augment, stage, checkpoint)
+        of = (distiller, splits["train"], splits["val"], schedule, self.data.spec, self.augment)
+        logs = fit(*of, stage, checkpoint, answers)
         for log in logs:
             self.run.append(log.to_json())
             self.run.update(epoch=log.epoch)
@@ -238,6 +250,7 @@ def student_schedule(train: TrainConfig) -> Schedule:
         train.patience,
         train.precision,
         train.seed,
+        train.views,
     )
 
 

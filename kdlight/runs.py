@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import psutil
 
 STATES = ("queued", "running", "stopped", "failed", "done")
-STAGES = ("data", "teacher", "alone", "student", "calibrate", "bundle")
+STAGES = ("data", "teacher", "alone", "scratch", "student", "calibrate", "bundle")
 LIVE = ("queued", "running")
 SAME_START = 2.0
 """Seconds that two readings of one process's start time may differ (a clock correction); ours."""

@@ -10,10 +10,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -22,12 +22,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers import Batch, Distiller
+from kdlight.answers import Answers
+from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""uint8 (B, 3, S, S) and a generator to the same shape and type."""
+VIEWS_SEED = 1_000
+"""Where the views of a recipe with a fixed number of them begin: one for all seeds, so that they share the teacher."""
+
+
+class Augment(Protocol):
+    """Random views of images, drawn for a whole set at once: `kdlight.preprocessing.augment.RandomView`."""
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> Any:
+        """What becomes of each of `count` images; indexed by an index tensor."""
+
+    def see(self, pixels: Tensor, draws: Any) -> Tensor:
+        """uint8 (B, 3, S, S) under the draws of those images, to the same shape and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Schedule:
     patience: int
     precision: str
     seed: int
+    views: int = 0
+    """Distinct views of each image, taken in turn; 0 draws new ones every epoch."""
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step: a linear rise, then half a cosine to zero."""
@@ -105,10 +118,12 @@ def fit(
     augment: Augment,
     stage: str,
     checkpoint: Path | None = None,
+    answers: Answers | None = None,
 ) -> Iterator[EpochLog]:
     """Train `distiller.student`; when the iterator ends it holds the weights that were best on `val`.
 
-    With `checkpoint` every epoch is kept there (written beside, synced, renamed) and a run goes on from it.
+    With `answers` (and `schedule.views`) the teacher's part of a batch is taken from there. With `checkpoint` every
+    epoch is kept there (written beside, synced, renamed) and a run goes on from it.
     Raises CheckpointError if it is of another model; ValueError if the loss stops being a number.
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
@@ -121,7 +136,7 @@ def fit(
         state, best = _restore(checkpoint, distiller, optimizer)
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
-        losses, lr = _epoch(fabric, distiller, optimizer, train, schedule, spec, augment, state.epoch)
+        losses, lr = _epoch(fabric, distiller, optimizer, train, schedule, spec, augment, state.epoch, answers)
         val_loss, accuracy = validate(fabric, distiller.student, val, spec)
         improved = (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
         state.epoch, state.since_best = state.epoch + 1, 0 if improved else state.since_best + 1
@@ -146,24 +161,29 @@ def _epoch(
     spec: InputSpec,
     augment: Augment,
     epoch: int,
+    answers: Answers | None,
 ) -> tuple[tuple[float, float, float], float]:
     """One pass over the training images: mean (total, task, distill) and the last learning rate."""
     seed = schedule.seed * 1_000_003 + epoch
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     batches = _batches(len(train), schedule.batch_size, generator)
+    view = epoch % schedule.views if schedule.views else None
+    draws = augment.draw(len(train), generator if view is None else torch.Generator().manual_seed(VIEWS_SEED + view))
+    taught = answers.view(view, draws) if answers is not None and view is not None else None
     sums, seen, lr = torch.zeros(3), 0, schedule.lr
     distiller.train()
     for number, index in enumerate(batches):
         lr = schedule.rate(epoch * len(batches) + number, schedule.epochs * len(batches))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        x = augment(train.pixels[index].permute(0, 3, 1, 2), generator).permute(0, 2, 3, 1)  # (B, S, S, 3)
+        x = augment.see(train.pixels[index].permute(0, 3, 1, 2), draws[index]).permute(0, 2, 3, 1)  # (B, S, S, 3)
         batch = Batch(
             fabric.to_device(spec.normalise(x)).to(memory_format=torch.channels_last),
             fabric.to_device(train.labels[index]),
             epoch / schedule.epochs,
             fabric.to_device(index),
+            teacher=_part_of(taught, index, fabric),
         )
         with fabric.autocast():
             losses = distiller(batch)
@@ -177,6 +197,13 @@ def _epoch(
         raise ValueError(f"The loss is no number after epoch {epoch + 1}; a finite one was expected. Lower the rate.")
     total, task, distill = (sums / seen).tolist()
     return (total, task, distill), lr
+
+
+def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
+    """A batch's rows of a whole set's view."""
+    if view is None:
+        return None
+    return View(fabric.to_device(view.logits[index]), [fabric.to_device(maps[index]) for maps in view.features])
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -15,6 +15,7 @@ from kdlight.bundle import load
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.data import DataError
 from kdlight.models import create_model, start_from
+from kdlight.preprocessing.augment import augmentation
 
 
 @pytest.fixture(autouse=True)
@@ -95,14 +96,15 @@ def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> 
 def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
     data = pipeline.prepare(recipe(weights).data, run.path)
-    stages = pipeline.Stages(recipe(weights), run, data, torch.ones(len(data.classes)), lambda x, _: x)
+    stages = pipeline.Stages(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     list(stages.teacher())
     first = create_model("mobilenetv2", len(data.classes))
     start_from(first, "mobilenetv2", str(weights))
-    taught, alone = (stages.new_student(taught) for taught in (True, False))
+    taught, alone, scratch = (stages.new_student(stage) for stage in ("student", "alone", "scratch"))
     kept = first.head[0].weight[::4, ::4]
     assert torch.equal(alone.head[0].weight, kept)
     assert not torch.equal(taught.head[0].weight, kept)
+    assert not torch.equal(scratch.head[0].weight, kept)
 
 
 def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:

@@ -14,9 +14,19 @@ SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
 
 
-def plain(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    shift = torch.randint(-5, 6, (len(pixels), 1, 1, 1), generator=generator)
-    return (pixels.int() + shift).clamp(0, 255).byte()
+class Shifted:
+    """Each image a little darker or brighter."""
+
+    policy, size = "shifted", 32
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        return torch.randint(-5, 6, (count, 1, 1, 1), generator=generator)
+
+    def see(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        return (pixels.int() + draws).clamp(0, 255).byte()
+
+
+plain = Shifted()
 
 
 @pytest.fixture

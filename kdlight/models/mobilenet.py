@@ -39,9 +39,15 @@ class Shape:
     dropout: float = 0.2
 
 
-def _shape(stem: int, rows: tuple[tuple[int, int, int], ...], head: int, dropout: float = 0.2) -> Shape:
-    """Rows of expansion, channels, blocks; the strides are those of MobileNetV2 in every size."""
-    strides = (1, 2, 2, 2, 1, 2, 1)
+Rows = tuple[tuple[int, int, int], ...]
+STRIDES = (1, 2, 2, 2, 1, 2, 1)
+"""Of the seven stages of MobileNetV2."""
+EARLY = (2, 1, 2, 2, 1, 2, 1)
+"""The first stage halves the picture already: half of the time goes into the first two stages otherwise."""
+
+
+def _shape(stem: int, rows: Rows, head: int, dropout: float = 0.2, strides: tuple[int, ...] = STRIDES) -> Shape:
+    """Rows of expansion, channels, blocks."""
     return Shape(stem, tuple(Stage(*row, stride) for row, stride in zip(rows, strides, strict=True)), head, dropout)
 
 
@@ -50,7 +56,7 @@ SHAPES: dict[str, Shape] = {
         32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280
     ),
     "kdlight_nano": _shape(
-        16, ((1, 8, 1), (6, 12, 2), (6, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1
+        16, ((1, 8, 1), (2, 16, 2), (4, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1, EARLY
     ),
     "kdlight_small": _shape(
         16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640
