@@ -59,6 +59,9 @@ class DataConfig:
     """Share of groups for validation where the set has no val split."""
     test: float = 0.2
     """Share of the train split's groups carved out for the test where the set has no test split."""
+    labeled: float = 1.0
+    """Share of the training groups whose labels are kept, the same for every seed; the others are known by their
+    pictures only."""
     split_seed: int = 0
     """Seed of the carving; kept apart from train.seed, so that seeds share one test part."""
     augmentation: str = ""
@@ -76,6 +79,7 @@ class DataConfig:
         _check("data", "size", self.size, 32, 1024)
         _check("data", "val", self.val, 0.05, 0.5)
         _check("data", "test", self.test, 0.05, 0.5)
+        _check("data", "labeled", self.labeled, 0.01, 1)
         if not self.path:
             raise RecipeError("data.path is empty; a folder, npz or CSV was expected. Set it, or use 'synthetic'.")
 
@@ -93,6 +97,14 @@ class TeacherConfig:
     batch_size: int = 32
     precision: str = "32-true"
     label_smoothing: float = 0.05
+    focal: float = 0.0
+    """Exponent of the focal loss (Lin et al. 2017), which then takes no label smoothing; 0 is cross-entropy."""
+    mixup: float = 0.0
+    """Shape of mixup's Beta distribution (Zhang et al. 2018); 0 mixes nothing."""
+    cutmix: float = 0.0
+    """Shape of cutmix's Beta distribution (Yun et al. 2019); with mixup one of the two is drawn for each batch."""
+    swa: float = 0.0
+    """Share of the epochs, from the last, whose weights are averaged (Izmailov et al. 2018); 0 averages none."""
 
     def __post_init__(self) -> None:
         _check("teacher", "epochs", self.epochs, 1, 10_000)
@@ -100,6 +112,10 @@ class TeacherConfig:
         _check("teacher", "weight_decay", self.weight_decay, 0, 1)
         _check("teacher", "batch_size", self.batch_size, 2, 4096)
         _check("teacher", "label_smoothing", self.label_smoothing, 0, 0.5)
+        _check("teacher", "focal", self.focal, 0, 10)
+        _check("teacher", "mixup", self.mixup, 0, 10)
+        _check("teacher", "cutmix", self.cutmix, 0, 10)
+        _check("teacher", "swa", self.swa, 0, 0.9)
         _choose("teacher", "precision", self.precision, PRECISIONS)
 
 

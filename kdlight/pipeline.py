@@ -23,7 +23,7 @@ from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
 from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
-from kdlight.distillers import Distiller, create_distiller
+from kdlight.distillers import METHODS, Distiller, create_distiller
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
 from kdlight.models import Classifier, create_model, start_from
@@ -54,6 +54,13 @@ class Prepared:
     def classes(self) -> tuple[str, ...]:
         return self.dataset.classes
 
+    @property
+    def labeled(self) -> Arrays:
+        """The training images whose label is known."""
+        train = self.splits["train"]
+        known = train.labels >= 0
+        return train if bool(known.all()) else Arrays(train.pixels[known], train.labels[known])
+
 
 def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     """Run a recipe to its end; yields each epoch's record, which is in the run's log before it is yielded.
@@ -65,7 +72,7 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     torch.set_flush_denormal(True)
     run.update(stage="data", epoch=0, epochs=0)
     data = prepare(recipe.data, run.path)
-    labels = data.dataset.split("train").labels
+    labels = data.labeled.labels.numpy()
     weights = torch.from_numpy(class_weights(labels, recipe.train.balance, len(data.classes))).float()
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     stages = Stages(recipe, run, data, weights, augment)
@@ -99,8 +106,17 @@ def prepare(config: DataConfig, folder: Path) -> Prepared:
     splits = {}
     for name in ("train", "val", "test"):
         part = dataset.split(name)
-        splits[name] = Arrays(torch.from_numpy(part.images(spec).copy()), torch.from_numpy(part.labels))
+        labels = part.labels if name != "train" else known_labels(part, config)
+        splits[name] = Arrays(torch.from_numpy(part.images(spec).copy()), torch.from_numpy(labels))
     return Prepared(dataset, spec, splits)
+
+
+def known_labels(train: Dataset, config: DataConfig) -> np.ndarray:
+    """Labels int64 (N,), -1 where the recipe hides them: whole groups, dealt class by class."""
+    if config.labeled == 1:
+        return train.labels
+    dealt = carve(train, {"unlabeled": 1 - config.labeled}, config.split_seed)
+    return np.where([item.split == "train" for item in dealt.items], train.labels, -1)
 
 
 def open_set(config: DataConfig, folder: Path) -> Dataset:
@@ -139,7 +155,7 @@ class Stages:
         config = self.recipe.teacher
         model = self._start()
         teacher_weights = self.weights if self.recipe.train.balance != "none" else None
-        distiller = create_distiller("alone", model, None, teacher_weights, config.label_smoothing)
+        distiller = create_distiller("alone", model, None, teacher_weights, config.label_smoothing, config.focal)
         yield from self._fit("teacher", distiller, teacher_schedule(config, self.recipe.train))
 
     def student(self, stage: str) -> Iterator[dict[str, Any]]:
@@ -154,6 +170,9 @@ class Stages:
         else:
             method = self.recipe.distill
             distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
+            if self.recipe.data.labeled < 1 and not distiller.unlabeled:
+                able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
+                raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
         distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
         yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
 
@@ -209,7 +228,8 @@ class Stages:
         self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
         checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
         splits = self.data.splits
-        of = (distiller, splits["train"], splits["val"], schedule, self.data.spec, self.augment)
+        train = splits["train"] if distiller.unlabeled else self.data.labeled
+        of = (distiller, train, splits["val"], schedule, self.data.spec, self.augment)
         logs = fit(*of, stage, checkpoint, answers)
         for log in logs:
             self.run.append(log.to_json())
@@ -237,6 +257,9 @@ def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:
         shared.patience,
         teacher.precision,
         shared.seed,
+        mixup=teacher.mixup,
+        cutmix=teacher.cutmix,
+        swa=teacher.swa,
     )
 
 

@@ -19,13 +19,15 @@ import torch
 from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from kdlight.answers import Answers
 from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
+from kdlight.preprocessing.augment import mixing
 
 VIEWS_SEED = 1_000
 """Where the views of a recipe with a fixed number of them begin: one for all seeds, so that they share the teacher."""
@@ -66,6 +68,15 @@ class Schedule:
     seed: int
     views: int = 0
     """Distinct views of each image, taken in turn; 0 draws new ones every epoch."""
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    swa: float = 0.0
+    """As in the recipe's [teacher]."""
+
+    @property
+    def averaged_from(self) -> int:
+        """Epochs before the first whose weights are averaged."""
+        return self.epochs - max(1, round(self.swa * self.epochs)) if self.swa else self.epochs
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step: a linear rise, then half a cosine to zero."""
@@ -120,7 +131,8 @@ def fit(
     checkpoint: Path | None = None,
     answers: Answers | None = None,
 ) -> Iterator[EpochLog]:
-    """Train `distiller.student`; when the iterator ends it holds the weights that were best on `val`.
+    """Train `distiller.student`; when the iterator ends it holds the weights that were best on `val`,
+    or with `schedule.swa` the mean of those of the last epochs.
 
     With `answers` (and `schedule.views`) the teacher's part of a batch is taken from there. With `checkpoint` every
     epoch is kept there (written beside, synced, renamed) and a run goes on from it.
@@ -130,73 +142,130 @@ def fit(
     fabric.to_device(distiller).to(memory_format=torch.channels_last)
     if distiller.teacher is not None:
         fabric.to_device(distiller.teacher).to(memory_format=torch.channels_last)
+    loop = _Loop(fabric, distiller, train, schedule, spec, augment, answers)
+    kept = _Kept(_State(), _copy(distiller.student), AveragedModel(distiller.student) if schedule.swa else None)
     optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
-    state, best = _State(), _copy(distiller.student)
     if checkpoint is not None and checkpoint.is_file():
-        state, best = _restore(checkpoint, distiller, optimizer)
+        _restore(checkpoint, distiller, optimizer, kept)
+    state = kept.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
-        losses, lr = _epoch(fabric, distiller, optimizer, train, schedule, spec, augment, state.epoch, answers)
+        losses, lr = loop.epoch(optimizer, state.epoch)
         val_loss, accuracy = validate(fabric, distiller.student, val, spec)
-        improved = (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
-        state.epoch, state.since_best = state.epoch + 1, 0 if improved else state.since_best + 1
-        if improved:
-            state.best_accuracy, state.best_loss, best = accuracy, val_loss, _copy(distiller.student)
+        improved = kept.take(distiller.student, val_loss, accuracy)
+        if kept.mean is not None and state.epoch > schedule.averaged_from:
+            kept.mean.update_parameters(distiller.student)
         if checkpoint is not None:
-            _save(checkpoint, distiller, optimizer, state, best)
+            _save(checkpoint, distiller, optimizer, kept)
         seconds = time.perf_counter() - began
         yield EpochLog(
             stage, state.epoch, schedule.epochs, *losses, val_loss, accuracy, improved, lr, round(seconds, 2)
         )
-    distiller.student.load_state_dict(best)
+    distiller.student.load_state_dict(kept.final(train, spec))
     distiller.student.eval()
 
 
-def _epoch(
-    fabric: Fabric,
-    distiller: Distiller,
-    optimizer: Any,
-    train: Arrays,
-    schedule: Schedule,
-    spec: InputSpec,
-    augment: Augment,
-    epoch: int,
-    answers: Answers | None,
-) -> tuple[tuple[float, float, float], float]:
-    """One pass over the training images: mean (total, task, distill) and the last learning rate."""
-    seed = schedule.seed * 1_000_003 + epoch
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    batches = _batches(len(train), schedule.batch_size, generator)
-    view = epoch % schedule.views if schedule.views else None
-    draws = augment.draw(len(train), generator if view is None else torch.Generator().manual_seed(VIEWS_SEED + view))
-    taught = answers.view(view, draws) if answers is not None and view is not None else None
-    sums, seen, lr = torch.zeros(3), 0, schedule.lr
-    distiller.train()
-    for number, index in enumerate(batches):
-        lr = schedule.rate(epoch * len(batches) + number, schedule.epochs * len(batches))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        x = augment.see(train.pixels[index].permute(0, 3, 1, 2), draws[index]).permute(0, 2, 3, 1)  # (B, S, S, 3)
-        batch = Batch(
-            fabric.to_device(spec.normalise(x)).to(memory_format=torch.channels_last),
-            fabric.to_device(train.labels[index]),
-            epoch / schedule.epochs,
-            fabric.to_device(index),
-            teacher=_part_of(taught, index, fabric),
+@dataclass(slots=True)
+class _Kept:
+    """What a training keeps besides the weights it is at: the best on validation, and the mean where one is asked."""
+
+    state: _State
+    best: dict[str, Tensor]
+    mean: AveragedModel | None
+
+    def take(self, student: Classifier, val_loss: float, accuracy: float) -> bool:
+        """Count an epoch; returns whether it is the best so far."""
+        state = self.state
+        improved = (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
+        state.epoch, state.since_best = state.epoch + 1, 0 if improved else state.since_best + 1
+        if improved:
+            state.best_accuracy, state.best_loss, self.best = accuracy, val_loss, _copy(student)
+        return improved
+
+    def final(self, train: Arrays, spec: InputSpec) -> dict[str, Tensor]:
+        """The weights that a training ends with: the mean, its batch norm estimated anew, else the best."""
+        if self.mean is None or not int(self.mean.n_averaged):
+            return self.best
+        device = next(self.mean.parameters()).device
+        update_bn((spec.normalise(part).to(device) for part in torch.split(train.pixels, 64)), self.mean)
+        return _copy(self.mean.module)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """One training's fixed parts."""
+
+    fabric: Fabric
+    distiller: Distiller
+    train: Arrays
+    schedule: Schedule
+    spec: InputSpec
+    augment: Augment
+    answers: Answers | None
+
+    def epoch(self, optimizer: Any, epoch: int) -> tuple[tuple[float, float, float], float]:
+        """One pass over the training images: mean (total, task, distill) and the last learning rate."""
+        seed = self.schedule.seed * 1_000_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        batches = _batches(len(self.train), self.schedule.batch_size, generator)
+        draws, taught = self.view(epoch, generator)
+        sums, lr = torch.zeros(3), self.schedule.lr
+        self.distiller.train()
+        for number, index in enumerate(batches):
+            lr = self.schedule.rate(epoch * len(batches) + number, self.schedule.epochs * len(batches))
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            losses = self.step(optimizer, self.batch(index, draws, taught, epoch))
+            sums += torch.stack([losses[k].detach().float().cpu() for k in ("total", "task", "distill")]) * len(index)
+        if not bool(torch.isfinite(sums).all()):
+            raise ValueError(
+                f"The loss is no number after epoch {epoch + 1}; a finite one was expected. Lower the rate."
+            )
+        total, task, distill = (sums / len(self.train)).tolist()
+        return (total, task, distill), lr
+
+    def view(self, epoch: int, generator: torch.Generator) -> tuple[Any, View | None]:
+        """How each image is seen in an epoch, and what the teacher says of it where that is kept."""
+        if not self.schedule.views:
+            return self.augment.draw(len(self.train), generator), None
+        number = epoch % self.schedule.views
+        draws = self.augment.draw(len(self.train), torch.Generator().manual_seed(VIEWS_SEED + number))
+        return draws, self.answers.view(number, draws) if self.answers is not None else None
+
+    def batch(self, index: Tensor, draws: Any, taught: View | None, epoch: int) -> Batch:
+        pixels = self.train.pixels[index].permute(0, 3, 1, 2)
+        x = self.spec.normalise(self.augment.see(pixels, draws[index]).permute(0, 2, 3, 1))
+        x, target = self.mixed(x, self.train.labels[index])
+        place = self.fabric.to_device
+        return Batch(
+            place(x).to(memory_format=torch.channels_last),
+            place(self.train.labels[index]),
+            epoch / self.schedule.epochs,
+            place(index),
+            place(target) if target is not None else None,
+            _part_of(taught, index, self.fabric),
         )
-        with fabric.autocast():
-            losses = distiller(batch)
+
+    def mixed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images mixed in pairs and their soft labels (B, K), where the schedule mixes; else as they came, None."""
+        shapes = {"mixup": self.schedule.mixup, "cutmix": self.schedule.cutmix}
+        names = [name for name, shape in shapes.items() if shape]
+        if not names:
+            return x, None
+        name = names[int(torch.randint(len(names), ()))]
+        mix = mixing(name, self.distiller.student.num_classes, shapes[name])
+        seen, target = mix(x, y)  # type: ignore[misc]
+        return seen, target
+
+    def step(self, optimizer: Any, batch: Batch) -> dict[str, Tensor]:
+        with self.fabric.autocast():
+            losses: dict[str, Tensor] = self.distiller(batch)
         optimizer.zero_grad(set_to_none=True)
-        fabric.backward(losses["total"])
+        self.fabric.backward(losses["total"])
         optimizer.step()
-        distiller.after_step()
-        sums += torch.stack([losses[k].detach().float().cpu() for k in ("total", "task", "distill")]) * len(index)
-        seen += len(index)
-    if not bool(torch.isfinite(sums).all()):
-        raise ValueError(f"The loss is no number after epoch {epoch + 1}; a finite one was expected. Lower the rate.")
-    total, task, distill = (sums / seen).tolist()
-    return (total, task, distill), lr
+        self.distiller.after_step()
+        return losses
 
 
 def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
@@ -241,31 +310,35 @@ def _optimizer(distiller: Distiller, schedule: Schedule) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=schedule.lr)
 
 
-def _copy(model: Classifier) -> dict[str, Tensor]:
+def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
 
 
-def _save(path: Path, distiller: Distiller, optimizer: Any, state: _State, best: dict[str, Tensor]) -> None:
+def _save(path: Path, distiller: Distiller, optimizer: Any, kept: _Kept) -> None:
     moments = optimizer.state_dict()["state"]
     tensors = {f"model.{k}": v.contiguous().clone() for k, v in distiller.state_dict().items()}
-    tensors |= {f"best.{k}": v.contiguous() for k, v in best.items()}
+    tensors |= {f"best.{k}": v.contiguous() for k, v in kept.best.items()}
     tensors |= {f"optim.{i}.{k}": v.contiguous() for i, values in moments.items() for k, v in values.items()}
+    if kept.mean is not None:
+        tensors |= {f"mean.{k}": v.contiguous().clone() for k, v in kept.mean.state_dict().items()}
     beside = path.with_suffix(".part")
-    save_file(tensors, beside, metadata={"state": json.dumps(asdict(state))})
+    save_file(tensors, beside, metadata={"state": json.dumps(asdict(kept.state))})
     with beside.open("rb") as handle:
         os.fsync(handle.fileno())
     beside.replace(path)
 
 
-def _restore(path: Path, distiller: Distiller, optimizer: Any) -> tuple[_State, dict[str, Tensor]]:
+def _restore(path: Path, distiller: Distiller, optimizer: Any, kept: _Kept) -> None:
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-            state = _State(**json.loads(file.metadata()["state"]))
-        parts = {name: _part(tensors, name) for name in ("model", "best", "optim")}
-        distiller.load_state_dict(parts["model"])
+            kept.state = _State(**json.loads(file.metadata()["state"]))
+        distiller.load_state_dict(_part(tensors, "model"))
+        kept.best = _part(tensors, "best")
+        if kept.mean is not None:
+            kept.mean.load_state_dict(_part(tensors, "mean"))
         moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optim"].items():
+        for key, value in _part(tensors, "optim").items():
             index, name = key.split(".")
             moments.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
@@ -274,7 +347,6 @@ def _restore(path: Path, distiller: Distiller, optimizer: Any) -> tuple[_State, 
             f"The checkpoint {path.name} does not fit this recipe ({type(error).__name__}); "
             f"one of the same models was expected. Resume with the run's own recipe, or start a new run."
         ) from error
-    return state, parts["best"]
 
 
 def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

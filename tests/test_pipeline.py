@@ -1,5 +1,6 @@
 """From a recipe to a bundle on drawn images: resumed after a kill, measured on the part that was never trained on."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 
 from kdlight import golden, pipeline, runs
 from kdlight.bundle import load
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.config import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
@@ -128,3 +129,23 @@ def test_a_group_in_two_splits_is_not_trained_on(weights: Path, tmp_path: Path) 
     manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
     with pytest.raises(DataError, match="in more than one split"):
         list(pipeline.train(recipe(weights), run))
+
+
+def test_labels_are_hidden_by_group_and_class(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    whole = pipeline.prepare(recipe(weights).data, run.path)
+    data = pipeline.prepare(recipe(weights, "data.labeled=0.25").data, run.path)
+    labels, truth = data.splits["train"].labels, whole.splits["train"].labels
+    known = labels >= 0
+    assert torch.equal(labels[known], truth[known])
+    shares = [float(known[truth == c].float().mean()) for c in range(len(data.classes))]
+    assert shares == pytest.approx([0.25] * len(shares), abs=0.1)
+    assert torch.equal(data.labeled.pixels, whole.splits["train"].pixels[known])
+    assert (data.splits["val"].labels >= 0).all()
+
+
+def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) -> None:
+    wanted = dataclasses.replace(recipe(weights, "data.labeled=0.5"), distill=DistillConfig("dkd"))
+    run = runs.create(wanted.to_toml(), path=tmp_path / "run")
+    with pytest.raises(ValueError, match="dkd needs every label"):
+        list(pipeline.train(wanted, run))

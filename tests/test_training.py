@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlight.distillers import create_distiller
+from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
 from kdlight.training import Arrays, CheckpointError, EpochLog, Schedule, fit, logits_of
@@ -114,3 +114,42 @@ def test_a_last_batch_of_one_joins_its_neighbor(split: Arrays) -> None:
     _, logs = run(odd, 1)
     assert logs[0].epoch == 1
     assert logs[0].loss > 0
+
+
+def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays, tmp_path: Path) -> None:
+    """Weights of epochs 3 and 4 of 4, also over a stop between them; batch norm then sees the training images."""
+    plan = Schedule(4, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, swa=0.5)
+    net, seen = model(), []
+    distiller = create_distiller("alone", net, None)
+    for log in fit(distiller, split, split, plan, SPEC, plain, "t", tmp_path / "a.safetensors"):
+        seen.append(net.classifier.weight.detach().clone())
+        if log.epoch == 3:
+            break
+    again = model()
+    for _ in fit(
+        create_distiller("alone", again, None), split, split, plan, SPEC, plain, "t", tmp_path / "a.safetensors"
+    ):
+        seen.append(again.classifier.weight.detach().clone())
+    torch.testing.assert_close(again.classifier.weight, (seen[2] + seen[3]) / 2)
+    norm = next(m for m in again.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    first = again.stem[0](SPEC.normalise(split.pixels))
+    torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_mixed_images_are_learned_with_mixed_labels(split: Arrays, name: str) -> None:
+    class Watching(type(create_distiller("alone", model(), None))):  # type: ignore[misc]
+        def task(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+            share = batch.target[:, 1]  # type: ignore[index]
+            bright = SPEC.normalise(torch.full((1, 32, 32, 3), 150).byte()).mean()
+            dark = SPEC.normalise(torch.full((1, 32, 32, 3), 30).byte()).mean()
+            level = (batch.x.mean((1, 2, 3)) - dark) / (bright - dark)  # 0 for class 0, 1 for class 1
+            torch.testing.assert_close(level, share, rtol=0, atol=0.06)
+            seen.append(share)
+            return super().task(logits, batch)  # type: ignore[no-any-return]
+
+    seen: list[torch.Tensor] = []
+    plan = Schedule(3, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, **{name: 1.0})
+    list(fit(Watching(model(), None), split, split, plan, SPEC, plain, "t"))
+    shares = torch.cat(seen)
+    assert ((shares > 0.05) & (shares < 0.95)).any()

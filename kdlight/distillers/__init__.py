@@ -6,16 +6,31 @@ from typing import Any
 
 from torch import Tensor
 
+from kdlight.distillers.acid import ACID
 from kdlight.distillers.alone import Alone
+from kdlight.distillers.attention import Attention
+from kdlight.distillers.auc_margin import AUCMargin
 from kdlight.distillers.base import Batch, Distiller, View
+from kdlight.distillers.crckd import CRCKD
+from kdlight.distillers.crd import CRD
+from kdlight.distillers.dist import DIST
 from kdlight.distillers.dkd import DKD
+from kdlight.distillers.efcm import EFCM
 from kdlight.distillers.feature import FeatureKD
+from kdlight.distillers.fitnet import FitNet
 from kdlight.distillers.kd import KD
+from kdlight.distillers.logit_standard import LogitStandard
+from kdlight.distillers.mse import MSE
+from kdlight.distillers.rkd import RKD
+from kdlight.distillers.self_training import SelfTraining
+from kdlight.distillers.ssd_kd import SSDKD
 from kdlight.models.base import Classifier
 
 __all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
 
-METHODS: dict[str, type[Distiller]] = {m.name: m for m in (Alone, KD, DKD, FeatureKD)}
+METHODS: dict[str, type[Distiller]] = {
+    m.name: m for m in (Alone, KD, DKD, FeatureKD, MSE, DIST, LogitStandard, RKD, Attention, FitNet, CRD)
+} | {m.name: m for m in (SSDKD, CRCKD, EFCM, AUCMargin, SelfTraining, ACID)}
 
 
 def create_distiller(
@@ -24,6 +39,7 @@ def create_distiller(
     teacher: Classifier | None,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    focal: float = 0.0,
     **options: Any,
 ) -> Distiller:
     """Build a method by its name; `options` are its own hyper-parameters.
@@ -37,7 +53,8 @@ def create_distiller(
     if unknown:
         expected = f"one of {', '.join(known)}" if known else "no option at all"
         raise ValueError(f"{method} does not know {unknown[0]!r}; {expected} was expected under [distill].")
-    return kind(student, teacher, class_weights=class_weights, label_smoothing=label_smoothing, **options)
+    shared: dict[str, Any] = {"class_weights": class_weights, "label_smoothing": label_smoothing, "focal": focal}
+    return kind(student, teacher, **shared, **options)
 
 
 def find(method: str) -> type[Distiller]:

@@ -53,6 +53,8 @@ class Distiller(nn.Module, ABC):
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multi-class")
     reads: ClassVar[str] = "maps"
     """What the method takes from the teacher, one of READS; what is below maps can be kept from before."""
+    unlabeled: ClassVar[bool] = False
+    """Whether `distill` is defined for images whose label is not known."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
     teacher_bfloat16: bool = False
@@ -64,10 +66,16 @@ class Distiller(nn.Module, ABC):
         teacher: Classifier | None,
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
+        focal: float = 0.0,
     ) -> None:
+        """focal: exponent of the focal task loss, 0 is cross-entropy; it knows no label smoothing."""
         super().__init__()
         self.student = student
-        self.task_loss = nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
+        self.task_loss = (
+            FocalLoss(focal, class_weights)
+            if focal
+            else nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
+        )
         if teacher is None and self.reads != "nothing":
             raise ValueError(f"{self.name} needs a teacher; none was given. Give it one, or use the method alone.")
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
@@ -123,6 +131,26 @@ class Distiller(nn.Module, ABC):
             return View(batch.x.new_zeros(0), [])
         with torch.no_grad(), torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.teacher_bfloat16):
             return View(*self.teacher.forward_with_features(batch.x))
+
+
+class FocalLoss(nn.Module):
+    """-(1 - p_y)^gamma log p_y, weighed as nn.CrossEntropyLoss weighs (Lin et al., ICCV 2017, arXiv 1708.02002)."""
+
+    def __init__(self, gamma: float, weight: Tensor | None = None) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f"The focal loss has an exponent of {gamma}; 0 or above was expected.")
+        self.gamma = gamma
+        self.register_buffer("weight", weight, persistent=False)
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Logits (B, K), y class indices (B,) or probabilities (B, K), to a scalar."""
+        log_p = F.log_softmax(logits, dim=1)
+        hard = not y.is_floating_point()
+        target = F.one_hot(y, logits.shape[1]).to(log_p.dtype) if hard else y
+        weighed = target if self.weight is None else target * self.weight
+        loss = -(weighed * (1 - log_p.exp()) ** self.gamma * log_p).sum()
+        return loss / (weighed.sum() if hard else len(y))
 
 
 def pooled(features: Tensor) -> Tensor:

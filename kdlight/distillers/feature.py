@@ -22,6 +22,7 @@ class FeatureKD(Distiller):
     name = "feature"
     paper = "EFCM 2024, stage 1, with Hinton KD"
     reads = "pooled"
+    unlabeled = True
 
     def __init__(
         self, *args: Any, alpha: float = 0.7, temperature: float = 4.0, gamma: float = 1.0, **kwargs: Any

@@ -18,6 +18,7 @@ class KD(Distiller):
     name = "kd"
     paper = "Hinton, Vinyals & Dean 2015"
     reads = "logits"
+    unlabeled = True
 
     def __init__(self, *args: Any, alpha: float = 0.7, temperature: float = 4.0, **kwargs: Any) -> None:
         """alpha: share of the distillation, 0 to 1. temperature: above 0; larger shows more of the small classes."""

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, Distiller, View, create_distiller, hyperparameters
+from kdlight.distillers.base import FocalLoss
 from kdlight.distillers.dkd import nckd, tckd
 from kdlight.distillers.feature import standardised
 from kdlight.models import create_model
@@ -115,3 +116,22 @@ def test_mistakes_are_named(method: str, options: dict[str, float], says: str) -
 
 def test_hyperparameters_are_read_from_the_signature() -> None:
     assert hyperparameters(type(build("kd"))) == {"alpha": 0.7, "temperature": 4.0}
+
+
+def test_focal_loss_is_cross_entropy_at_zero_and_weighs_what_is_hard(logits: tuple[torch.Tensor, ...]) -> None:
+    own, _, y = logits
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0])
+    torch.testing.assert_close(FocalLoss(0.0, weight)(own, y), F.cross_entropy(own, y, weight=weight))
+    soft = torch.softmax(own.flip(0), 1)
+    torch.testing.assert_close(FocalLoss(0.0, weight)(own, soft), F.cross_entropy(own, soft, weight=weight))
+    p = torch.softmax(own, 1)[torch.arange(6), y]
+    expected = (weight[y] * (1 - p) ** 2 * -p.log()).sum() / weight[y].sum()
+    torch.testing.assert_close(FocalLoss(2.0, weight)(own, y), expected)
+
+
+def test_images_without_a_label_have_no_part_in_the_task(logits: tuple[torch.Tensor, ...]) -> None:
+    own, _, y = logits
+    method, hidden = build("kd"), y.clone()
+    hidden[3:] = -1
+    assert method.task(own, Batch(own, hidden)).item() == pytest.approx(F.cross_entropy(own[:3], y[:3]).item())
+    assert method.task(own, Batch(own, torch.full_like(y, -1))).item() == 0
