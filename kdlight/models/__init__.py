@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdlight.models import mobilenet
+from kdlight.models import ensemble, mobilenet
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.zoo import TimmClassifier
 
@@ -19,11 +19,15 @@ __all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parame
 
 MODELS: dict[str, tuple[Callable[[str, int], Classifier], str]] = {
     "mobilenetv2": (mobilenet.build, "teacher: MobileNetV2, 2.2M parameters (Sandler et al., CVPR 2018)"),
-    "kdlight_nano": (mobilenet.build, "student: 0.21M parameters, 0.45 MB in fp16, inherits from MobileNetV2"),
+    "kdlight_nano": (mobilenet.build, "student: 0.20M parameters, 0.45 MB in fp16, inherits from MobileNetV2"),
     "kdlight_small": (mobilenet.build, "student: 0.58M parameters, inherits from MobileNetV2"),
     "kdlight_base": (mobilenet.build, "student: 1.35M parameters, inherits from MobileNetV2"),
+    "ensemble:mobilenetv2+timm:resnet18": (
+        lambda name, num_classes: create_model(name, num_classes),
+        "teacher: the mean of several networks, ensemble:<name>+<name> for any two or more",
+    ),
 }
-"""Name -> (builder, summary). `timm:<name>` is understood besides."""
+"""Name -> (builder, summary). `timm:<name>` and `ensemble:<name>+<name>` are understood besides."""
 
 
 def create_model(name: str, num_classes: int, pretrained: bool = False) -> Classifier:
@@ -34,10 +38,14 @@ def create_model(name: str, num_classes: int, pretrained: bool = False) -> Class
     """
     if num_classes < 2:
         raise ValueError(f"A classifier of {num_classes} classes was asked for; at least 2 were expected.")
+    if name.startswith(ensemble.PREFIX):
+        return ensemble.Ensemble([create_model(one, num_classes, pretrained) for one in ensemble.members(name)])
     if name.startswith("timm:"):
         return TimmClassifier(name.removeprefix("timm:"), num_classes, pretrained)
     if name not in MODELS:
-        raise ValueError(f"Unknown model {name!r}; one of {', '.join(MODELS)} or timm:<name> was expected.")
+        raise ValueError(
+            f"Unknown model {name!r}; one of {', '.join(MODELS)}, timm:<name> or ensemble:<name>+<name> was expected."
+        )
     model = MODELS[name][0](name, num_classes)
     if pretrained:
         if not isinstance(model, mobilenet.MobileNet) or name != "mobilenetv2":
