@@ -142,6 +142,7 @@ class FocalLoss(nn.Module):
             raise ValueError(f"The focal loss has an exponent of {gamma}; 0 or above was expected.")
         self.gamma = gamma
         self.register_buffer("weight", weight, persistent=False)
+        self.weight: Tensor | None
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         """Logits (B, K), y class indices (B,) or probabilities (B, K), to a scalar."""

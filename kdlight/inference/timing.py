@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -14,9 +15,11 @@ import numpy as np
 
 from kdlight.bundle import Bundle
 from kdlight.inference.engines import Engine, onnx_engine, torch_engine
+from kdlight.reading import ROLES
 
 CANDIDATE = "student, ONNX Runtime"
 BASELINE = "teacher, torch eager"
+SAME_ENGINE = "teacher, ONNX Runtime"
 WARMUPS, RUNS = 10, 50
 
 
@@ -32,7 +35,8 @@ def latency(
     """Milliseconds per image (1, 3, size, size) of each engine, p50 and p95 over `runs`, with the bundle's weights.
 
     Every round times each engine once, in an order drawn anew, so that a busy moment hits all alike. `ratio` is the
-    baseline's p50 over the candidate's: above 1 the candidate is faster. progress(done, total) counts rounds.
+    baseline's p50 over the candidate's, `ratios` that of every row: above 1 the candidate is faster. `bound` gives the
+    processor's measured peak and how long the multiply-adds alone take at it. progress(done, total) counts rounds.
     Raises ValueError for fewer than 10 warm-ups or 50 runs, or a size outside 32 to 1024.
     """
     _check(size, threads, runs, warmups)
@@ -52,21 +56,42 @@ def latency(
                     times[name].append(taken)
             if progress is not None:
                 progress(round_ + 1, warmups + runs)
+        bound = _bound(bundle, size)
     finally:
         torch.set_num_threads(before)
-    return _report(bundle, times, {"size": size, "threads": threads, "warmups": warmups, "runs": runs, "seed": seed})
+    settings = {"size": size, "threads": threads, "warmups": warmups, "runs": runs, "seed": seed}
+    return _report(bundle, times, settings) | {"bound": bound}
 
 
 def _engines(bundle: Bundle, threads: int) -> dict[str, Engine]:
     import torch
 
+    from kdlight.compress import export_onnx
+
+    teacher = bundle.model("teacher")
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(teacher, Path(folder) / "teacher.onnx", bundle.spec.size)
+        same = onnx_engine(Path(folder) / "teacher.onnx", threads)
     last = bundle.model("teacher").to(memory_format=torch.channels_last)
     return {
-        BASELINE: torch_engine(bundle.model("teacher")),
+        BASELINE: torch_engine(teacher),
         "teacher, torch eager, channels last": torch_engine(last),
+        SAME_ENGINE: same,
         "student, torch eager": torch_engine(bundle.model("student")),
         CANDIDATE: onnx_engine(bundle.onnx, threads),
     }
+
+
+def _bound(bundle: Bundle, size: int, side: int = 1024) -> dict[str, float]:
+    """Multiply-adds per second of a float32 matrix product, the best of ten, and each model's time at that rate."""
+    import torch
+
+    from kdlight.models import macs
+
+    square = torch.rand(side, side)
+    best = min(_time(lambda x: (x @ x).numpy(), square) for _ in range(10))
+    rate = side**3 / best  # multiply-adds per millisecond
+    return {"peak_gmacs": rate / 1e6} | {f"{role}_ms": macs(bundle.model(role), size) / rate for role in ROLES}
 
 
 def _time(engine: Engine, x: Any) -> float:
@@ -92,6 +117,7 @@ def _report(bundle: Bundle, times: dict[str, list[float]], settings: dict[str, A
         "candidate": CANDIDATE,
         "baseline": BASELINE,
         "ratio": p50[BASELINE] / p50[CANDIDATE],
+        "ratios": {name: taken / p50[CANDIDATE] for name, taken in p50.items()},
     }
 
 
