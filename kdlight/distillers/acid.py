@@ -1,0 +1,79 @@
+"""ACID (Udandarao et al., 2024), https://arxiv.org/abs/2411.18674: choosing the data is a distillation.
+
+From a super-batch keep the images with the largest L(student) - L(reference), the published share being 20 %; ACED adds
+softmax KD on the images kept. Here the reference is the teacher and L the cross-entropy of one image:
+kept = argmax_k [CE(z_s, y) - CE(z_t, y)],  L = CE on the kept + softmax_kd T^2 KL on the kept
+
+Ours: the batch that the loop draws is the super-batch, so a step learns from `keep` times train.batch_size images (two
+at least: batch norm needs them); an image without a label is scored by the teacher's answer q, as KL(q, p_s).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+
+
+class ACID(Distiller):
+    """Learn from the images that the student still gets wrong and the teacher does not."""
+
+    name = "acid"
+    paper = "ACID and ACED, Udandarao et al. 2024"
+    reads = "logits"
+    tasks = ("binary", "multi-class")
+    unlabeled = True
+
+    def __init__(
+        self, *args: Any, keep: float = 0.2, softmax_kd: float = 1.0, temperature: float = 4.0, **kwargs: Any
+    ) -> None:
+        """keep: share of each batch to learn from, above 0, up to 1. softmax_kd: weight of the teacher's answer on the
+        kept images, 0 or above; 0 is ACID, more is ACED. temperature: of that answer, above 0.
+        """
+        super().__init__(*args, **kwargs)
+        if not 0 < keep <= 1 or softmax_kd < 0 or not temperature > 0:
+            raise ValueError("acid needs keep above 0 and up to 1, softmax_kd of 0 or above and temperature above 0.")
+        self.keep = keep
+        self.softmax_kd = softmax_kd
+        self.temperature = temperature
+
+    def choose(self, batch: Batch) -> Batch:
+        """The images of a super-batch worth most, with the teacher's view of them, in the batch's order."""
+        view = self.look(batch)
+        scores = learnability(self.scoring_logits(batch.x), view.logits, batch.y)
+        count = min(len(scores), max(2, round(self.keep * len(scores))))
+        kept = scores.topk(count).indices.sort().values
+        return replace(
+            batch,
+            x=batch.x[kept],
+            y=batch.y[kept],
+            index=None if batch.index is None else batch.index[kept],
+            target=None if batch.target is None else batch.target[kept],
+            teacher=View(view.logits[kept], [maps[kept] for maps in view.features]),
+        )
+
+    def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
+        return self.softmax_kd * softened_kl(student.logits, teacher.logits, self.temperature)
+
+    @torch.no_grad()
+    def scoring_logits(self, x: Tensor) -> Tensor:
+        """The student's logits (B, K) in eval mode; its own modes and batch-norm statistics stay as they are."""
+        modes = [(module, module.training) for module in self.student.modules()]
+        try:
+            return self.student.eval()(x)  # type: ignore[no-any-return]
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def learnability(student: Tensor, reference: Tensor, y: Tensor) -> Tensor:
+    """L(student) - L(reference) per image (B,), in nats; logits (B, K), labels y (B,) with -1 where there is none."""
+    own, other = F.log_softmax(student.float(), dim=1), F.log_softmax(reference.float(), dim=1)
+    labels = F.one_hot(y.clamp_min(0), student.shape[1]).to(own)
+    weights = torch.where(y[:, None] >= 0, labels, other.exp())
+    return (weights * (other - own)).sum(dim=1)

@@ -1,0 +1,93 @@
+"""Self-training with improved regularization (Rajan et al., 2020), https://arxiv.org/abs/2005.02231.
+
+The abstract gives data augmentation, self-training by distillation and confidence tempering for few labels, and no
+equation: what follows is ours. An image without a label takes the teacher's softened answer q = softmax(z_t / T), one
+with a label t = (1 - trust) y + trust q; images and targets are mixed (Zhang et al. 2018, one l ~ Beta(m, m) a batch):
+x' = l x + (1 - l) x_perm, t' = l t + (1 - l) t_perm,  L = CE(z_s(x'), t') + penalty KL(p_s(x') || uniform)
+The last term is the confidence penalty of Pereyra et al. (2017), shifted to be 0 for an even answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdlight.distillers.base import Batch, Distiller, View
+
+
+class SelfTraining(Distiller):
+    """The teacher labels what nobody has labeled; mixed images and a penalty keep the student from being too sure."""
+
+    name = "self_training"
+    paper = "Rajan et al. 2020"
+    reads = "logits"
+    tasks = ("binary", "multi-class")
+    unlabeled = True
+
+    def __init__(
+        self,
+        *args: Any,
+        trust: float = 0.5,
+        temperature: float = 2.0,
+        mixup: float = 0.2,
+        penalty: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        """trust: the teacher's share in the target of an image that has a label, 0 to 1. temperature: of the teacher's
+        answers, above 0. mixup: both parameters of the Beta distribution, 0 does not mix. penalty: weight of the
+        confidence penalty, 0 or above.
+        """
+        super().__init__(*args, **kwargs)
+        if not 0 <= trust <= 1 or not temperature > 0 or mixup < 0 or penalty < 0:
+            raise ValueError(
+                "self_training needs trust in [0, 1], temperature above 0, and mixup and penalty of 0 or above."
+            )
+        self.trust = trust
+        self.temperature = temperature
+        self.mixup = mixup
+        self.penalty = penalty
+
+    def choose(self, batch: Batch) -> Batch:
+        """The batch with soft targets for all its images, mixed."""
+        view = self.look(batch)
+        target = targets(batch.y, view.logits, self.trust, self.temperature)
+        if batch.target is not None:
+            target = (1 - self.trust) * batch.target + self.trust * tempered(view.logits, self.temperature)
+        if not self.mixup:
+            return replace(batch, target=target, teacher=view)
+        share = torch.distributions.Beta(self.mixup, self.mixup).sample().to(batch.x)
+        order = torch.randperm(len(batch.x), device=batch.x.device)
+        x, target = mixed(batch.x, order, share), mixed(target, order, share)
+        return replace(batch, x=x, target=target, teacher=view)
+
+    def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
+        return self.penalty * confidence(student.logits)
+
+
+def tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Softened probabilities (B, K)."""
+    return F.softmax(logits.float() / temperature, dim=1)
+
+
+def targets(y: Tensor, teacher: Tensor, trust: float, temperature: float) -> Tensor:
+    """Soft labels (B, K): the teacher's where y (B,) is -1, else (1 - trust) of the label and trust of the teacher."""
+    answer = tempered(teacher, temperature)
+    known = (y >= 0)[:, None]
+    label = F.one_hot(y.clamp_min(0), teacher.shape[1]).to(answer)
+    return torch.where(known, (1 - trust) * label + trust * answer, answer)
+
+
+def mixed(values: Tensor, order: Tensor, share: Tensor) -> Tensor:
+    """share * values + (1 - share) * values in another order (B,)."""
+    return share * values + (1 - share) * values[order]
+
+
+def confidence(logits: Tensor) -> Tensor:
+    """KL(p || uniform) = log K - H(p) in nats, mean over the batch: 0 for an even answer, log K for a sure one."""
+    log_p = F.log_softmax(logits.float(), dim=1)
+    return math.log(logits.shape[1]) + (log_p.exp() * log_p).sum(dim=1).mean()

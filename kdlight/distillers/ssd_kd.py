@@ -1,0 +1,121 @@
+"""SSD-KD (Wang et al., 2022), https://arxiv.org/abs/2203.11490: dual relations and self-supervised views.
+
+L = (1 - alpha) CE_w + alpha T^2 KL(z_t, z_s) + 2.7 T^2 KL of rotated views
+    + 10 tau^2 KL(softmax(S_t / tau), softmax(S_s / tau)) + 25 RKD_distance + 50 RKD_angle + 1000 sqrt(MSE(G_t, G_s))
+with alpha = 0.9, T = 4, tau = 0.5 as published. S_ij is the cosine between rotated view i and upright view j; RKD (Park
+et al. 2019) compares the distances and angles among an image batch in pooled features; G = F F^T / (C H W) per image.
+
+Ours: each image is turned by one angle drawn from 90, 180 and 270 degrees, where the paper's code turns it by all
+three, so a batch costs two passes and not four; S is taken from pooled features, without the projection heads that the
+code trains on the teacher beforehand; a 1x1 convolution that learns along lifts the student's
+maps to the teacher's channels before G.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, widths
+from kdlight.distillers.rkd import angles, distances
+
+EPS = 1e-12
+"""Under a root, whose slope at 0 has no end."""
+
+
+class SSDKD(Distiller):
+    """The teacher's answers on upright and turned images, and how it relates images and channels to each other."""
+
+    name = "ssd_kd"
+    paper = "SSD-KD, Wang et al. 2022"
+    reads = "maps"
+    tasks = ("binary", "multi-class")
+    unlabeled = True
+
+    def __init__(
+        self,
+        *args: Any,
+        alpha: float = 0.9,
+        temperature: float = 4.0,
+        rotated: float = 2.7,
+        similarity: float = 10.0,
+        tau: float = 0.5,
+        distance: float = 25.0,
+        angle: float = 50.0,
+        gram: float = 1000.0,
+        **kwargs: Any,
+    ) -> None:
+        """alpha: share of the softened answer, 0 to 1. temperature: of the answers, above 0. rotated: weight of the
+        answers on turned images, 0 or above. similarity: weight of the cosines between turned and upright images, 0 or
+        above. tau: temperature of the cosines, above 0. distance: weight of distances among images, 0 or above.
+        angle: weight of angles among images, 0 or above. gram: weight of the relations among channels, 0 or above.
+        """
+        super().__init__(*args, **kwargs)
+        weights = (rotated, similarity, distance, angle, gram)
+        if not 0 <= alpha <= 1 or not temperature > 0 or not tau > 0 or min(weights) < 0:
+            raise ValueError("ssd_kd needs alpha in [0, 1], temperature and tau above 0, and weights of 0 or above.")
+        self.alpha, self.temperature, self.tau = alpha, temperature, tau
+        self.rotated, self.similarity = rotated, similarity
+        self.distance, self.angle, self.gram = distance, angle, gram
+        self.lift = nn.Conv2d(widths(self.student)[-1], widths(self.guide)[-1], 1, bias=False)
+
+    def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
+        answer = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
+        return answer + self.relations(student, teacher) + self.turned(student, teacher, batch)
+
+    def relations(self, student: View, teacher: View) -> Tensor:
+        """The dual relational loss: among the images of the batch, and among the channels of each image."""
+        own, other = student.features[-1], teacher.features[-1].float()
+        mine, theirs = pooled(own).float(), pooled(other)
+        far = F.smooth_l1_loss(distances(mine), distances(theirs))
+        wide = F.smooth_l1_loss(angles(mine), angles(theirs))
+        return self.distance * far + self.angle * wide + self.gram * gram_loss(self.lift(own), other)
+
+    def turned(self, student: View, teacher: View, batch: Batch) -> Tensor:
+        """The answers on turned images, and the similarity of turned images to upright ones."""
+        if not self.rotated and not self.similarity:
+            return student.logits.new_zeros(())
+        x = turn(batch.x, torch.randint(1, 4, (len(batch.x),), device=batch.x.device))
+        own = View(*self.student.forward_with_features(x))
+        other = self.look(replace(batch, x=x, teacher=None))
+        answer = self.rotated * softened_kl(own.logits, other.logits, self.temperature)
+        mine = cosines(pooled(own.features[-1]), pooled(student.features[-1]))
+        theirs = cosines(pooled(other.features[-1]), pooled(teacher.features[-1]))
+        return answer + self.similarity * softened_kl(mine, theirs, self.tau)
+
+
+def turn(x: Tensor, quarters: Tensor) -> Tensor:
+    """Images (B, C, S, S), each turned counterclockwise by its number (B,) of quarter turns.
+
+    Raises ValueError if the images are not square.
+    """
+    if x.shape[2] != x.shape[3]:
+        raise ValueError(f"ssd_kd turns images by 90 degrees; square ones were expected, not {tuple(x.shape[2:])}.")
+    turned = x.clone()
+    for quarter in range(1, 4):
+        chosen = quarters == quarter
+        turned[chosen] = torch.rot90(x[chosen], quarter, (2, 3))
+    return turned
+
+
+def cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of every row of (A, C) with every row of (B, C): (A, B), -1 to 1."""
+    return F.normalize(first.float(), dim=1) @ F.normalize(second.float(), dim=1).T
+
+
+def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """sqrt(MSE(F_s F_s^T / (C H_s W_s), F_t F_t^T / (C H_t W_t))) of maps (B, C, h, w) with as many channels.
+
+    |G_s - G_t|^2 = |F_s^T F_s|^2 + |F_t^T F_t|^2 - 2 |F_s^T F_t|^2, so that no (C, C) matrix is ever made.
+    """
+    batch, channels = student.shape[:2]
+    with torch.autocast(student.device.type, enabled=False):
+        own, other = (maps.float().flatten(2) / (maps[0].numel() ** 0.5) for maps in (student, teacher))  # (B, C, hw)
+        squares = [(a.transpose(1, 2) @ b).square().sum() for a, b in ((own, own), (other, other), (own, other))]
+    error = (squares[0] + squares[1] - 2 * squares[2]) / (batch * channels**2)
+    root: Tensor = (error.clamp_min(0) + EPS).sqrt()
+    return root
