@@ -29,7 +29,7 @@ from kdlight.inference import Predictor
 from kdlight.models import Classifier, create_model, start_from
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
-from kdlight.preprocessing.augment import augmentation
+from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
 from kdlight.reading import ROLES, Role
 from kdlight.runs import Run
 from kdlight.training import Arrays, Augment, Schedule, fit
@@ -278,28 +278,44 @@ def student_schedule(train: TrainConfig) -> Schedule:
 
 
 def evaluate(
-    bundle: Bundle, data: str | Path | Dataset, split: str = "test", progress: Progress | None = None
+    bundle: Bundle,
+    data: str | Path | Dataset,
+    split: str = "test",
+    progress: Progress | None = None,
+    mirrored: bool = False,
 ) -> dict[str, Any]:
     """Both models of a bundle, as shipped, on one split of a labelled set: the answer of `kdlight evaluate`.
 
-    Classes are matched by name. Raises DataError where the set does not fit the bundle or an image cannot be read.
+    Classes are matched by name. mirrored: test-time augmentation, the mean of the logits of each picture and of its
+    mirror image; refused where the bundle's modality is never mirrored in training. Raises DataError where the set
+    does not fit the bundle or an image cannot be read.
     """
     opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
     part = match_classes(opened.split(split), bundle.classes)
+    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
+        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
     pixels = part.images(bundle.spec)
     predictor = Predictor(bundle)
     predictions = {}
     for number, role in enumerate(ROLES):
-        engine = partial(_logits, predictor, role)
+        engine = partial(_both_ways if mirrored else _logits, predictor, role)
         temperature = bundle.card.calibration[role]["temperature"]
         predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
     found = measure(predictions, part, bundle.classes)
-    return {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "n": len(part), **found}
+    described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}
+    return {**described, "n": len(part), **found}
 
 
 def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
     """Rendered pixels uint8 (B, S, S, 3) to logits (B, K), on the engine that ships."""
     return predictor.logits(role, predictor.spec.normalise(torch.from_numpy(pixels)))
+
+
+def _both_ways(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
+    """The mean of the logits of pictures and of their mirror images."""
+    mirror = np.ascontiguousarray(pixels[:, :, ::-1])
+    mean: np.ndarray = (_logits(predictor, role, pixels) + _logits(predictor, role, mirror)) / 2
+    return mean
 
 
 def _share(progress: Progress | None, number: int) -> Progress | None:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,27 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
             assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics[role][metric], abs=1e-6)
+
+
+def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    list(pipeline.train(recipe(weights, "train.alone=false", "data.modality=mri"), run))
+    bundle = load(run.bundle)
+    pixels = pipeline.prepare(recipe(weights).data, run.path).splits["test"].pixels.numpy()
+    predictor = pipeline.Predictor(bundle)
+    ways = [
+        predictor.logits("teacher", bundle.spec.normalise(torch.from_numpy(p.copy())))
+        for p in (pixels, pixels[:, :, ::-1])
+    ]
+    found = pipeline._both_ways(predictor, "teacher", pixels)
+    np.testing.assert_allclose(found, (ways[0] + ways[1]) / 2, atol=1e-5)
+    data = pipeline.open_set(recipe(weights).data, run.path)
+    seen = pipeline.evaluate(bundle, data.split("test"), mirrored=True)
+    labels = data.split("test").labels
+    assert seen["teacher"]["accuracy"]["value"] == pytest.approx((found.argmax(1) == labels).mean())
+    sided = dataclasses.replace(bundle, card=dataclasses.replace(bundle.card, modality="xray"))
+    with pytest.raises(DataError, match="xray is never mirrored"):
+        pipeline.evaluate(sided, data.split("test"), mirrored=True)
 
 
 def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def evaluate(
     bundle: BundleFolder,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
     split: Annotated[str, typer.Option(help="Split to measure; all for data without splits.")] = "test",
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Average each picture with its mirror image.")] = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labelled data, each number with its 95 % interval."""
@@ -31,7 +32,7 @@ def evaluate(
 
     opened = open_bundle(bundle)
     with counted("Evaluating") as progress:
-        found = pipeline.evaluate(opened, data, split, progress=progress)
+        found = pipeline.evaluate(opened, data, split, progress=progress, mirrored=mirrored)
     return Answer(found, _evaluation(found))
 
 
