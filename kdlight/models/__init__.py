@@ -11,17 +11,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdlight.models import ensemble, mobilenet
+from kdlight.models import ensemble, fusion, mobilenet, ofa, vgg, vision_transformers
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.zoo import TimmClassifier
 
 __all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parameters", "start_from"]
 
-MODELS: dict[str, tuple[Callable[[str, int], Classifier], str]] = {
+MODELS: dict[str, tuple[Callable[..., Classifier], str]] = {
     "mobilenetv2": (mobilenet.build, "teacher: MobileNetV2, 2.2M parameters (Sandler et al., CVPR 2018)"),
     "kdlight_nano": (mobilenet.build, "student: 0.20M parameters, 0.45 MB in fp16, inherits from MobileNetV2"),
     "kdlight_small": (mobilenet.build, "student: 0.58M parameters, inherits from MobileNetV2"),
     "kdlight_base": (mobilenet.build, "student: 1.35M parameters, inherits from MobileNetV2"),
+    "ofa595": (ofa.build, "student: OFA-595, 7.6M parameters, 595M multiply-adds at 236 px (Cai et al., ICLR 2020)"),
+    "vgg19": (vgg.build, "teacher: VGG19, 139.6M parameters, 120M of them dense (Simonyan and Zisserman, ICLR 2015)"),
+    "visformer_s": (vision_transformers.build, "teacher: Visformer-S, 39.5M parameters (Chen et al., ICCV 2021)"),
+    "autoformerv2_t": (
+        vision_transformers.build,
+        "teacher: AutoFormerV2-T, 27.6M parameters (Chen et al., NeurIPS 2021)",
+    ),
+    "fusion_skin": (fusion.build, "teacher: ResNet152V2, ConvNeXt-B and ViT-B in one, 232M parameters"),
+    "dual_stream": (fusion.build, "teacher: Swin-T (global) and ViT-S (local) in one, 49M parameters"),
     "ensemble:mobilenetv2+timm:resnet18": (
         lambda name, num_classes: create_model(name, num_classes),
         "teacher: the mean of several networks, ensemble:<name>+<name> for any two or more",
@@ -46,7 +55,10 @@ def create_model(name: str, num_classes: int, pretrained: bool = False) -> Class
         raise ValueError(
             f"Unknown model {name!r}; one of {', '.join(MODELS)}, timm:<name> or ensemble:<name>+<name> was expected."
         )
-    model = MODELS[name][0](name, num_classes)
+    build = MODELS[name][0]
+    if pretrained and build is not mobilenet.build:
+        return build(name, num_classes, pretrained)
+    model = build(name, num_classes)
     if pretrained:
         if not isinstance(model, mobilenet.MobileNet) or name != "mobilenetv2":
             raise ValueError(f"No pretrained weights are published for {name}; use weight selection from mobilenetv2.")
@@ -94,6 +106,8 @@ def start_from(model: Classifier, name: str, weights: str) -> str:
 
 
 def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:
+    if isinstance(model, TimmClassifier):
+        state = model.from_elsewhere(state)
     own = model.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     if len(fitting) < len(own) // 2:

@@ -1,4 +1,8 @@
-"""Any timm classifier by the name `timm:<name>` (Apache-2.0, https://github.com/huggingface/pytorch-image-models)."""
+"""Any timm classifier by the name `timm:<name>` (Apache-2.0, https://github.com/huggingface/pytorch-image-models).
+
+`timm:<name>@<side>` builds it for square inputs of another side, for networks that fix their size as they are built.
+Plain ViTs, DeiT, EVA and Swin read any size without that: positions are interpolated, windows padded.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +10,135 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from kdlight.models.base import Classifier
+from kdlight.models.tokens import fold, layout_of, unfold
+from kdlight.preprocessing.spec import IMAGENET_MEAN, IMAGENET_STD
+
+ANY_SIZE: dict[str, dict[str, Any]] = {
+    "vision_transformer": {"dynamic_img_size": True, "dynamic_img_pad": True},
+    "deit": {"dynamic_img_size": True, "dynamic_img_pad": True},
+    "eva": {"dynamic_img_size": True, "dynamic_img_pad": True},
+    "swin_transformer": {"strict_img_size": False},
+    "swin_transformer_v2": {"strict_img_size": False},
+}
+"""timm's file -> the options with which its networks read other sizes than the one they are built for."""
 
 
 class TimmClassifier(Classifier):
-    """A timm network behind this package's contract. Token outputs (B, N, C) are folded to maps (B, C, h, w)."""
+    """A timm network behind this package's contract: maps are (B, C, h, w), whatever it makes inside.
+
+    The map of a network that reads its answer from a class token is the normalized input of its last block: after that
+    block nothing flows from the other tokens to the answer, and a heat map of them would be flat. Every other network
+    gives its last map before pooling.
+    """
 
     def __init__(self, name: str, num_classes: int, pretrained: bool = False, **options: Any) -> None:
+        """Raises ValueError for a name or an option that timm does not know, and for a network without maps."""
         super().__init__()
-        if name not in timm.list_models():
-            close = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-            raise ValueError(f"timm has no model {name!r}. Known and near: {close}.")
         self.num_classes = num_classes
-        self.net: Any = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        self.net: Any = build(name, num_classes, pretrained, **options)
+        self.size = fixed_size(self.net)
+        self.adapt = Restandardize(self.net)
         self.final = nn.Identity()
+        self._seen: list[Tensor] = []
+        self._sides = (0, 0)
+        self._tapped = last_norm_before_class_token(self.net)
+        if self._tapped is not None:
+            self._tapped.register_forward_hook(self._tap)
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        features = self.net.forward_features(x)
-        maps = self.final(self._as_maps(features, x))
-        return self.net.forward_head(self._as_features(maps, features)), [maps]
+        check_size(x, self.size)
+        self._sides = (x.shape[-2], x.shape[-1])
+        features = self.net.forward_features(self.adapt(x))
+        if self._tapped is None:
+            features = self._show(features)
+        seen, self._seen = self._seen, []
+        return self.net.forward_head(features), seen
 
     @property
     def cam_layer(self) -> nn.Module:
         return self.final
 
-    def _as_maps(self, features: Tensor, x: Tensor) -> Tensor:
-        """(B, C, h, w), or (B, h, w, C), or tokens (B, prefix + h * w, C) to (B, C, h, w)."""
-        if features.dim() == 4:
-            channels_first = features.shape[1] == self.net.num_features
-            return features if channels_first else features.permute(0, 3, 1, 2)
-        prefix = getattr(self.net, "num_prefix_tokens", 0)
-        tokens = features[:, prefix:]
-        side = round(tokens.shape[1] ** 0.5)
-        if side * side != tokens.shape[1]:
-            raise ValueError(f"{tokens.shape[1]} tokens do not form a square map; give a square input.")
-        return tokens.transpose(1, 2).reshape(len(x), -1, side, side)
+    def from_elsewhere(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict as timm publishes it, under the names that it has here; one of kdlight passes through."""
+        return state if any(k.startswith("net.") for k in state) else {f"net.{k}": v for k, v in state.items()}
 
-    def _as_features(self, maps: Tensor, like: Tensor) -> Tensor:
-        """Maps (B, C, h, w) back to the layout that the network's own head reads; prefix tokens are kept."""
-        if like.dim() == 4:
-            return maps if like.shape[1:] == maps.shape[1:] else maps.permute(0, 2, 3, 1)
-        prefix = getattr(self.net, "num_prefix_tokens", 0)
-        tokens = maps.flatten(2).transpose(1, 2)
-        return tokens if not prefix else torch.cat([like[:, :prefix], tokens], dim=1)
+    def _tap(self, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return self._show(output)
+
+    def _show(self, features: Tensor) -> Tensor:
+        """Features pass through `final` as maps (B, C, h, w) and go on in the layout they came in."""
+        layout = layout_of(self.net, features, self._sides)
+        maps = self.final(fold(features, layout))
+        self._seen = [maps]
+        return unfold(maps, features, layout)
+
+
+class Restandardize(nn.Module):
+    """x (B, 3, H, W) standardized as kdlight does, to the mean and deviation that a timm network was trained with."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        own = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
+        self.same = own == (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        own_mean, own_std = torch.tensor(own[0]), torch.tensor(own[1])
+        self.register_buffer("scale", (std / own_std)[:, None, None], persistent=False)
+        self.register_buffer("shift", ((mean - own_mean) / own_std)[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.same else x * self.scale + self.shift
+
+
+def build(name: str, num_classes: int, pretrained: bool = False, **options: Any) -> Any:
+    """The timm network itself; `name` may end in .tag (which weights) and @side (pixels)."""
+    name, _, side = name.partition("@")
+    base = name.partition(".")[0]
+    if base not in timm.list_models():
+        close = ", ".join(timm.list_models(f"*{base.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise ValueError(f"timm has no model {name!r}. Known and near: {close}.")
+    if side:
+        options["img_size"] = _side(name, side)
+    family = model_entrypoint(base).__module__.rpartition(".")[2]
+    options = {**ANY_SIZE.get(family, {}), **options}
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+    except TypeError as error:
+        raise ValueError(f"timm:{name} does not take {', '.join(options)} ({error}). Leave it out.") from error
+
+
+def _side(name: str, side: str) -> int:
+    if not side.isdecimal() or not 32 <= int(side) <= 1024:
+        raise ValueError(f"timm:{name}@{side} has no size; 32 to 1024 px was expected, as in timm:{name}@160.")
+    return int(side)
+
+
+def fixed_size(net: Any) -> tuple[int, int] | None:
+    """Height and width in pixels that a network insists on, None if it reads any."""
+    config = timm.models.get_model_input_config(net)
+    return tuple(config["input_size"][-2:]) if config["fixed_input_size"] else None
+
+
+def check_size(x: Tensor, size: tuple[int, int] | None) -> None:
+    """Raises ValueError if x (B, 3, H, W) is not of the size that the network insists on."""
+    given = (int(x.shape[-2]), int(x.shape[-1]))
+    if size is not None and given != size:
+        raise ValueError(
+            f"The network reads {size[0]} x {size[1]} px only; {given[0]} x {given[1]} were given. "
+            f"Set data.size to {size[0]}, or build it for another size as timm:<name>@{given[0]}."
+        )
+
+
+def last_norm_before_class_token(net: Any) -> nn.Module | None:
+    """Where the maps of a class-token network are taken; None for a network that pools its maps."""
+    blocks = getattr(net, "blocks", None)
+    if getattr(net, "global_pool", None) != "token" or not blocks:
+        return None
+    norm = getattr(blocks[-1], "norm1", None)
+    return norm if isinstance(norm, nn.Module) else None
