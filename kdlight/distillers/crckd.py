@@ -173,12 +173,13 @@ def class_contrast(scores: Tensor, positive: Tensor, negative: Tensor) -> Tensor
 
     scores (B, N), cosines over tau; positive, negative (B, N) masks. An image without either is left out; 0 if all are.
     """
-    against = scores.masked_fill(~negative, float("-inf")).logsumexp(dim=1, keepdim=True)  # (B, 1)
     use = positive.any(dim=1) & negative.any(dim=1)
     if not bool(use.any()):
         return scores.sum() * 0
-    each = F.softplus(against[use] - scores[use])  # -log(e^s / (e^s + e^against))
-    return ((each * positive[use]).sum(dim=1) / positive[use].sum(dim=1)).mean()
+    scores, positive, negative = scores[use], positive[use], negative[use]
+    against = scores.masked_fill(~negative, float("-inf")).logsumexp(dim=1, keepdim=True)  # (B, 1)
+    each = F.softplus(against - scores)  # -log(e^s / (e^s + e^against))
+    return ((each * positive).sum(dim=1) / positive.sum(dim=1)).mean()
 
 
 def centroids(bank: Tensor, label: Tensor, classes: int) -> Tensor:
