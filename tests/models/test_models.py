@@ -55,7 +55,7 @@ def test_timm_models_answer_as_timm_does(name: str) -> None:
     model = create_model(name, 3).eval()
     x = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
-        torch.testing.assert_close(model(x), model.net(x))
+        torch.testing.assert_close(model(x), model.net(model.adapt(x)))
         maps = model.forward_with_features(x)[1][-1]
     assert maps.shape[0] == 1
     assert maps.shape[2] == maps.shape[3]
