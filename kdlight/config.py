@@ -13,6 +13,8 @@ from typing import Any
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 BALANCES = ("none", "balanced", "effective")
 INITS = ("random", "selection", "teacher")
+SELECTIONS = ("uniform", "consecutive", "random")
+LAYERS = ("first", "even")
 
 
 class RecipeError(ValueError):
@@ -55,6 +57,8 @@ class DataConfig:
     """CT preset for files in Hounsfield units; empty keeps the file's own window."""
     fit: str = "stretch"
     """stretch or pad, see InputSpec."""
+    stages: tuple[str, ...] = ()
+    """Stages of `kdlight.preprocessing.stages` that every image goes through before a model sees it."""
     val: float = 0.15
     """Share of groups for validation where the set has no val split."""
     test: float = 0.2
@@ -126,9 +130,15 @@ class StudentConfig:
     name: str = "kdlight_nano"
     init: str = "teacher"
     """random; selection: from the teacher's starting weights; teacher: from the fine-tuned teacher."""
+    selection: str = "uniform"
+    """Which channels are selected: uniform, consecutive or random."""
+    layers: str = "first"
+    """Which blocks of each stage: the first or evenly spaced ones."""
 
     def __post_init__(self) -> None:
         _choose("student", "init", self.init, INITS)
+        _choose("student", "selection", self.selection, SELECTIONS)
+        _choose("student", "layers", self.layers, LAYERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _keep(run: Run, measured: assembly.Measured, test: Dataset) -> None:
 def prepare(config: DataConfig, folder: Path) -> Prepared:
     """Open the labelled set, carve the splits it lacks by group, and render every image."""
     dataset = open_set(config, folder)
-    spec = InputSpec(size=config.size, window=config.window or None, fit=config.fit)
+    spec = InputSpec(size=config.size, window=config.window or None, fit=config.fit, stages=config.stages)
     splits = {}
     for name in ("train", "val", "test"):
         part = dataset.split(name)
@@ -216,7 +216,9 @@ class Stages:
         model = create_model(self.recipe.student.name, len(self.data.classes))
         if init == "random" or stage == "scratch":
             return model
-        select_weights(self.finished("teacher") if init == "teacher" and stage == "student" else self._start(), model)
+        config, seed = self.recipe.student, self.recipe.train.seed
+        source = self.finished("teacher") if init == "teacher" and stage == "student" else self._start()
+        select_weights(source, model, how=config.selection, layers=config.layers, seed=seed)
         pixels = self.data.splits["train"].pixels
         some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
         reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
