@@ -1,5 +1,6 @@
 """From an Image to what a model sees, and the augmentations of training."""
 
 from kdlight.preprocessing.spec import InputSpec
+from kdlight.preprocessing.stages import STAGES, Stage
 
-__all__ = ["InputSpec"]
+__all__ = ["STAGES", "InputSpec", "Stage"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import PIL.Image
 
 from kdlight.images.image import Image
 from kdlight.modality import WINDOWS
+from kdlight.preprocessing.stages import apply_stages, check_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,8 @@ class InputSpec:
     """Preset of `kdlight.modality.WINDOWS` used for pixels in calibrated units (HU); others keep the file's window."""
     fit: str = "stretch"
     """stretch: both sides scaled to `size`; pad: the aspect ratio kept, the rest black."""
+    stages: tuple[str, ...] = ()
+    """Names in `kdlight.preprocessing.stages.STAGES`, applied in this order after the resizing; none for most models."""
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -44,6 +47,7 @@ class InputSpec:
             raise ValueError(f"Unknown window {self.window!r}; one of {', '.join(WINDOWS)} was expected.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(0 < value < 10 for value in self.std):
             raise ValueError(f"Mean is {self.mean} and std {self.std}; three numbers each, std above 0, were expected.")
+        check_stages(self.stages)
 
     @property
     def channels(self) -> int:
@@ -54,12 +58,20 @@ class InputSpec:
         window = WINDOWS[self.window] if self.window and image.units == "HU" else None
         picture = PIL.Image.fromarray(image.display(window)).convert("RGB")
         width, height = self._inner(image.shape)
-        resized = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
+        seen = np.asarray(picture.resize((width, height), PIL.Image.Resampling.BILINEAR))
+        seen = apply_stages(seen, self.stages)
         if (width, height) == (self.size, self.size):
-            return np.asarray(resized)
-        canvas = PIL.Image.new("RGB", (self.size, self.size))
-        canvas.paste(resized, ((self.size - width) // 2, (self.size - height) // 2))
-        return np.asarray(canvas)
+            return seen
+        canvas = np.zeros((self.size, self.size, 3), dtype=np.uint8)
+        left, top = (self.size - width) // 2, (self.size - height) // 2
+        canvas[top : top + height, left : left + width] = seen
+        return canvas
+
+    def steps(self, image: Image) -> Iterator[tuple[str, np.ndarray]]:
+        """(stage, the frame after it) of every stage, the resizing first, as "resize": uint8 (size, size, 3)."""
+        for count in range(len(self.stages) + 1):
+            name = self.stages[count - 1] if count else "resize"
+            yield name, replace(self, stages=self.stages[:count]).render(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or [0, 255] pixels (B, size, size, 3) to float32 (B, 3, size, size), standardised."""
@@ -85,9 +97,17 @@ class InputSpec:
         return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, and for the reader of a card the number of channels and the steps in words."""
-        steps = f"display window, {self.fit} to {self.size} px (bilinear), subtract the mean, divide by the deviation"
-        return {**asdict(self), "channels": self.channels, "preprocessing": steps}
+        """The fields, and for the reader of a card the number of channels and the steps in words.
+
+        Without stages the key is left out, so that cards, caches and digests are what they were before there were any.
+        """
+        between = "".join(f"{name}, " for name in self.stages)
+        steps = (
+            f"display window, {self.fit} to {self.size} px (bilinear), {between}"
+            "subtract the mean, divide by the deviation"
+        )
+        values = {name: value for name, value in asdict(self).items() if name != "stages" or value}
+        return {**values, "channels": self.channels, "preprocessing": steps}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputSpec:
