@@ -54,7 +54,7 @@ class FitNet(Distiller):
         self.alpha = alpha
         self.temperature = temperature
         matched = pairs(self.student, self.guide)
-        guided, hint = matched[len(matched) // 2]
+        guided, hint = matched[(len(matched) - 1) // 2]
         self.guided, self.hint = guided.index, hint.index
         self.regressor = nn.Conv2d(guided.channels, hint.channels, 1)
 

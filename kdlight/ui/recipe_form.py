@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -154,16 +155,28 @@ def _knobs(method: str, described: Mapping[str, Any], start: Mapping[str, Any]) 
 
 
 def _knob(name: str, value: Any, line: str | None, key: str) -> Any:
-    """A switch, a slider for shares, a number field for the rest."""
+    """A switch, a slider for what goes from 0 to 1, a number field for the rest."""
     label = name.replace("_", " ")
     if isinstance(value, bool):
         return st.toggle(label, value, help=line, key=key)
-    if isinstance(value, float) and name.startswith("alpha") and value <= 1:
-        return st.slider(label, 0.0, 1.0, value, 0.05, help=line, key=key)
+    if isinstance(value, float) and "0 to 1" in (line or ""):
+        return st.slider(label, 0.0, 1.0, value, 0.01, help=line, key=key)
     if isinstance(value, (int, float)):
-        step = 1 if isinstance(value, int) else 0.5
-        return st.number_input(label, value=value, step=step, help=line, key=key)
+        least, step = reach(value, line or "")
+        shown = "%d" if isinstance(value, int) else "%g"
+        return st.number_input(label, least, value=value, step=step, format=shown, help=line, key=key)
     return value
+
+
+def reach(value: float, line: str) -> tuple[float | None, float]:
+    """Least value and step of a knob: the least from the words of its line, the step from the size of its value.
+
+    Both have the value's type. A float moves by half its decade (4 by 0.5, 0.07 by 0.005), a whole number by a quarter.
+    """
+    whole = isinstance(value, int)
+    step = max(1, value // 4) if whole else 0.5 * 10 ** math.floor(math.log10(abs(value))) if value else 0.5
+    lows = {"1 or above": 1, "0 or above": 0, "above 0": 1 if whole else step / 10}
+    return next((type(value)(low) for said, low in lows.items() if said in line), None), step
 
 
 def _check(path: str) -> None:

@@ -96,6 +96,24 @@ def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
         assert wanted <= labels
 
 
+@pytest.mark.parametrize(
+    ("value", "line", "expected"),
+    [
+        (4.0, "above 0; larger shows more", (0.05, 0.5)),
+        (0.07, "how sharply near ones are told apart, above 0.", (0.0005, 0.005)),
+        (25.0, "weights of the two relations, 0 or above.", (0.0, 5.0)),
+        (0.0, "weight, 0 or above.", (0.0, 0.5)),
+        (4096, "images kept to be told from, 1 or above.", (1, 1024)),
+        (2, "", (None, 1)),
+    ],
+)
+def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expected: tuple[float | None, float]) -> None:
+    least, step = recipe_form.reach(value, line)
+    assert least == pytest.approx(expected[0])
+    assert step == pytest.approx(expected[1])
+    assert type(step) is type(value)
+
+
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     assert "Name a labelled set to go on." in train.info[0].value
