@@ -25,8 +25,8 @@ class VisformerS(TimmClassifier):
     Its learned positions belong to 224 px; for other sizes they are interpolated (ours; timm insists on 224 px).
     """
 
-    def __init__(self, num_classes: int, pretrained: bool = False) -> None:
-        super().__init__("visformer_small", num_classes, pretrained)
+    def __init__(self, num_classes: int, pretrained: bool = False, **options: Any) -> None:
+        super().__init__("visformer_small", num_classes, pretrained, **options)
         self.size = None
         for embed in (self.net.patch_embed1, self.net.patch_embed2, self.net.patch_embed3):
             embed.img_size = None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import BatchNormAct2d, create_conv2d
 from timm.models.resnetv2 import ResNetV2
 from torch import Tensor
 from torch.nn import functional as F
@@ -69,7 +70,8 @@ def test_its_heat_maps_differ_by_class(small: Fusion) -> None:
 
 def test_a_deepened_network_computes_what_the_shallower_one_does() -> None:
     torch.manual_seed(0)
-    make = partial(ResNetV2, channels=(32, 64, 64, 64), num_classes=0, stem_chs=16)
+    plain = {"norm_layer": BatchNormAct2d, "conv_layer": create_conv2d}
+    make = partial(ResNetV2, channels=(32, 64, 64, 64), num_classes=0, stem_chs=16, **plain)
     shallow, deep = make((1, 2, 1, 1)).eval(), make((1, 3, 2, 1)).eval()
     with torch.no_grad():
         for parameter in [*shallow.parameters(), *deep.parameters()]:
