@@ -134,19 +134,25 @@ def test_a_step_teaches_the_student_and_leaves_the_teacher_as_it_is(method: Dist
     assert method.teacher is not None
     frozen = {k: v.clone() for k, v in method.teacher.state_dict().items()}
     method.student.train()
-    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
-    before = method(batch)["total"].detach()
+    batch = method.choose(batch)  # once, so that a method that picks learns from the images it is asked about
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.003)
+    before = drawn_alike(method, batch)
     for _ in range(5):
         optimizer.zero_grad()
-        loss = method(batch)["total"]
-        loss.backward()
+        drawn_alike(method, batch).backward()
         optimizer.step()
         method.after_step()
-    assert method(batch)["total"].detach() < before
+    assert drawn_alike(method, batch) < before
     assert not method.teacher.training
     assert all(p.grad is None for p in method.teacher.parameters())
     assert all(torch.equal(v, frozen[k]) for k, v in method.teacher.state_dict().items())
     assert not {id(p) for p in method.teacher.parameters()} & {id(p) for p in method.parameters()}
+
+
+def drawn_alike(method: Distiller, batch: Batch) -> Tensor:
+    """The total, with the same dropout, views and mixtures every time."""
+    torch.manual_seed(7)
+    return method(batch)["total"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -158,6 +164,9 @@ def test_a_method_refuses_an_option_it_does_not_have(name: str) -> None:
 # --- heat maps ------------------------------------------------------------------------------------------------------
 
 
+HEAT_MAPS = [name for name, method in EXPLAINERS.items() if method.available]
+
+
 class Lamp(nn.Module):
     """Class 1 is the brightness that one of its feature maps sees, class 0 a constant: the truth is known."""
 
@@ -167,14 +176,15 @@ class Lamp(nn.Module):
         with torch.no_grad():
             self.conv[0].weight.copy_(torch.tensor([[1.0, 1, 1], [-1, -1, -1]])[:, :, None, None])
             self.conv[0].bias.zero_()
+        self.linear = nn.Linear(2, 2)
+        self.linear.load_state_dict({"weight": torch.tensor([[0.0, 0], [40, 0]]), "bias": torch.zeros(2)})
 
     @property
     def cam_layer(self) -> nn.Module:
         return self.conv
 
     def forward(self, x: Tensor) -> Tensor:
-        bright = self.conv(x).mean((2, 3))[:, 0]
-        return torch.stack([torch.zeros_like(bright), 40 * bright], dim=1)
+        return self.linear(self.conv(x).mean((2, 3)))
 
 
 @pytest.fixture
@@ -185,20 +195,21 @@ def lit() -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", HEAT_MAPS)
 def test_a_map_is_where_the_answer_comes_from(name: str, lit: Tensor) -> None:
     heat = explain(Lamp(), lit, 1, name)
     assert heat.dtype == np.float32
     assert (float(heat.min()), float(heat.max())) == pytest.approx((0.0, 1.0))
-    assert heat[4:12, 20:28].sum() / heat.sum() > 0.95
+    sharp = 0.95 if name != "occlusion" else 0.85  # its squares reach over the edge
+    assert heat[4:12, 20:28].sum() / heat.sum() > sharp
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", HEAT_MAPS)
 def test_a_map_of_what_decides_nothing_is_flat(name: str, lit: Tensor) -> None:
     assert not explain(Lamp(), torch.zeros_like(lit), 1, name).any()
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", HEAT_MAPS)
 def test_a_map_leaves_the_model_as_it_was(name: str, x: Tensor) -> None:
     network = create_model("kdlight_nano", CLASSES).train()
     before = {k: v.clone() for k, v in network.state_dict().items()}

@@ -17,6 +17,7 @@ class Benchmark(StrEnum):
     """What can be timed."""
 
     latency = "latency"
+    explain = "explain"
 
 
 @answers
@@ -52,16 +53,20 @@ def benchmark(
     what: Annotated[Benchmark, typer.Argument(help="What to time.")],
     bundle: BundleFolder,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the input in pixels.")] = 224,
-    runs: Annotated[int, typer.Option(min=50, help="Timed runs of each.")] = 50,
+    runs: Annotated[int | None, typer.Option(min=1, help="Timed runs of each: 50 or more; 3 for explain.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of both models.")] = 1,
+    image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Of explain: an image; repeatable.")] = None,
     as_json: Json = False,
 ) -> Answer:
-    """Time student against teacher, one image at a time, interleaved in one run."""
+    """Time student against teacher, or heat maps against the grad-cam package, interleaved in one run."""
     from kdlight import inference
 
     opened = open_bundle(bundle)
     with counted("Timing") as progress:
-        found = inference.latency(opened, size=size, runs=runs, threads=threads, progress=progress)
+        if what is Benchmark.explain:
+            found = inference.explain_speed(opened, image or (), size, runs or 3, threads, progress=progress)
+        else:
+            found = inference.latency(opened, size=size, runs=runs or 50, threads=threads, progress=progress)
     return Answer(found, _timing(found))
 
 

@@ -1,6 +1,6 @@
-"""Where a model looked: class activation maps, and how far such a map can be trusted."""
+"""Where a model looked: class activation maps, attributions, and how far such a map can be trusted."""
 
-from kdlight.explain.base import EXPLAINERS, Explainer, ExplainError, Progress, explain, explainer
+from kdlight.explain.base import EXPLAINERS, Explainer, ExplainError, Progress, explain, explain_with_note, explainer
 from kdlight.explain.grade import Grade, grade, similarity
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Grade",
     "Progress",
     "explain",
+    "explain_with_note",
     "explainer",
     "grade",
     "similarity",

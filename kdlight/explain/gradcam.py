@@ -3,20 +3,26 @@
 Selvaraju et al., ICCV 2017, https://arxiv.org/abs/1610.02391
     L = ReLU(sum_k a_k A_k),  a_k = mean over positions of d logit / d A_k
 A network that ends in global pooling and one linear layer gives the class activation map of Zhou et al. 2016.
+The same map as the grad-cam package's, without its import of two seconds.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytorch_grad_cam import GradCAM
+import torch
+from torch import Tensor
+
+from kdlight.explain.base import Evidence, Progress, cam_layer, logit, watched
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from kdlight.explain.base import Progress
 
-
-def build(model: nn.Module, layer: nn.Module, progress: Progress) -> Any:
+def gradcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """One forward pass and a short backward pass; nothing to report on the way."""
-    return GradCAM(model, [layer])
+    with watched(cam_layer(model)) as seen:
+        score = logit(model(x), class_index)
+    (gradient,) = torch.autograd.grad(score.sum(), seen[-1])  # (1, C, h, w)
+    weights = gradient.mean((2, 3), keepdim=True)
+    return Evidence((weights * seen[-1]).sum(1)[0])

@@ -176,13 +176,14 @@ class Predictor:
     ) -> HeatMap:
         started = time.perf_counter()
         with flushed_denormals():
-            heat = explaining.explain(self.models[role], x, self.bundle.classes.index(name), method, progress)
+            index = self.bundle.classes.index(name)
+            heat, note = explaining.explain_with_note(self.models[role], x, index, method, progress)
         scale = min(1.0, MAP_SIDE / max(shape))
         rows, columns = (max(1, round(side * scale)) for side in shape)
         values = self.spec.to_image_plane(heat, (rows, columns))
         found = explaining.grade(values)
         values = np.zeros_like(values) if found.flat else values
-        return HeatMap(method, name, values, found.flat, found.words, time.perf_counter() - started)
+        return HeatMap(method, name, values, found.flat, f"{found.words} {note}".strip(), time.perf_counter() - started)
 
 
 def _part(progress: Progress | None, index: int, words: str) -> Progress:

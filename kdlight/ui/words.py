@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kdlight.explain import EXPLAINERS
+
 METRICS: dict[str, str] = {
     "balanced_accuracy": "Balanced accuracy",
     "accuracy": "Accuracy",
@@ -19,7 +21,8 @@ METRICS: dict[str, str] = {
 LOWER_IS_BETTER = ("ece", "brier")
 
 ARCHITECTURES = {"mobilenetv2": "MobileNetV2", "kdlight_nano": "kdlight nano", "kdlight_small": "kdlight small"}
-METHODS = {"gradcam": "Grad-CAM", "scorecam": "Score-CAM"}
+METHODS = {e.name: f"{e.title} (slow)" if e.slow else e.title for e in EXPLAINERS.values() if e.available}
+"""The heat map methods that can run here; one whose package is missing is left out."""
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -72,6 +72,18 @@ def test_verify_names_a_changed_byte(kdlight: Run, bundle_copy: Path) -> None:
     assert "student.safetensors was changed" in said.err
 
 
+def test_explain_times_heat_maps_against_the_package(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
+    said = kdlight("benchmark", "explain", tiny_bundle.path, "--size", "64", "--runs", "1", "--image", scan, "--json")
+    assert said.status == 0, said.err
+    found = said.json
+    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
+    likeness = {row["name"]: row["pearson"] for row in found["rows"] if row["pearson"] is not None}
+    assert found["ratio"] == pytest.approx(p50[found["baseline"]] / p50[found["candidate"]])
+    assert "grad-cam package" in found["baseline"]
+    assert found["bound"]["masks"] <= found["bound"]["maps"] == 1280
+    assert all(value > 0.99 for name, value in likeness.items() if name == found["candidate"])
+
+
 def test_latency_times_both_in_one_run(kdlight: Run, tiny_bundle: Bundle) -> None:
     said = kdlight("benchmark", "latency", tiny_bundle.path, "--size", "32", "--json")
     assert said.status == 0, said.err

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kdlight.explain import EXPLAINERS, ExplainError, explain, explainer
-from kdlight.explain import scorecam as scorecam_module
+from kdlight.explain import EXPLAINERS, ExplainError, explain, explainer, scoring
 from kdlight.models import create_model
+
+HERE = [name for name, method in EXPLAINERS.items() if method.available]
 
 
 class TinyNet(nn.Module):
@@ -75,21 +76,21 @@ def test_scorecam_equals_the_plain_loop(x: Tensor, dead: int) -> None:
 
 
 def test_scorecam_skips_dead_maps_and_holds_one_batch(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorecam_module, "BATCH", 4)
+    monkeypatch.setattr(scoring, "PIXELS", 4 * 32 * 32)
     net, sizes = TinyNet(channels=10, dead=3), []
     net.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    explain(net, x, 0, "scorecam")
-    assert sizes == [1, 1, 4, 3]
+    explain(net, x, 0, "scorecam-exact")
+    assert sizes == [1, 4, 4]  # the image itself, then seven masks and the one that hides everything
 
 
 def test_scorecam_reports_up_to_one(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorecam_module, "BATCH", 2)
+    monkeypatch.setattr(scoring, "PIXELS", 2 * 32 * 32)
     seen: list[float] = []
     explain(TinyNet(), x, 0, "scorecam", lambda share, _words: seen.append(share))
     assert seen == pytest.approx([1 / 3, 2 / 3, 1])
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", HERE)
 def test_the_class_asked_for_decides(x: Tensor, method: str) -> None:
     net = TinyNet()
     net.linear.weight.data = torch.eye(6)[:3] * 400
@@ -97,9 +98,11 @@ def test_the_class_asked_for_decides(x: Tensor, method: str) -> None:
     assert np.abs(one - other).max() > 0.1
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", HERE)
 @pytest.mark.parametrize("spoil", ["zero weights", "only against", "nan", "same everywhere"])
 def test_a_map_without_contrast_is_zeros(x: Tensor, method: str, spoil: str) -> None:
+    if spoil == "only against" and method in ("saliency", "guided"):
+        pytest.skip("saliency has no sign; guided needs the activation that is taken away here")
     net = TinyNet()
     if spoil == "zero weights":
         net.conv[0].weight.data.zero_()
@@ -122,10 +125,10 @@ def test_a_map_without_contrast_is_zeros(x: Tensor, method: str, spoil: str) -> 
 
 
 def hooks(net: nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in net.modules())
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in net.modules())
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", HERE)
 def test_the_model_comes_back_as_it_was(x: Tensor, method: str) -> None:
     net = TinyNet().train()
     net.linear.bias.requires_grad_(False)
@@ -138,7 +141,7 @@ def test_the_model_comes_back_as_it_was(x: Tensor, method: str) -> None:
     assert torch.equal(net(x), before)
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", HERE)
 def test_hooks_are_released_after_a_failure(x: Tensor, method: str) -> None:
     net = TinyNet()
     with pytest.raises(ExplainError, match="Class 3 was asked for; the model has 0 to 2"):
@@ -163,9 +166,13 @@ def test_what_cannot_be_explained_is_said(x: Tensor) -> None:
         explain(nn.Linear(2, 2), x, 0)
 
 
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", HERE)
 @pytest.mark.parametrize("name", ["kdlight_nano", "timm:mobilenetv3_small_050"])
 def test_the_networks_of_the_registry_have_maps(name: str, method: str) -> None:
+    if (name, method) == ("timm:mobilenetv3_small_050", "cam"):
+        pytest.skip("it has a layer more after its pooling")
+    if name != "kdlight_nano" and EXPLAINERS[method].slow:
+        pytest.skip("nothing there depends on the network; the student shows it")
     torch.manual_seed(0)
     net = create_model(name, 3).eval()
     x = torch.rand(1, 3, 64, 64)

@@ -1,0 +1,215 @@
+"""Attributions against gradients taken by hand, sums that must come out, and nets whose answer has a known place."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kdlight.explain import ExplainError, explain, explain_with_note
+from kdlight.explain import captum as door
+from kdlight.explain.base import Evidence
+from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, integrated_gradients, saliency
+from kdlight.explain.perturbations import GRID, lime, occlusion, spans
+
+needs_captum = pytest.mark.skipif(not importlib.util.find_spec("captum"), reason="captum is not installed")
+Method = Callable[..., Evidence]
+
+
+class Net(nn.Module):
+    """Two convolutions with an activation after each, pooling, one linear layer."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1, self.act1 = nn.Conv2d(3, 6, 3, padding=1), first
+        self.conv2, self.act2 = nn.Conv2d(6, 4, 3, padding=1), second
+        self.linear = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.conv1.weight.mul_(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.act2(self.conv2(self.act1(self.conv1(x)))).mean((2, 3)))
+
+
+class Corner(nn.Module):
+    """Class 1 is the mean of the upper left 8 x 8 pixels times 4, class 0 nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = 4 * x[:, :, :8, :8].mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(value), value], dim=1)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def silent(_share: float, _words: str) -> None:
+    """No one listens."""
+
+
+def gradient(net: nn.Module, x: Tensor, index: int) -> Tensor:
+    inputs = x.clone().requires_grad_()
+    return torch.autograd.grad(net(inputs)[0, index], inputs)[0][0]
+
+
+def change(net: nn.Module, x: Tensor, index: int) -> float:
+    """By how much the score differs from that of the baseline."""
+    with torch.no_grad():
+        return float((net(x) - net(torch.zeros_like(x)))[0, index])
+
+
+@needs_captum
+def test_saliency_and_input_x_gradient_are_gradients_taken_by_hand(x: Tensor) -> None:
+    net = Net(nn.ReLU6(), nn.GELU())
+    by_hand = gradient(net, x, 2)
+    found = saliency(net, x, 2, silent).values
+    torch.testing.assert_close(found[0], by_hand.abs().amax(0))
+    torch.testing.assert_close(input_x_gradient(net, x, 2, silent).values, x[0] * by_hand)
+
+
+@needs_captum
+def test_the_map_is_the_positive_part_cut_at_its_percentile(x: Tensor) -> None:
+    net = Net(nn.ReLU(), nn.ReLU())
+    summed = (x[0] * gradient(net, x, 0)).sum(0).clamp(min=0).numpy()
+    cut = np.minimum(summed, np.quantile(summed[summed > 0], 0.99))
+    np.testing.assert_allclose(explain(net, x, 0, "ixg"), cut / cut.max(), atol=1e-5)
+
+
+@needs_captum
+@pytest.mark.parametrize("inplace", [False, True])
+def test_guided_backprop_drops_what_speaks_against_at_each_activation(x: Tensor, inplace: bool) -> None:
+    net = Net(nn.ReLU6(inplace), nn.ReLU(inplace)).requires_grad_(False)
+    one = net.conv1(x)
+    two = net.conv2(one.clamp(0, 6))
+    back = (net.linear.weight[1] / 256)[None, :, None, None] * (two > 0)  # through pooling and the last ReLU
+    back = nn.functional.conv_transpose2d(back.clamp(min=0), net.conv2.weight, padding=1)
+    back = (back * ((one > 0) & (one < 6))).clamp(min=0)
+    expected = nn.functional.conv_transpose2d(back, net.conv1.weight, padding=1)
+    torch.testing.assert_close(guided_backprop(net, x, 1, silent).values, expected[0])
+
+
+@needs_captum
+def test_integrated_gradients_add_up_to_the_change_in_score(x: Tensor) -> None:
+    net = Net(nn.ReLU6(), nn.SiLU())
+    found = integrated_gradients(net, x, 1, silent)
+    assert float(found.values.sum()) == pytest.approx(change(net, x, 1), rel=0.02, abs=0.01)
+    assert found.note == ""
+
+
+@needs_captum
+@pytest.mark.parametrize("method", [integrated_gradients, deeplift])
+def test_on_a_linear_net_each_equals_input_x_gradient(x: Tensor, method: Method) -> None:
+    net = Net(nn.Identity(), nn.Identity())
+    torch.testing.assert_close(method(net, x, 0, silent).values, x[0] * gradient(net, x, 0), rtol=1e-4, atol=1e-6)
+
+
+@needs_captum
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.GELU])
+def test_deeplift_adds_up_where_every_activation_has_its_rule(x: Tensor, activation: type[nn.Module]) -> None:
+    net = Net(activation(), activation())
+    found = deeplift(net, x, 1, silent)
+    assert float(found.values.sum()) == pytest.approx(change(net, x, 1), rel=1e-3, abs=1e-4)
+
+
+@needs_captum
+def test_deeplift_is_the_ratio_of_changes_for_one_activation() -> None:
+    """score = relu6(w x + b), one pixel: the whole change belongs to it."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU6(inplace=True), nn.Flatten())
+    nn.init.constant_(net[0].weight, 2.0)
+    nn.init.constant_(net[0].bias, 1.0)
+    x = torch.tensor([3.0, 1.0, -1.0]).view(1, 3, 1, 1)  # 2 * 3 + 1 = 7 before, 6 after; 1 at the baseline
+    found = deeplift(net, x, 0, silent).values.flatten()
+    torch.testing.assert_close(found, torch.tensor([3.0, 1.0, -1.0]) * 2 * 5 / 6)
+
+
+@needs_captum
+def test_what_does_not_add_up_is_said(x: Tensor) -> None:
+    class Squared(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.square().sum((2, 3))
+
+    assert "read it with care" in deeplift(Squared(), x, 0, silent).note
+    assert explain_with_note(Squared(), x, 0, "ig")[1] == ""
+
+
+@needs_captum
+def test_an_activation_used_twice_is_named_for_what_it_is(x: Tensor) -> None:
+    shared = nn.ReLU()
+
+    class Twice(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(self.act1(self.conv2(self.act1(self.conv1(x)))).mean((2, 3)))
+
+    net = Twice(shared, nn.ReLU())
+    with pytest.raises(ExplainError, match="Twice uses one activation module more than once"):
+        deeplift(net, x, 0, silent)
+    assert net.act1 is shared
+    assert set(vars(shared)) == set(vars(nn.ReLU()))
+
+
+@needs_captum
+def test_nothing_to_guide_is_said(x: Tensor) -> None:
+    with pytest.raises(ExplainError, match="no activation modules"):
+        guided_backprop(Corner(), x, 0, silent)
+
+
+@needs_captum
+def test_occlusion_is_the_mean_drop_over_the_squares_that_cover_a_pixel() -> None:
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    found = occlusion(Corner(), x, 1, silent).values
+    drops, covers = np.zeros((32, 32)), np.zeros((32, 32))
+    for row in range(31):
+        for column in range(31):  # 15 and 8 px at 224 are 2 and 1 at 32
+            hidden = x.clone()
+            hidden[:, :, row : row + 2, column : column + 2] = 0
+            drops[row : row + 2, column : column + 2] += 4 * float((x - hidden)[:, :, :8, :8].mean())
+            covers[row : row + 2, column : column + 2] += 1
+    np.testing.assert_allclose(found.numpy(), drops / covers, atol=1e-5)
+    assert not found[10:, 10:].any()
+
+
+def test_occlusion_has_the_windows_of_the_study_at_its_size() -> None:
+    assert [spans(side) for side in (224, 448, 128, 32, 4)] == [(15, 8), (30, 16), (9, 5), (2, 1), (1, 1)]
+
+
+@needs_captum
+def test_lime_finds_the_squares_that_count() -> None:
+    x = torch.ones(1, 3, 32, 32)
+    before = torch.random.get_rng_state()
+    found = lime(Corner(), x, 1, silent).values
+    assert torch.equal(torch.random.get_rng_state(), before)
+    side = 32 // GRID
+    cells = found[::side, ::side]
+    assert (cells[:2, :2] > 0.15).all()  # 4 squares, each a quarter of the change, less what the Lasso takes off
+    assert cells[2:].abs().max() < 0.02
+    torch.testing.assert_close(lime(Corner(), x, 1, silent).values, found)
+
+
+@needs_captum
+@pytest.mark.parametrize("method", [integrated_gradients, occlusion, lime])
+def test_slow_methods_report_up_to_one_and_can_be_stopped(x: Tensor, method: Method) -> None:
+    seen: list[float] = []
+    method(Corner(), x, 1, lambda share, _words: seen.append(share))
+    assert (sorted(seen), seen[-1]) == (seen, 1.0)
+    assert len(seen) >= 5
+
+    def stop(_share: float, _words: str) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        method(Corner(), x, 1, stop)
+
+
+def test_without_captum_one_sentence_says_how_to_get_it(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="captum")
+
+    monkeypatch.setattr(door, "import_module", missing)
+    with pytest.raises(ExplainError, match=r"not installed; run: pip install captum$"):
+        explain(Corner(), x, 1, "ig")

@@ -1,0 +1,208 @@
+"""Score-CAM against the grad-cam package, its fast way against the whole, and what prepares and predicts for it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from torch import Tensor, nn
+
+from kdlight.explain import ExplainError, explain, explain_with_note, scorecam, scoring, similarity
+from kdlight.explain.classmap import class_maps
+from kdlight.explain.surrogate import NUGGET, Surrogate
+from kdlight.models import create_model
+
+
+class Net(nn.Module):
+    """Two convolutions, pooling, one linear layer; some feature maps are always zero, some repeat others."""
+
+    def __init__(self, channels: int = 40, classes: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(8, channels, 3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        self.linear = nn.Linear(channels, classes)
+        with torch.no_grad():
+            self.conv[1].running_mean.normal_(0, 0.2)
+            self.conv[1].running_var.uniform_(0.2, 2)
+            self.conv[3].weight[:5] = 0
+            self.conv[3].bias[:5] = -1
+            self.conv[3].weight[5:9] = 2 * self.conv[3].weight[9:13]
+            self.conv[3].bias[5:9] = 2 * self.conv[3].bias[9:13]
+            self.linear.weight.mul_(12)
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        return self.conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.conv(x).mean((2, 3)))
+
+
+@pytest.fixture
+def x() -> Tensor:
+    coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    return nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
+
+
+def package(net: nn.Module, x: Tensor, index: int) -> np.ndarray:
+    """Score-CAM as the grad-cam package makes it."""
+    from pytorch_grad_cam import ScoreCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    with contextlib.redirect_stderr(io.StringIO()), ScoreCAM(net.eval(), [net.cam_layer]) as cam:
+        return np.asarray(cam(x, [ClassifierOutputTarget(index)])[0])
+
+
+def silent(_share: float, _words: str) -> None:
+    """No one listens."""
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_map_is_the_packages(x: Tensor, index: int) -> None:
+    net = Net().eval()
+    likeness = similarity(explain(net, x, index, "scorecam"), package(net, x, index))
+    assert likeness is not None
+    assert likeness >= 0.9999
+
+
+def test_the_map_of_the_smallest_student_is_the_packages() -> None:
+    torch.manual_seed(0)
+    net = create_model("kdlight_nano", 3).eval()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        net.train()(torch.rand(8, 3, 96, 96))
+        net.eval().classifier.weight.mul_(20)
+    x = torch.rand(1, 3, 96, 96)
+    likeness = similarity(explain(net, x, 1, "scorecam-exact"), package(net, x, 1))
+    assert likeness is not None
+    assert likeness >= 0.999
+
+
+def test_maps_that_make_one_mask_are_scored_once(x: Tensor) -> None:
+    maps = scorecam.feature_maps(Net().eval(), x, 0)
+    first, of = scorecam.distinct(maps)
+    assert len(first) <= 40 - 4 - 4  # five dead ones hide everything, four are another's double
+    torch.testing.assert_close(of[5:9], of[9:13])
+    assert len(set(of[:5].tolist())) == 1
+    masks = scorecam.masks(maps, x.shape[-2:])
+    torch.testing.assert_close(masks[first][of], masks, atol=3e-3, rtol=0)
+
+
+def test_the_fast_way_is_near_and_says_how_near(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Net(channels=200).eval()
+    monkeypatch.setattr(scorecam, "PICKS", 24)
+    monkeypatch.setattr(scorecam, "ROUND", 8)
+    looks: list[int] = []
+    net.register_forward_pre_hook(lambda _module, inputs: looks.append(len(inputs[0])))
+    fast, note = explain_with_note(net, x, 1, "scorecam-fast")
+    assert sum(looks) == 1 + 24
+    likeness = similarity(fast, explain(net, x, 1, "scorecam-exact"))
+    assert likeness is not None
+    assert likeness >= 0.95
+    assert note.startswith("24 of ")
+    assert 0.5 < float(note.split(" at ")[1].split(" ")[0]) <= 1
+
+
+def test_a_large_network_takes_the_fast_way_unless_every_mask_is_asked_for(
+    x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorecam, "HEAVY", 0)
+    monkeypatch.setattr(scorecam, "PICKS", 16)
+    net = Net().eval()
+    assert explain_with_note(net, x, 0, "scorecam")[1].startswith("16 of ")
+    assert explain_with_note(net, x, 0, "scorecam-exact")[1] == ""
+
+
+def test_few_masks_are_all_scored(x: Tensor) -> None:
+    net = Net().eval()
+    np.testing.assert_array_equal(explain(net, x, 0, "scorecam-fast"), explain(net, x, 0, "scorecam-exact"))
+
+
+@pytest.mark.parametrize("build", [Net, lambda: create_model("kdlight_nano", 3)])
+def test_a_prepared_network_gives_the_same_scores(build: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net = build().eval()
+    x = torch.rand(2, 3, 64, 64)
+    ready = scoring.prepared(net)
+    assert not [m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
+    torch.testing.assert_close(ready(x), net(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("off", "taken"), [(1.0, True), (0.0, False)])
+def test_half_precision_is_taken_where_it_agrees(
+    x: Tensor, monkeypatch: pytest.MonkeyPatch, off: float, taken: bool
+) -> None:
+    monkeypatch.setattr(scoring, "FASTER", 0)
+    monkeypatch.setattr(scoring, "OFF", off)
+    monkeypatch.setattr(scoring, "PIXELS", 20 * 32 * 32)
+    net = Net().eval()
+    scorer = scoring.Scorer(net, x, 1)
+    masks = torch.rand(40, 1, 32, 32)
+    with torch.no_grad():
+        expected = net(x * masks)[:, 1]
+    found = scorer(masks)
+    assert (scorer._half is not None) == taken
+    torch.testing.assert_close(found[:20], expected[:20], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[20:], expected[20:], rtol=0, atol=0.2 if taken else 1e-4)
+
+
+def test_predictions_are_those_of_a_gaussian_process() -> None:
+    """scikit-learn's, with the kernel that was chosen."""
+    points = torch.rand(30, 4, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    scores = points[:, 0].sin() + points[:, 1]
+    surrogate = Surrogate(points, torch.ones(30))
+    known = surrogate.pick(10)
+    assert len(set(known.tolist())) == 10
+    surrogate.learn(known, scores[known])
+    length = float(surrogate.median.sqrt()) * surrogate.width
+    kernel = RBF(length, "fixed") + WhiteKernel(NUGGET, "fixed")
+    own = GaussianProcessRegressor(kernel, optimizer=None).fit(
+        points[known].numpy(), (scores[known] - scores[known].mean()).numpy()
+    )
+    mean, deviation = own.predict(points.numpy(), return_std=True)
+    rest = [i for i in range(30) if i not in known.tolist()]
+    np.testing.assert_allclose(surrogate.mean[rest], (mean + float(scores[known].mean()))[rest], atol=1e-6)
+    np.testing.assert_allclose(
+        surrogate.variance[rest], deviation[rest] ** 2 * float(surrogate._scale()), rtol=1e-3, atol=1e-9
+    )
+    np.testing.assert_array_equal(surrogate.mean[known], scores[known])
+
+
+def test_the_first_picks_are_large_and_unlike_each_other() -> None:
+    points = torch.cat([torch.zeros(5, 2), torch.ones(5, 2), torch.full((1, 2), 9.0)])
+    sizes = torch.tensor([1.0] * 10 + [1e-6])
+    picked = Surrogate(points, sizes).pick(2).tolist()
+    assert sorted(int(i >= 5) for i in picked) == [0, 1]
+    assert 10 not in picked
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_class_map_averages_to_the_logit(x: Tensor, index: int) -> None:
+    net = Net().eval()
+    with torch.no_grad():
+        features, logits = net.conv(x), net(x)
+        maps = class_maps(features.numpy(), net.linear.weight.numpy())
+    assert maps.shape == (1, 3, 8, 8)
+    expected = logits[0] - net.linear.bias
+    np.testing.assert_allclose(maps.mean((2, 3))[0], expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(explain(net, x, index, "cam"), explain(net, x, index, "gradcam"), atol=1e-4)
+
+
+def test_a_network_without_a_class_map_is_told_so(x: Tensor) -> None:
+    net = Net()
+    net.linear = nn.Sequential(nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 3))
+    with pytest.raises(ExplainError, match="does not end in global pooling and one linear layer"):
+        explain(net, x, 0, "cam")
