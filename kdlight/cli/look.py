@@ -16,7 +16,7 @@ DATASETS = {
     "npz": "a MedMNIST file",
     "synthetic": "drawn shapes, made inside the run, to try things without data",
 }
-"""What `kdlight.data.open_dataset` and a recipe's data.path understand."""
+"""What `kdlight.data.open_dataset` and a recipe's data.path understand, beside the sets of `kdlight.data.LAYOUTS`."""
 
 
 class Kind(StrEnum):
@@ -97,7 +97,13 @@ def _methods() -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    return [{"name": name, "summary": summary} for name, summary in DATASETS.items()]
+    from kdlight.data import LAYOUTS
+
+    rows: list[dict[str, Any]] = [{"name": name, "summary": summary, "tasks": {}} for name, summary in DATASETS.items()]
+    for name, layout in LAYOUTS.items():
+        asked = "".join(f"; PATH#{task}: {words}" for task, words in layout.tasks.items())
+        rows.append({"name": name, "summary": f"{layout.summary}{asked}", "tasks": dict(layout.tasks)})
+    return rows
 
 
 def _modalities() -> list[dict[str, Any]]:

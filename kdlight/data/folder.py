@@ -40,7 +40,7 @@ def open_folder(root: Path) -> Dataset:
     """The set in a folder. With a manifest.csv only what it lists belongs to the set. Raises DataError."""
     if (root / MANIFEST).is_file():
         return open_table(root / MANIFEST, inside=True)
-    tops = _folders(root)
+    tops = visible_folders(root)
     splits = [top for top in tops if top.name.lower() in SPLIT_WORDS]
     if splits and len(splits) != len(tops):
         other = next(top.name for top in tops if top not in splits)
@@ -51,15 +51,17 @@ def open_folder(root: Path) -> Dataset:
     homes = [
         (SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT, folder)
         for top in tops
-        for folder in (_folders(top) if splits else [top])
+        for folder in (visible_folders(top) if splits else [top])
     ]
     found = [
-        (path.relative_to(root).as_posix(), folder.name, split) for split, folder in homes for path in _files(folder)
+        (path.relative_to(root).as_posix(), folder.name, split)
+        for split, folder in homes
+        for path in visible_files(folder)
     ]
     empty = sorted({folder.name for _, folder in homes} - {name for _, name, _ in found})
     if found and empty:
         raise DataError(f"{root} has no image of class {', '.join(empty)}; add images or remove the empty folder.")
-    return _dataset(root, [(ref, name, split, ref) for ref, name, split in found])
+    return labelled(root, [(ref, name, split, ref) for ref, name, split in found])
 
 
 def open_table(path: Path, inside: bool = False) -> Dataset:
@@ -81,10 +83,10 @@ def open_table(path: Path, inside: bool = False) -> Dataset:
         lines[ref] = line
         split = row.get("split") or UNSPLIT
         rows.append((ref, row["class"], SPLIT_WORDS.get(split.lower(), split), row.get("group") or ref))
-    return _dataset(root, rows)
+    return labelled(root, rows)
 
 
-def _dataset(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
+def labelled(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
     """Rows of (ref, class, split, group), sorted so that the order never hangs on the file system."""
     if not rows:
         raise DataError(
@@ -101,12 +103,13 @@ def _visible(path: Path) -> bool:
     return not path.name.startswith(".") and path.name.lower() not in IGNORED
 
 
-def _folders(root: Path) -> list[Path]:
+def visible_folders(root: Path) -> list[Path]:
+    """The folders in a folder that a person put there, sorted."""
     return sorted(path for path in root.iterdir() if path.is_dir() and _visible(path))
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files of one class, in folders below it too."""
+def visible_files(folder: Path) -> list[Path]:
+    """The files a person put into a folder or the folders below it, sorted."""
     return sorted(
         path
         for path in folder.rglob("*")

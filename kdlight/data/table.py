@@ -11,8 +11,10 @@ from kdlight.data.dataset import DataError
 COLUMNS = ("path", "class", "split", "group")
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) for every row of a CSV, its known columns only, spaces stripped.
+def read_table(
+    path: Path, required: tuple[str, ...], known: tuple[str, ...] = COLUMNS
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, row) for every row of a CSV, its `known` columns only, spaces stripped.
 
     Raises DataError that names the line where a required cell is empty or missing, or the column that is.
     """
@@ -25,16 +27,18 @@ def read_table(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dic
             if absent:
                 raise DataError(
                     f"{path.name} has no column {', '.join(absent)} (its columns: {', '.join(names) or 'none'}); "
-                    f"{', '.join(COLUMNS)} were expected. Name them in the first line."
+                    f"{', '.join(known)} were expected. Name them in the first line."
                 )
             for row in reader:
-                yield reader.line_num, _row(path, reader.line_num, row, required)
+                yield reader.line_num, _row(path, reader.line_num, row, required, known)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} is not a readable CSV: {error}. Save it as UTF-8, comma separated.") from error
 
 
-def _row(path: Path, line: int, row: dict[str, str | None], required: tuple[str, ...]) -> dict[str, str]:
-    values = {name: (row.get(name) or "").strip() for name in COLUMNS if name in row}
+def _row(
+    path: Path, line: int, row: dict[str, str | None], required: tuple[str, ...], known: tuple[str, ...]
+) -> dict[str, str]:
+    values = {name: (row.get(name) or "").strip() for name in known if name in row}
     empty = [name for name in required if not values[name]]
     if empty:
         raise DataError(f"{path.name} line {line}: {', '.join(empty)} is empty; fill it in or remove the line.")

@@ -36,7 +36,7 @@ class InputSpec:
     fit: str = "stretch"
     """stretch: both sides scaled to `size`; pad: the aspect ratio kept, the rest black."""
     stages: tuple[str, ...] = ()
-    """Names in `kdlight.preprocessing.stages.STAGES`, applied in this order after the resizing; none for most models."""
+    """Names in `kdlight.preprocessing.stages.STAGES`, applied in this order after resizing; most models have none."""
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:

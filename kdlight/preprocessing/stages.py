@@ -32,7 +32,7 @@ DIRECTIONS = 16
 CLIP = 2.0
 """CLAHE: how far a histogram bin may stand above the mean of its tile's bins."""
 TILE = 32
-"""CLAHE: least side of a tile in pixels; OpenCV shares clipped counts out in whole numbers, which skews smaller ones."""
+"""CLAHE: least side of a tile in pixels. OpenCV shares clipped counts out in whole numbers, which skews small tiles."""
 NOISE = 30.0
 """Standard deviation, in gray levels, of what the bilateral filter still takes for noise."""
 GAMMAS = (0.5, 2.0)
