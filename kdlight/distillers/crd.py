@@ -73,9 +73,12 @@ class Bank(nn.Module):
         return other & (unknown | (self.labels != y[:, None]))
 
 
-def head(channels: int, width: int) -> nn.Module:
-    """From pooled features (B, C) to an embedding (B, width), not yet of unit length."""
-    return nn.Sequential(nn.BatchNorm1d(channels, affine=False), nn.Linear(channels, width))
+def embed(head: nn.Module, maps: Tensor) -> Tensor:
+    """Embeddings (B, width) of unit length, of feature maps (B, C, h, w): pooled, centered, scaled as a whole."""
+    features = pooled(maps.float())
+    centered = features - features.mean(dim=0)
+    spread = centered.square().mean().clamp_min(1e-24).sqrt()
+    return F.normalize(head(centered / spread).float(), dim=1)
 
 
 class CRD(Distiller):
@@ -113,13 +116,13 @@ class CRD(Distiller):
         self.momentum = momentum
         self.alpha = alpha
         self.temperature = temperature
-        self.student_head = head(ends(self.student)[-1].channels, width)
-        self.teacher_head = head(ends(self.guide)[-1].channels, width)
+        self.student_head = nn.Linear(ends(self.student)[-1].channels, width)
+        self.teacher_head = nn.Linear(ends(self.guide)[-1].channels, width)
         self.bank = Bank(bank, width)
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        own = F.normalize(self.student_head(pooled(student.features[-1])).float(), dim=1)
-        other = F.normalize(self.teacher_head(pooled(teacher.features[-1])).float(), dim=1)
+        own = embed(self.student_head, student.features[-1])
+        other = embed(self.teacher_head, teacher.features[-1])
         index = self._places(batch)
         self.bank.renew(index, batch.y, own, other, self.momentum)
         allowed = self.bank.negatives(index, batch.y)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, View
@@ -24,6 +24,13 @@ def crd(**options: float) -> CRD:
     return method.eval()
 
 
+def embedded(head: nn.Linear, maps: Tensor) -> Tensor:
+    """Pooled, centered over the batch, scaled as a whole, projected, brought to unit length."""
+    centered = maps.mean((2, 3)) - maps.mean((0, 2, 3))
+    projected = centered / centered.square().mean().sqrt() @ head.weight.T + head.bias
+    return (projected / projected.norm(dim=1, keepdim=True)).detach()
+
+
 def by_hand(anchor: Tensor, partner: Tensor, others: list[Tensor], tau: float, scale: float) -> float:
     """-log h(a p) - sum log(1 - h(a n)), h = e / (e + N c)."""
     rest = len(others) * scale
@@ -39,8 +46,7 @@ def test_it_is_noise_contrastive_estimation_over_the_bank() -> None:
     method, y, index = crd(beta=2.0, tau=0.5), torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2])
     logits, own, other = torch.randn(3, 3), torch.randn(3, 5, 1, 1), torch.randn(3, 7, 2, 2)
     found = method.distill(View(logits, [own]), View(logits, [other]), Batch(own, y, index=index)).item()
-    a = F.normalize(method.student_head(own.mean((2, 3))), dim=1).detach()
-    b = F.normalize(method.teacher_head(other.mean((2, 3))), dim=1).detach()
+    a, b = embedded(method.student_head, own), embedded(method.teacher_head, other)
     apart = {0: (1, 2), 1: (0,), 2: (0,)}  # images of another class
     expected = 0.0
     for anchors, partners in ((a, b), (b, a)):
