@@ -15,6 +15,7 @@ from kdlight.distillers.crckd import CRCKD
 from kdlight.distillers.crd import CRD
 from kdlight.distillers.dist import DIST
 from kdlight.distillers.dkd import DKD
+from kdlight.distillers.dual import Dual
 from kdlight.distillers.efcm import EFCM
 from kdlight.distillers.feature import FeatureKD
 from kdlight.distillers.fitnet import FitNet
@@ -30,7 +31,7 @@ __all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
 
 METHODS: dict[str, type[Distiller]] = {
     m.name: m for m in (Alone, KD, DKD, FeatureKD, MSE, DIST, LogitStandard, RKD, Attention, FitNet, CRD)
-} | {m.name: m for m in (SSDKD, CRCKD, EFCM, AUCMargin, SelfTraining, ACID)}
+} | {m.name: m for m in (SSDKD, CRCKD, EFCM, AUCMargin, SelfTraining, ACID, Dual)}
 
 
 def create_distiller(

@@ -81,7 +81,7 @@ def select_weights(
     """
     if layers not in LAYERS:
         raise ValueError(f"Unknown choice of layers {layers!r}; one of {', '.join(LAYERS)} was expected.")
-    large, own = source.state_dict(), target.state_dict()
+    large, own = source.state_dict(), _once(target.state_dict(keep_vars=True))
     depths, own_depths = _depths(large), _depths(own)
     head = _classifier(target)
     filled = []
@@ -140,6 +140,14 @@ def _uniform(large: int, small: int, offset: int) -> Tensor:
 def _spread(pool: Tensor, count: int) -> Tensor:
     """`count` elements of a pool (P,), evenly spaced, its first and last among them."""
     return pool[torch.linspace(0, len(pool) - 1, count).round().long()]
+
+
+def _once(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose shared tensors stand under the first of their names: a block known by two is selected once."""
+    first: dict[int, str] = {}
+    for name, tensor in state.items():
+        first.setdefault(id(tensor), name)
+    return {name: state[name] for name in first.values()}
 
 
 def _depths(names: Iterable[str]) -> dict[str, int]:
