@@ -1,33 +1,44 @@
 """The gain is what an independent count says, and it is called proven only when its interval leaves out 0."""
 
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import balanced_accuracy_score
 
+from kdlight import bundle as bundles
 from kdlight import pipeline, runs
 from kdlight.bundle import load
 from kdlight.config import Recipe, RecipeError
 from kdlight.golden import check
 from kdlight.metrics import Interval
-from kdlight.study import publish, study, summarize, words
+from kdlight.study import grid as grids
+from kdlight.study import inherit, publish, study, summarize, take, words
 
 RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
 
 
 def answers(folder: Path, right: dict[str, float], seed: int) -> runs.Run:
     """A finished run of 120 images, each model right on its share of them."""
+    run = runs.create(RECIPE.to_toml(), path=folder / f"seed-{seed}")
+    answer(run, right, seed)
+    return run
+
+
+def answer(run: runs.Run, right: dict[str, float], seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.arange(120) % 3
     tensors = {"labels": labels, "groups": np.arange(120) // 2}
     for name, share in right.items():
         said = np.where(rng.uniform(size=120) < share, labels, (labels + 1) % 3)
         tensors[name] = np.eye(3)[said] * 0.9 + 0.1 / 3
-    run = runs.create(RECIPE.to_toml(), path=folder / f"seed-{seed}")
     save_file(tensors, run.path / pipeline.PREDICTIONS)
-    return run
 
 
 def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
@@ -75,3 +86,189 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
     assert found.card.metrics["study"]["mean"] == summary["mean"]
     assert "Over 2 student seeds and one teacher" in found.card.limits[-1]
     assert check(found)["ok"]
+
+
+# --- what a record says besides its scores --------------------------------------------------------------------------
+
+
+def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Path, tmp_path: Path) -> None:
+    found = load(bundle_copy)
+    counts = {"train": {"benign": 5, "malignant": 7}, "val": {"benign": 1, "malignant": 2}, "test": {"malignant": 4}}
+    bundles.write_card(bundle_copy, dataclasses.replace(found.card, data={**found.card.data, "counts": counts}))
+    bundles.seal(bundle_copy)
+    finished = [answers(tmp_path, {"teacher": 0.9, "student": 0.8, "alone": 0.6}, seed) for seed in range(2)]
+    shutil.copytree(bundle_copy, finished[0].bundle)
+    for run, seconds in zip(finished, (30.0, 90.0), strict=True):
+        for epoch in (1, 2):
+            run.append({"stage": "student", "epoch": epoch, "seconds": seconds})
+    finished[0].append({"stage": "teacher", "epoch": 1, "seconds": 12.0})
+    said = summarize(RECIPE, finished)
+    assert said["data"]["images"] == {"train": 12, "val": 3, "test": 4}
+    assert said["data"]["size"] == 128
+    assert said["models"]["student"]["bytes"] == (bundle_copy / "student.safetensors").stat().st_size
+    assert said["models"]["teacher"]["architecture"] == "mobilenetv2"
+    assert said["method"] == {"name": "kd", "paper": said["method"]["paper"], "options": said["method"]["options"]}
+    assert said["method"]["options"] == {"alpha": 0.7, "temperature": 4.0}
+    assert said["epochs"] == {"teacher": 15, "student": 40, "alone": 40}
+    assert said["minutes"] == {"teacher": 0.2, "student": 2.0, "alone": None}
+
+
+def test_a_student_from_scratch_stands_beside_the_others(tmp_path: Path) -> None:
+    right = {"teacher": 0.9, "student": 0.8, "alone": 0.7, "scratch": 0.4}
+    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)])
+    assert said["gain_over_scratch"]["value"] == pytest.approx(said["mean"]["student"] - said["mean"]["scratch"])
+    assert set(said["seeds"][0]) == {"seed", *right}
+    without = summarize(RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)])
+    assert "gain_over_scratch" not in without
+
+
+# --- what runs take from one another --------------------------------------------------------------------------------
+
+
+def run_of(folder: Path, *files: str, **tables: dict[str, Any]) -> tuple[runs.Run, Recipe]:
+    """A run with the named files and a log line for each stage."""
+    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, **tables})
+    run = runs.create(recipe.to_toml(), path=folder)
+    for name in files:
+        (run.path / name).write_text(f"{folder.name} {name}")
+    for stage in ("teacher", "alone"):
+        if f"{stage}.safetensors" in files:
+            run.append({"stage": stage, "epoch": 1, "seconds": 3.0})
+    return run, recipe
+
+
+WHOLE = ("teacher.safetensors", "start.safetensors", "start.txt", "alone.safetensors", "student.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("tables", "taken"),
+    [
+        ({"distill": {"method": "kd", "alpha": 0.3}}, {"teacher", "alone"}),
+        ({"student": {"name": "kdlight_small"}}, {"teacher"}),
+        ({"train": {"epochs": 3}}, {"teacher"}),
+        ({"train": {"seed": 1}}, set()),
+        ({"teacher": {"epochs": 3}}, set()),
+        ({"data": {"path": "x", "modality": "mri", "size": 64}}, set()),
+    ],
+)
+def test_only_what_would_be_made_alike_is_taken(tmp_path: Path, tables: dict[str, Any], taken: set[str]) -> None:
+    other, _ = run_of(tmp_path / "other", *WHOLE)
+    run, recipe = run_of(tmp_path / "run", **tables)
+    inherit(run, recipe, other)
+    assert {name for name in ("teacher", "alone", "student") if (run.path / f"{name}.safetensors").exists()} == taken
+    assert {record["stage"] for record in run.log()} == taken
+
+
+def test_what_a_run_has_is_not_taken_again(tmp_path: Path) -> None:
+    other, _ = run_of(tmp_path / "other", *WHOLE)
+    run, _ = run_of(tmp_path / "run", "alone.safetensors")
+    take(run, other, "alone", ("alone.safetensors",))
+    assert (run.path / "alone.safetensors").read_text() == "run alone.safetensors"
+    take(run, other, "scratch", ("scratch.safetensors",))
+    assert not (run.path / "scratch.safetensors").exists()
+
+
+# --- grids ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_every_combination() -> None:
+    found = grids.combinations(["distill.dual=false,true", "student.name=kdlight_nano, timm:../x"])
+    assert found == {
+        "distill.dual=false,student.name=kdlight_nano": {"distill.dual": "false", "student.name": "kdlight_nano"},
+        "distill.dual=false,student.name=timm_.._x": {"distill.dual": "false", "student.name": "timm:../x"},
+        "distill.dual=true,student.name=kdlight_nano": {"distill.dual": "true", "student.name": "kdlight_nano"},
+        "distill.dual=true,student.name=timm_.._x": {"distill.dual": "true", "student.name": "timm:../x"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (["dual=a,b"], "section.key=value,value"),
+        (["distill.dual"], "two values or more"),
+        (["distill.dual=true"], "two values or more"),
+        (["distill.dual=true,"], "two values or more"),
+        (["distill.a=1,2", "distill.a=3,4"], "names distill.a twice"),
+        (["distill.a=1,1"], "alike"),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(grid: list[str], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        grids.combinations(grid)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "kd", "magic": 1}, "does not know 'magic'"),
+        ({"method": "kd", "alpha": "high"}, "type float was expected"),
+        ({"method": "dual", "dual": "maybe"}, "type bool was expected"),
+        ({"method": "dual", "momentum": 2.0}, "momentum in"),
+        ({"method": "nope"}, "Unknown distillation method"),
+    ],
+)
+def test_a_cell_that_cannot_be_built_is_refused_before_training(options: dict[str, Any], says: str) -> None:
+    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, "distill": options})
+    with pytest.raises(ValueError, match=says):
+        grids.run_grid({"one": recipe}, {"one": {}}, Path("nowhere"), 1)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> list[str]:
+    """No training: a run's missing files are written as a training would, and noted as `cell/seed-N stage`."""
+    noted: list[str] = []
+
+    def train(recipe: Recipe, run: runs.Run) -> Iterator[dict[str, Any]]:
+        for stage in ("teacher", "alone", "student"):
+            if (run.path / f"{stage}.safetensors").is_file():
+                continue
+            noted.append(f"{run.path.parent.name}/{run.name} {stage}")
+            record = {"stage": stage, "epoch": 1, "epochs": 1, "seconds": 60.0, "loss": 1.0}
+            run.append(record)
+            yield {**record, "val_balanced_accuracy": 0.5}
+            for name in (f"{stage}.safetensors", *(["start.safetensors", "start.txt"] if stage == "teacher" else [])):
+                (run.path / name).write_text("weights")
+        share = 0.5 + 0.05 * recipe.distill.options["alpha"] * 10
+        answer(run, {"teacher": 0.95, "alone": 0.4, "student": share}, recipe.train.seed)
+        shutil.copytree(bundle_copy, run.bundle)
+
+    monkeypatch.setattr(pipeline, "train", train)
+    return noted
+
+
+def cells(alphas: tuple[float, ...]) -> dict[str, Recipe]:
+    return {
+        f"a{a}": dataclasses.replace(RECIPE, distill=dataclasses.replace(RECIPE.distill, options={"alpha": a}))
+        for a in alphas
+    }
+
+
+def test_a_grid_trains_what_cells_share_once_and_compares_their_students(trained: list[str], tmp_path: Path) -> None:
+    chosen = cells((0.0, 0.5))
+    values = {name: {"distill.alpha": name[1:]} for name in chosen}
+    seen = [(r["cell"], r["seed"], r["stage"]) for r in grids.run_grid(chosen, values, tmp_path, 2)]
+    assert trained == [
+        *(f"a0.0/seed-0 {stage}" for stage in ("teacher", "alone", "student")),
+        *(f"a0.0/seed-1 {stage}" for stage in ("alone", "student")),
+        *(f"a0.5/seed-{seed} student" for seed in (0, 1)),
+    ]
+    assert seen[0] == ("a0.0", 0, "teacher")
+    found = json.loads((tmp_path / "grid.json").read_text())
+    assert [cell["values"] for cell in found["cells"]] == [{"distill.alpha": "0.0"}, {"distill.alpha": "0.5"}]
+    assert found["cells"][1]["minutes"] == {"teacher": 1.0, "student": 1.0, "alone": 1.0}
+    own = json.loads((tmp_path / "a0.5" / "study.json").read_text())
+    assert found["cells"][1]["gain_over_alone"] == own["gain_over_alone"]
+    (pair,) = found["differences"]
+    means = [cell["mean"]["student"] for cell in found["cells"]]
+    assert (pair["first"], pair["second"]) == ("a0.5", "a0.0")
+    assert pair["difference"]["value"] == pytest.approx(means[1] - means[0])
+    assert pair["words"].startswith("gain +")
+    assert list(grids.run_grid(chosen, values, tmp_path, 2)) == []
+    assert len(trained) == 7
+
+
+def test_a_proven_loss_is_called_one(trained: list[str], tmp_path: Path) -> None:
+    chosen = cells((0.8, 0.0))
+    list(grids.run_grid(chosen, {name: {} for name in chosen}, tmp_path, 2))
+    (pair,) = json.loads((tmp_path / "grid.json").read_text())["differences"]
+    assert pair["words"].startswith("loss -")

@@ -1,4 +1,4 @@
-"""`kdlight study`: the gain of distillation over several seeds, with its interval."""
+"""`kdlight study`: the gain of distillation over several seeds, with its interval; with --grid an ablation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ from kdlight.cli.progress import epochs
 if TYPE_CHECKING:
     from kdlight.config import Recipe
 
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=A,B", help="Study every combination of values; may be given for several keys."),
+]
+
 
 @answers
 def study(
     recipe: RecipeFile,
     seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
     override: Overrides = None,
+    grid: Grid = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder, also to go on.")] = None,
     as_json: Json = False,
 ) -> Answer:
     """Teacher, student taught and student alone over N seeds: the gain, or that none is proven."""
     chosen = open_recipe(recipe, override or [])
     folder = (out or runs.default_root() / f"study-{chosen.name}").absolute()
+    if grid:
+        return _grid(recipe, override or [], grid, folder, seeds)
     _claim(folder, chosen)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
@@ -38,6 +46,28 @@ def study(
             show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
     found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found))
+
+
+def _grid(recipe: Path, overrides: list[str], asked: list[str], folder: Path, seeds: int) -> Answer:
+    """Every combination under its own folder; the teacher is trained once."""
+    from kdlight.study import grid as grids
+
+    values = grids.combinations(asked)
+    cells = {name: _cell(recipe, overrides, cell) for name, cell in values.items()}
+    records = grids.run_grid(cells, values, folder, seeds)
+    _claim(folder, open_recipe(recipe, overrides))
+    for name, chosen in cells.items():
+        _claim(folder / name, chosen)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with epochs() as show:
+        for record in records:
+            show({**record, "stage": f"{record['cell']} seed {record['seed']} {record['stage']}"})
+    found = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
+    return Answer({"study": str(folder), **found}, _grid_words(found))
+
+
+def _cell(recipe: Path, overrides: list[str], values: dict[str, str]) -> Recipe:
+    return open_recipe(recipe, [*overrides, *(f"{key}={value}" for key, value in values.items())])
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
@@ -55,7 +85,27 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 def _words(found: dict[str, Any]) -> Any:
     from rich.console import Group
 
-    models = ("teacher", "student", "alone")
+    models = tuple(found["mean"])
     rows = [(f"seed {row['seed']}", *(row[m] for m in models)) for row in found["seeds"]]
     rows.append(("mean", *(found["mean"][m] for m in models)))
     return Group(table((found["metric"], *models), rows), f"{found['gain']} points over the student alone")
+
+
+def _grid_words(found: dict[str, Any]) -> Any:
+    """A row per cell, then a row per pair of cells, in points."""
+    from rich.console import Group
+
+    columns = (*found["keys"], "student", "deviation", "alone", "teacher", "over the student alone")
+    rows = [
+        (
+            *cell["values"].values(),
+            cell["mean"]["student"],
+            cell["deviation"]["student"],
+            cell["mean"]["alone"],
+            cell["mean"]["teacher"],
+            cell["gain"],
+        )
+        for cell in found["cells"]
+    ]
+    pairs = [(d["first"], d["second"], d["words"]) for d in found["differences"]]
+    return Group(table(columns, rows), "", table(("cell", "less", "points"), pairs))

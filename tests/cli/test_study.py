@@ -53,3 +53,52 @@ def test_a_study_of_another_recipe_is_not_mixed_in(kdlight: Run, tmp_path: Path)
     said = kdlight("study", RECIPE, "--out", tmp_path)
     assert said.status == 2
     assert "another recipe" in said.err
+
+
+@pytest.mark.slow
+def test_a_grid_studies_every_combination_with_one_teacher(kdlight: Run, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from kdlight.models import create_model
+
+    torch.manual_seed(0)
+    save_file(create_model("mobilenetv2", 3).state_dict(), tmp_path / "start.safetensors")
+    few = ("train.epochs=1", "teacher.epochs=1", "data.size=32", f"teacher.weights={tmp_path / 'start.safetensors'}")
+    options = [part for text in few for part in ("-o", text)]
+    grid = ("--grid", "distill.self_distill=false,true")
+    recipe = tmp_path / "dual.toml"
+    tables = '[data]\npath = "synthetic"\nmodality = "mri"\n[distill]\nmethod = "dual"\ndual = false\n'
+    recipe.write_text(tables, encoding="utf-8")
+    said = kdlight("study", recipe, "--seeds", "1", *options, *grid, "--out", tmp_path / "study", "--json")
+    assert said.status == 0, said.err
+    without, with_it = (f"distill.self_distill={value}" for value in ("false", "true"))
+    assert [cell["name"] for cell in said.json["cells"]] == [without, with_it]
+    for shared in ("teacher", "alone"):
+        one, two = (tmp_path / "study" / cell / "seed-0" / f"{shared}.safetensors" for cell in (without, with_it))
+        assert one.read_bytes() == two.read_bytes()
+    assert said.json["cells"][0]["mean"]["alone"] == said.json["cells"][1]["mean"]["alone"]
+    assert [(d["first"], d["second"]) for d in said.json["differences"]] == [(with_it, without)]
+    again = kdlight("study", recipe, "--seeds", "1", *options, *grid, "--out", tmp_path / "study")
+    assert again.status == 0, again.err
+    assert "over the student alone" in again.out
+    assert "seed 0" not in again.err
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ("distill.magic=1,2", "does not know 'magic'"),
+        ("train.magic=1,2", "Unknown key train.magic"),
+        ("train.epochs=many,few", "a value of type int was expected"),
+        ("distill.alpha=0.5,2", "alpha in"),
+        ("distill.alpha", "two values or more"),
+    ],
+)
+def test_a_grid_of_unknown_keys_or_values_is_refused_and_nothing_written(
+    kdlight: Run, tmp_path: Path, grid: str, says: str
+) -> None:
+    said = kdlight("study", RECIPE, "--grid", grid, "--out", tmp_path / "study")
+    assert said.status == 2
+    assert says in said.err
+    assert not (tmp_path / "study").exists()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,26 @@ from safetensors.numpy import load_file
 from kdlight import bundle as bundles
 from kdlight import pipeline, runs
 from kdlight.bundle import Card
-from kdlight.config import Recipe, RecipeError
+from kdlight.config import Recipe, RecipeError, read_recipe
 from kdlight.distillers import find, hyperparameters
-from kdlight.metrics import balanced_accuracy, difference, mcnemar
+from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.runs import Run, write_atomically
 
 SCHEMA = "kdlight.study/1"
 MODELS = ("teacher", "student", "alone")
+SCRATCH = "scratch"
+"""The student alone from random weights, where the recipe asks for it (train.scratch)."""
+TEACHER = ("start.safetensors", "start.txt", "teacher.safetensors")
+"""What a run leaves of its teacher."""
 
 
-def study(recipe: Recipe, folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
+def study(recipe: Recipe, folder: Path, seeds: int, others: Sequence[Path] = ()) -> Iterator[dict[str, Any]]:
     """Run a recipe under `folder`/seed-N for `seeds` seeds; yields each epoch's record with its seed.
 
-    Finished seeds are not run again. At the end the first seed's bundle is in `folder`/bundle with the study on its
-    card, and the summary in `folder`/study.json. Raises RecipeError without the baseline (train.alone) or seeds < 1.
+    Finished seeds are not run again. What does not hang on the difference between this recipe and that of a study in
+    one of the folders `others`, the teacher or the student alone, is taken from there. At the end the first seed's
+    bundle is in `folder`/bundle with the study on its card, and the summary in `folder`/study.json. Raises RecipeError
+    without the baseline (train.alone) or seeds < 1.
     """
     if seeds < 1 or not recipe.train.alone:
         raise RecipeError(
@@ -41,7 +47,11 @@ def study(recipe: Recipe, folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
     started: list[Run] = []
     for seed in range(recipe.train.seed, recipe.train.seed + seeds):
         one = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, seed=seed))
-        run = _run_of(one, folder / f"seed-{seed}", started[0] if started else None)
+        run = _run_of(one, folder / f"seed-{seed}")
+        for other in others:
+            inherit(run, one, Run(other / run.name))
+        if started:
+            take(run, started[0], "teacher", TEACHER)
         started.append(run)
         if run.status()["state"] == "done":
             continue
@@ -57,6 +67,8 @@ def study(recipe: Recipe, folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
 def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     """The study's record, study.json: scores are balanced accuracies, 0 to 1, of "teacher", "student" and "alone".
 
+    "scratch" stands beside them where the recipe trains it, and gain_over_scratch then.
+
     schema, recipe (the set's short name), metric, teachers (how many were trained: 1);
     seeds: [{"seed", "teacher", "student", "alone"}]; mean and deviation: {model: score}, deviation null for one seed;
     gain_over_alone, gap_to_teacher: {"value", "low", "high"} or null, the student's score less the other's; the
@@ -69,16 +81,17 @@ def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     minutes: {model: minutes of training, the mean over seeds}, from the log's seconds.
     What a run without its bundle or its log cannot say is null.
     """
+    pooled = pool(finished)
+    models = (*MODELS, SCRATCH) if SCRATCH in pooled else MODELS
     answers = [load_file(run.path / pipeline.PREDICTIONS) for run in finished]
-    pooled = {name: np.concatenate([a[name] for a in answers]) for name in (*MODELS, "labels", "groups")}
-    scores = {m: np.array([balanced_accuracy(a[m], a["labels"]) for a in answers], dtype=float) for m in MODELS}
+    scores = {m: np.array([balanced_accuracy(a[m], a["labels"]) for a in answers], dtype=float) for m in models}
     first = recipe.train.seed
-    rows = [{"seed": first + i, **{m: float(scores[m][i]) for m in MODELS}} for i in range(len(answers))]
-    mean = {m: float(scores[m].mean()) for m in MODELS}
-    spread = {m: float(scores[m].std(ddof=1)) if len(rows) > 1 else None for m in MODELS}
-    gain, loss = (
-        difference(balanced_accuracy, pooled["student"], pooled[other], pooled["labels"], pooled["groups"])
-        for other in ("alone", "teacher")
+    rows = [{"seed": first + i, **{m: float(scores[m][i]) for m in models}} for i in range(len(answers))]
+    mean = {m: float(scores[m].mean()) for m in models}
+    spread = {m: float(scores[m].std(ddof=1)) if len(rows) > 1 else None for m in models}
+    gain, loss = (paired(pooled, pooled["student"], pooled[other]) for other in ("alone", "teacher"))
+    beyond = (
+        {"gain_over_scratch": _json(paired(pooled, pooled["student"], pooled[SCRATCH]))} if SCRATCH in pooled else {}
     )
     return {
         "schema": SCHEMA,
@@ -90,6 +103,7 @@ def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
         "deviation": spread,
         "gain_over_alone": _json(gain),
         "gap_to_teacher": _json(loss),
+        **beyond,
         "gain": words(gain),
         "retained": mean["student"] / mean["teacher"],
         "mcnemar_p": mcnemar(answers[0]["student"], answers[0]["alone"], answers[0]["labels"]),
@@ -97,10 +111,23 @@ def summarize(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     }
 
 
+def pool(finished: list[Run]) -> dict[str, Any]:
+    """The test answers of several runs in a row: probabilities (N, K) by model, labels (N,), groups (N,)."""
+    answers = [load_file(run.path / pipeline.PREDICTIONS) for run in finished]
+    shared = [name for name in answers[0] if all(name in found for found in answers)]
+    return {name: np.concatenate([found[name] for found in answers]) for name in shared}
+
+
+def paired(pooled: dict[str, Any], first: Any, second: Any) -> Interval | None:
+    """Balanced accuracy of the first probabilities (N, K) less that of the second, over test groups."""
+    return difference(balanced_accuracy, first, second, pooled["labels"], pooled["groups"])
+
+
 def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     """What was trained on what, and for how long: the keys data, models, method, epochs and minutes of a summary."""
     card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
     kind = find(recipe.distill.method)
+    arms = (*MODELS, SCRATCH) if recipe.train.scratch else MODELS
     counts = {split: sum(of.values()) for split, of in card.data["counts"].items()} if card else None
     return {
         "data": {
@@ -120,8 +147,8 @@ def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
             "paper": kind.paper,
             "options": {**hyperparameters(kind), **recipe.distill.options},
         },
-        "epochs": {"teacher": recipe.teacher.epochs, "student": recipe.train.epochs, "alone": recipe.train.epochs},
-        "minutes": {model: minutes(finished, model) for model in MODELS},
+        "epochs": {m: recipe.teacher.epochs if m == "teacher" else recipe.train.epochs for m in arms},
+        "minutes": {model: minutes(finished, model) for model in arms},
     }
 
 
@@ -171,15 +198,39 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _run_of(recipe: Recipe, path: Path, first: Run | None) -> Run:
-    """The seed's run, made if it is not there; it takes the first seed's finished teacher."""
-    if (path / "status.json").is_file():
-        return Run(path)
-    run = runs.create(recipe.to_toml(), path=path)
-    if first is not None:
-        for name in ("teacher.safetensors", "start.safetensors", "start.txt"):
-            shutil.copyfile(first.path / name, path / name)
-    return run
+def inherit(run: Run, recipe: Recipe, other: Run) -> None:
+    """Take what another run made that this one would make alike: its teacher, and its students without a teacher."""
+    if not other.recipe.is_file():
+        return
+    given = read_recipe(other.recipe)
+    if teacher_of(given) == teacher_of(recipe):
+        take(run, other, "teacher", TEACHER)
+    if dataclasses.replace(given, distill=recipe.distill) == recipe:
+        for stage in ("alone", SCRATCH):
+            take(run, other, stage, (f"{stage}.safetensors",))
+
+
+def teacher_of(recipe: Recipe) -> Any:
+    """All of a recipe that its teacher's training hangs on."""
+    return recipe.data, recipe.teacher, recipe.train.balance, pipeline.teacher_schedule(recipe.teacher, recipe.train)
+
+
+def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:
+    """Copy a finished stage and its lines of the log, unless the run has it already; the file that ends it is last."""
+    if (run.path / files[-1]).is_file() or not all((other.path / name).is_file() for name in files):
+        return
+    for record in other.log():
+        if record.get("stage") == stage:
+            run.append(record)
+    for name in files:
+        beside = run.path / f"{name}.part"
+        shutil.copyfile(other.path / name, beside)
+        beside.replace(run.path / name)
+
+
+def _run_of(recipe: Recipe, path: Path) -> Run:
+    """The seed's run, made if it is not there."""
+    return Run(path) if (path / "status.json").is_file() else runs.create(recipe.to_toml(), path=path)
 
 
 def _json(found: Any) -> dict[str, Any] | None:
