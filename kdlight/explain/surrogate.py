@@ -80,7 +80,8 @@ class Surrogate:
         """Share of each point's variance (M,) that the known ones leave open."""
         near = self._cross(known)
         explained = (near * torch.linalg.solve(self._kernel(known, known), near.T).T).sum(1)
-        return (1 + NUGGET - explained).clamp(min=0)
+        found: Tensor = (1 + NUGGET - explained).clamp(min=0)
+        return found
 
     def _cross(self, known: Tensor) -> Tensor:
         found: Tensor = torch.exp(-0.5 * self.squares[:, known] / (self.median * self.width**2))
