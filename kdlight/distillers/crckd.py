@@ -83,14 +83,14 @@ class CRCKD(Distiller):
         **kwargs: Any,
     ) -> None:
         """ccd: weight of the class-guided contrast, 0 or above. crp: weight of the relations to classes, 0 or above.
-        tau: temperature of both, above 0. positives: of each image's class, 1 or above. negatives: of other classes, 1
-        or above. memory: images remembered, 2 or above. rampup: share of the run until the mean teacher's answer has
-        its full weight, above 0, up to 1. decay: of the mean teacher, 0 to below 1.
+        tau: temperature of both, above 0. positives: drawn of an image's own class, 1 or above. negatives: drawn of
+        others, 1 or above. memory: images remembered, 1 or above. rampup: share of the run until the mean teacher's
+        answer has its full weight, above 0, up to 1. decay: of the mean teacher, 0 to 1 and not 1.
         """
         super().__init__(*args, **kwargs)
-        if min(ccd, crp) < 0 or not tau > 0 or min(positives, negatives) < 1 or memory < 2:
+        if min(ccd, crp) < 0 or not tau > 0 or min(positives, negatives, memory) < 1:
             raise ValueError(
-                "crckd needs ccd and crp of 0 or above, tau above 0, positives, negatives of 1 and memory of 2 or more."
+                "crckd needs ccd and crp of 0 or above, tau above 0, and positives, negatives and memory of 1 or above."
             )
         if not 0 < rampup <= 1 or not 0 <= decay < 1:
             raise ValueError("crckd needs rampup above 0 and up to 1, and decay of 0 or above and below 1.")

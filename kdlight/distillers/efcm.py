@@ -37,7 +37,7 @@ class EFCM(Distiller):
     def __init__(
         self, *args: Any, mode: str = "end_to_end", stage1: float = 0.5, temperature: float = 4.0, **kwargs: Any
     ) -> None:
-        """mode: reuse, retrain or end_to_end. stage1: share of the run for the features, between 0 and 1.
+        """mode: reuse, retrain or end_to_end. stage1: share of the run for the features, 0 to 1 without its ends.
         temperature: of the teacher's answers where they are reused, above 0.
         """
         super().__init__(*args, **kwargs)

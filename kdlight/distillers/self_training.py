@@ -39,7 +39,7 @@ class SelfTraining(Distiller):
         **kwargs: Any,
     ) -> None:
         """trust: the teacher's share in the target of an image that has a label, 0 to 1. temperature: of the teacher's
-        answers, above 0. mixup: both parameters of the Beta distribution, 0 does not mix. penalty: weight of the
+        answers, above 0. mixup: parameter of the Beta distribution, 0 or above; 0 does not mix. penalty: weight of the
         confidence penalty, 0 or above.
         """
         super().__init__(*args, **kwargs)
