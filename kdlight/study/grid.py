@@ -17,7 +17,7 @@ import numpy as np
 
 from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find, hyperparameters
-from kdlight.models import Classifier, create_model
+from kdlight.models import create_model
 from kdlight.runs import Run, write_atomically
 from kdlight.study import paired, pool, study, words
 
@@ -63,8 +63,8 @@ def check(recipe: Recipe) -> None:
             kind = type(known[key]).__name__
             raise RecipeError(f"distill.{key} is {value!r}; a value of type {kind} was expected. Change it.")
     classes = 3 if "multi-class" in method.tasks else 2
-    pair: list[Classifier] = [create_model(name, classes) for name in (recipe.student.name, recipe.teacher.name)]
-    create_distiller(recipe.distill.method, *pair, **recipe.distill.options)
+    student, teacher = (create_model(name, classes) for name in (recipe.student.name, recipe.teacher.name))
+    create_distiller(recipe.distill.method, student, teacher, **recipe.distill.options)
 
 
 def run_grid(
