@@ -1,8 +1,14 @@
-"""Compare: one bundle's two models on labelled images."""
+"""Compare: one bundle's two models on labelled images; or the studies, which say what a teacher gave."""
 
 import streamlit as st
 
-from kdlight.ui import comparison, shelf, theme, waiting, words
+from kdlight.ui import comparison, kept, shelf, study_view, theme, waiting, words
+
+with st.sidebar:
+    view = kept.segment("Show", ("One pair", "Studies"), "compare view")
+if view == "Studies":
+    study_view.draw()
+    st.stop()
 
 with st.sidebar:
     bundle = shelf.pick()

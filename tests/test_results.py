@@ -14,6 +14,7 @@ import pytest
 from kdlight import results
 from kdlight.cli import main
 from kdlight.config import shipped
+from kdlight.distillers import METHODS, hyperparameters
 from kdlight.results.command import of as command_of
 from kdlight.results.page import SETS, SYSTEMS, gain, system
 
@@ -32,7 +33,7 @@ def study(tmp_path: Path) -> Kept:
         record = {
             "schema": "kdlight.study/1",
             "recipe": "kdlight-ham7",
-            "data": "ham7",
+            "data": {"name": "ham7", "title": "Skin lesions", "images": {"test": 498}},
             "metric": "balanced_accuracy",
             "seeds": [
                 {"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6},
@@ -46,6 +47,10 @@ def study(tmp_path: Path) -> Kept:
         return folder
 
     return write
+
+
+def models_of(student: str) -> dict[str, Any]:
+    return {"teacher": {"architecture": "mobilenetv2", "start": "w.pth"}, "student": {"architecture": student}}
 
 
 def page_of(*studies: Path) -> str:
@@ -62,7 +67,8 @@ def test_the_page_is_what_the_published_records_say() -> None:
     notes = PUBLISHED / "notes.md"
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     words = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-    assert written == results.write(results.collect([PUBLISHED]), words), "run make results"
+    defaults = {name: hyperparameters(method) for name, method in METHODS.items()}
+    assert written == results.write(results.collect([PUBLISHED]), words, defaults), "run make results"
 
 
 def test_published_records_name_no_folder() -> None:
@@ -74,19 +80,27 @@ def test_published_records_name_no_folder() -> None:
 def test_a_row_holds_the_numbers_of_its_record(study: Kept) -> None:
     cells = row_of(page_of(study(mcnemar_p=0.0312, minutes={"teacher": 12.5, "student": 3.0})), "ham7")
     assert cells[2:5] == ["0.800", "0.625 (0.600 to 0.650)", "0.750 (0.700 to 0.800)"]
-    assert cells[5:9] == ["**+12.5 [+4.0, +20.0]**", "0.938", "0.031", "2"]
+    assert cells[5:11] == ["**+12.5 [+4.0, +20.0]**", "-", "-", "0.938", "0.031", "2"]
     assert cells[-1] == "12.5 / 3"
 
 
 def test_what_a_record_does_not_say_stays_a_dash_and_what_was_not_run_empty(study: Kept) -> None:
     page = page_of(study())
-    assert row_of(page, "ham7")[10:] == ["-"] * 6
+    assert row_of(page, "ham7")[11] == "498"
+    assert row_of(page, "ham7")[12:] == ["-"] * 6
     glance = page.partition("## At a glance")[2].partition("\n## ")[0].strip().splitlines()
     columns = [cell.strip() for cell in glance[0].strip("|").split("|")]
     assert columns[1:6] == list(SETS)
     row = next(line for line in glance if "0.625 to 0.750 (of 0.800)" in line)
     assert [bool(cell.strip()) for cell in row.strip("|").split("|")[1:6]] == [name == "ham7" for name in SETS]
     assert "Nothing was run on this set." in page.partition("## busi3")[2].partition("## ")[0]
+
+
+def test_a_second_baseline_has_its_own_columns(study: Kept) -> None:
+    seeds = [{"seed": s, "teacher": 0.8, "student": 0.7, "alone": 0.6, "scratch": 0.5} for s in (0, 1)]
+    over = {"value": 0.2, "low": 0.1, "high": 0.3}
+    cells = row_of(page_of(study(seeds=seeds, gain_over_scratch=over)), "ham7")
+    assert cells[6:8] == ["0.500", "**+20.0 [+10.0, +30.0]**"]
 
 
 def test_recipes_without_a_study_are_named_as_not_run(study: Kept) -> None:
@@ -117,9 +131,9 @@ def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
 
 
 def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
-    nano = {"architectures": {"teacher": "mobilenetv2", "student": "kdlight_nano"}, "method": "feature"}
+    nano = {"models": models_of("kdlight_nano"), "method": {"name": "feature"}}
     near = [{"seed": s, "teacher": 0.8, "student": 0.795, "alone": 0.6} for s in (0, 1)]
-    page = page_of(study("a", **nano), study("b", **nano, data="busi3", seeds=near))
+    page = page_of(study("a", **nano), study("b", **nano, data={"name": "busi3"}, seeds=near))
     aim = next(line for line in page.splitlines() if line.startswith("Aim:"))
     assert "run on 2 (busi3, ham7)" in aim
     assert "within 1 point on 1 (busi3)" in aim
@@ -151,6 +165,16 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
         results.collect([tmp_path / "empty"])
 
 
+def test_a_record_that_names_only_its_set_finds_its_recipe_by_models_and_method(study: Kept) -> None:
+    from kdlight.config import read_recipe
+
+    recipe = read_recipe(shipped()["kdlight-ham7"])
+    for method in (recipe.distill.method, "dkd"):  # another method on KDLight's pair
+        said = {"models": models_of(recipe.student.name), "method": {"name": method}, "recipe": "ham7"}
+        assert results.read(study(**said)).recipe == "kdlight-ham7"
+    assert results.read(study(recipe="my_own_set")).recipe == "my_own_set"
+
+
 def test_a_card_tells_what_an_older_record_does_not(study: Kept) -> None:
     """The record of a shipped bundle's card, alone and beside the study that made it."""
     cards = sorted((ROOT / "assets" / "bundles").glob("*/card.json"))
@@ -166,27 +190,35 @@ def test_a_card_tells_what_an_older_record_does_not(study: Kept) -> None:
     assert results.read(folder).mean == found.mean
 
 
-def test_a_measured_latency_beside_the_study_is_taken(study: Kept) -> None:
+def test_a_measured_latency_beside_the_study_is_taken_on_one_engine_for_both(study: Kept) -> None:
     folder = study()
-    rows = [{"name": "big", "p50_ms": 30.04, "p95_ms": 33.0}, {"name": "small", "p50_ms": 2.0, "p95_ms": 2.5}]
-    settings = {"size": 128, "threads": 1, "runs": 50, "baseline": "big", "candidate": "small"}
-    machine = {"cpu": "A processor", "cores": 2, "memory_gb": 8}
-    (folder / "latency.json").write_text(json.dumps({"rows": rows, **settings, "machine": machine}))
+    times = {"teacher, torch eager": 30.04, "teacher, ONNX Runtime": 12.0, "student, ONNX Runtime": 2.0}
+    found = {
+        "rows": [{"name": name, "p50_ms": ms, "p95_ms": 2 * ms} for name, ms in times.items()],
+        **{"size": 128, "threads": 1, "runs": 50, "machine": {"cpu": "A processor", "cores": 2, "memory_gb": 8}},
+        **{"baseline": "teacher, torch eager", "candidate": "student, ONNX Runtime"},
+    }
+    (folder / "latency.json").write_text(json.dumps(found))
     page = page_of(folder)
-    assert row_of(page, "ham7")[12] == "30 / 2"
-    assert "Latency: A processor, 2 cores, 1 threads used, 128 px, one image." in page
+    assert row_of(page, "ham7")[14] == "12 / 2"
+    assert "one image of 128 px (teacher, ONNX Runtime; student, ONNX Runtime), 1 of 2 cores of A processor." in page
+    del found["rows"][1]  # type: ignore[attr-defined]
+    (folder / "latency.json").write_text(json.dumps(found))
+    assert row_of(page_of(folder), "ham7")[14] == "30 / 2"
 
 
 def test_keeping_drops_folders_replaces_the_same_row_and_spares_another(study: Kept, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    folder = study(method="kd", options={"weights": "/home/someone/w.safetensors", "alpha": 0.3}, host="somewhere")
+    method = {"name": "kd", "options": {"weights": "/home/someone/w.safetensors", "alpha": 0.3}}
+    folder = study(method=method, host="somewhere")
     first = results.keep(results.read(folder), kept)
     text = first.read_text(encoding="utf-8")
     assert "someone" not in text
     assert "somewhere" not in text
     assert results.read(first).mean == results.read(folder).mean
-    assert results.keep(results.read(study(method="kd", options={"weights": "w.safetensors", "alpha": 0.3})), kept)
-    assert results.keep(results.read(study("other", method="kd", options={"alpha": 0.9})), kept) != first
+    assert results.keep(results.read(folder), kept) == first
+    other = {"name": "kd", "options": {"alpha": 0.9}}
+    assert results.keep(results.read(study("other", method=other)), kept) != first
     assert len(list(kept.glob("*.json"))) == 2
 
 
@@ -195,13 +227,13 @@ def test_the_command_names_what_was_run_otherwise_and_is_understood(study: Kept)
 
     from kdlight.cli import app
 
-    models = {"teacher": "mobilenetv2", "student": "kdlight_small"}
-    options = {"alpha": 0.25, "temperature": 2.0}
-    record = results.read(study(architectures=models, method="kd", options=options, size=64, start="w.pth"))
-    words = shlex.split(command_of(record))
+    method = {"name": "kd", "options": {"alpha": 0.25, "temperature": 2.0}}
+    record = results.read(study(models=models_of("kdlight_small"), method=method, data={"name": "ham7", "size": 64}))
+    words = shlex.split(command_of(record, {"kd": {"alpha": 0.7, "temperature": 2.0}}))
     given = {words[i + 1] for i, word in enumerate(words) if word == "-o"}
     expected = {"data.size=64", "student.name=kdlight_small", "distill.method=kd", "distill.alpha=0.25"}
     assert expected <= given
+    assert "distill.temperature=2.0" not in given  # the method's own
     assert "teacher.weights=WEIGHTS" in given
     assert words[-2:] == ["--seeds", "2"]
     with get_command(app).commands["study"].make_context("study", words[2:]) as context:  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def results(
     kept = [pages.keep(record, keep) for record in found] if keep else []
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, pages.write(found, _notes(studies or [PUBLISHED])).encode())
+        write_atomically(out, pages.write(found, _notes(studies or [PUBLISHED]), _defaults()).encode())
     rows = [
         {"recipe": r.recipe, "data": r.data, "seeds": len(r.seeds), **r.mean, "gain": gain(r).replace("*", "")}
         for r in found
@@ -48,3 +48,10 @@ def _notes(studies: list[Path]) -> str:
     """Words that lie beside the records, for the foot of the page."""
     found = [path / NOTES for path in studies if (path / NOTES).is_file()]
     return "\n\n".join(path.read_text(encoding="utf-8").strip() for path in found)
+
+
+def _defaults() -> dict[str, dict[str, Any]]:
+    """Of each method its own hyper-parameters."""
+    from kdlight.distillers import METHODS, hyperparameters
+
+    return {name: hyperparameters(method) for name, method in METHODS.items()}

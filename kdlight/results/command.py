@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from kdlight.config import Recipe, read_recipe, shipped
-from kdlight.results.records import Record
+from kdlight.config import Recipe
+from kdlight.results.records import Record, recipes
 
 
-def of(record: Record) -> str:
+def of(record: Record, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """`kdlight study RECIPE ... --seeds N`, with what the record says differently than the shipped recipe.
 
-    A record that is of no shipped recipe gives RECIPE: the file is then with whoever ran it.
+    `defaults`: of each method its own hyper-parameters, so that they need not be named. A record that is of no shipped
+    recipe gives RECIPE: the file is then with whoever ran it.
     """
-    path = shipped().get(record.recipe)
-    changes = _changes(record, read_recipe(path)) if path else {}
+    recipe = recipes().get(record.recipe)
+    changes = _changes(record, recipe, defaults or {}) if recipe else {}
     options = [f"-o {key}={_value(value)}" for key, value in changes.items()]
     data = ["-o data.path=DATA"]
     if str(record.fact("start") or "").endswith((".pth", ".pt", ".safetensors")):
         data.append("-o teacher.weights=WEIGHTS")
     seeds = [f"--seeds {len(record.seeds)}"]
-    return " ".join(["kdlight study", record.recipe if path else "RECIPE", *options, *data, *seeds])
+    return " ".join(["kdlight study", record.recipe if recipe else "RECIPE", *options, *data, *seeds])
 
 
-def _changes(record: Record, recipe: Recipe) -> dict[str, Any]:
+def _changes(record: Record, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     said = {
         "data.size": (record.fact("size"), recipe.data.size),
         "teacher.name": (record.teacher, recipe.teacher.name),
@@ -36,7 +38,9 @@ def _changes(record: Record, recipe: Recipe) -> dict[str, Any]:
         "train.seed": (record.seeds[0]["seed"], recipe.train.seed),
     }
     changes = {key: was for key, (was, now) in said.items() if was is not None and was != now}
-    own = recipe.distill.options if "distill.method" not in changes else {}
+    own = dict(defaults.get(str(record.fact("method")), {}))
+    if "distill.method" not in changes:
+        own.update(recipe.distill.options)
     for name, value in (record.fact("options") or {}).items():
         if value != own.get(name):
             changes[f"distill.{name}"] = value

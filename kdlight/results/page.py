@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.config import Recipe
 from kdlight.results.command import of as command_of
-from kdlight.results.records import Record
+from kdlight.results.records import Record, recipes
 
 SETS = ("brain_mri", "ham7", "busi3", "covid_ct", "lc_lung3")
 """The columns that are always there; sets that only a record names follow."""
@@ -37,11 +37,12 @@ Written by `make results` from the records in docs/studies; edit those, not this
 Every number is **balanced accuracy**, the mean of the recalls of all classes, on a test part that was carved by group
 and never trained on; in parentheses the lowest and the highest seed. *Alone* is the same student by the same recipe and
 budget without a teacher; where the taught one starts from weights selected out of the trained teacher, it starts from
-those that the teacher began with. The **gain** is taught minus alone, in points (0.01), with its 95 % bootstrap
-interval over the test's groups; it is in bold where the interval leaves out 0 over two seeds or more. The interval
-holds chance in the test images, not chance in the training: **one seed proves nothing**, and a study has one teacher.
-An empty cell was not run; a dash was not recorded. All figures are ours, none is a paper's; where only an abstract
-could be read, the design is ours too, and the docstrings say so."""
+those that the teacher began with. *From scratch* is that student from random weights, where it was trained too. The
+**gain** is taught minus alone, in points (0.01), with its 95 % bootstrap interval over the test's groups; it is in bold
+where the interval leaves out 0 over two seeds or more. The interval holds chance in the test images, not chance in the
+training: **one seed proves nothing**, and a study has one teacher. An empty cell was not run; a dash was not recorded.
+All figures are ours, none is a paper's; where only an abstract could be read, the design is ours too, and the
+docstrings say so."""
 
 Cell = Callable[[Record], str]
 
@@ -60,15 +61,18 @@ class Row:
         return f"{self.system}, `{self.method}`: {self.teacher} to {self.student}"
 
 
-def write(records: Iterable[Record], notes: str = "") -> str:
-    """The page as Markdown. `notes`: words of the people who ran it, put in as they are."""
+def write(records: Iterable[Record], notes: str = "", defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """The page as Markdown. `notes`: words of the people who ran it, put in as they are.
+
+    `defaults`: of each method its own hyper-parameters, which the commands then need not name.
+    """
     ordered = sorted(records, key=lambda r: (_row(r), r.data, len(r.seeds)))
-    recipes = {name: read_recipe(path) for name, path in shipped().items() if name != TRIAL}
+    known = {name: recipe for name, recipe in recipes().items() if name != TRIAL}
     sets = [*SETS, *sorted({r.data for r in ordered} - set(SETS))]
-    parts = [HEAD, _aim(ordered), "## At a glance", _glance(ordered, recipes, sets)]
+    parts = [HEAD, _aim(ordered), "## At a glance", _glance(ordered, known, sets)]
     for name in sets:
-        parts += [f"## {name}", _of_set([r for r in ordered if r.data == name])]
-    parts += ["## What was not run", _not_run(ordered, recipes)]
+        parts += [f"## {name}", _of_set([r for r in ordered if r.data == name], defaults)]
+    parts += ["## What was not run", _not_run(ordered, known)]
     return "\n\n".join([*parts, *([notes.strip()] if notes.strip() else [])]) + "\n"
 
 
@@ -79,15 +83,18 @@ def system(recipe: str) -> str:
 
 
 def gain(record: Record) -> str:
-    """Points with their interval, bold where proven, and said where one seed is all there is."""
-    found = record.gain
+    """Points over the student alone with their interval, bold where proven, and said where one seed is all there is."""
+    return _points(record.gain, len(record.seeds)) or record.words
+
+
+def _points(found: Mapping[str, float | None] | None, seeds: int) -> str:
     if found is None or found["low"] is None or found["high"] is None:
-        return record.words
+        return ""
     value, low, high = (100 * (found[key] or 0.0) for key in ("value", "low", "high"))
     numbers = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-    if len(record.seeds) == 1:
+    if seeds == 1:
         return f"{numbers}, one seed"
-    return f"**{numbers}**" if record.proven else f"{numbers}, not proven"
+    return f"**{numbers}**" if low > 0 else f"{numbers}, not proven"
 
 
 def _row(record: Record) -> Row:
@@ -99,9 +106,9 @@ def _row_of(name: str, recipe: Recipe) -> Row:
     return Row(system(name), recipe.teacher.name, recipe.student.name, recipe.distill.method)
 
 
-def _glance(records: Sequence[Record], recipes: Mapping[str, Recipe], sets: Sequence[str]) -> str:
+def _glance(records: Sequence[Record], known: Mapping[str, Recipe], sets: Sequence[str]) -> str:
     """One row per system, models and method; in a cell alone to taught, the teacher, the gain, the seeds."""
-    rows = sorted({*map(_row, records), *(_row_of(n, r) for n, r in recipes.items())})
+    rows = sorted({*map(_row, records), *(_row_of(n, r) for n, r in known.items())})
 
     def cell(row: Row, name: str) -> str:
         return "<br>".join(_short(r) for r in records if r.data == name and _row(r) == row)
@@ -121,6 +128,8 @@ COLUMNS: dict[str, Cell] = {
     "alone": lambda r: _mean(r, "alone"),
     "taught": lambda r: _mean(r, "student"),
     "gain in points": gain,
+    "from scratch": lambda r: _mean(r, "scratch") if "scratch" in r.mean else "-",
+    "gain over scratch": lambda r: _points(r.gain_over_scratch, len(r.seeds)) or "-",
     "of the teacher": lambda r: f"{r.mean['student'] / r.mean['teacher']:.3f}",
     "McNemar p": lambda r: _number(r.fact("mcnemar_p"), "{:.2g}"),
     "seeds": lambda r: str(len(r.seeds)),
@@ -134,19 +143,25 @@ COLUMNS: dict[str, Cell] = {
 }
 
 
-def _of_set(records: Sequence[Record]) -> str:
-    """All that was run on one set, best gain first, then the commands by number."""
+def _of_set(records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """All that was run on one set, then the commands by number."""
     if not records:
         return "Nothing was run on this set."
     rows = [[f"{n}", _row(r).words, *(cell(r) for cell in COLUMNS.values())] for n, r in enumerate(records, 1)]
-    commands = [f"{n}. `{command_of(r)}`" for n, r in enumerate(records, 1)]
+    commands = [f"{n}. `{command_of(r, defaults)}`" for n, r in enumerate(records, 1)]
     table = _table(["", "system, method: teacher to student", *COLUMNS], rows)
     return "\n\n".join([table, *filter(None, [_machine(records)]), "\n".join(commands)])
 
 
 def _machine(records: Sequence[Record]) -> str:
-    said = {(f["cpu"], f["cores"], f["threads"], f["size"]) for r in records if (f := r.fact("latency"))}
-    return " ".join(f"Latency: {c}, {n} cores, {t} threads used, {s} px, one image." for c, n, t, s in sorted(said))
+    """What the latencies of a set were measured on, once each."""
+    said = [
+        f"Latency: median of one image of {f['size']} px ({'; '.join(f['of'])}), {f['threads']} of {f['cores']} cores "
+        f"of {f['cpu']}."
+        for r in records
+        if (f := r.fact("latency"))
+    ]
+    return " ".join(dict.fromkeys(said))
 
 
 def _aim(records: Sequence[Record]) -> str:
@@ -162,11 +177,11 @@ def _aim(records: Sequence[Record]) -> str:
     )
 
 
-def _not_run(records: Sequence[Record], recipes: Mapping[str, Recipe]) -> str:
+def _not_run(records: Sequence[Record], known: Mapping[str, Recipe]) -> str:
     done = {r.recipe for r in records}
     left = [
         f"- `{name}`: {recipe.teacher.name} to {recipe.student.name} by `{recipe.distill.method}`"
-        for name, recipe in recipes.items()
+        for name, recipe in known.items()
         if name not in done
     ]
     once = [f"`{r.recipe}` ({r.data})" for r in records if len(r.seeds) == 1]

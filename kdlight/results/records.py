@@ -11,6 +11,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,21 @@ from kdlight.runs import write_atomically
 
 SCHEMA = "kdlight.study/"
 MODELS = ("teacher", "student", "alone")
+SCRATCH = "scratch"
+"""A second student without a teacher, from random weights; some studies trained it."""
 KEPT = (
-    *("schema", "recipe", "data", "metric", "teachers", "images", "seeds", "mean", "deviation", "gain_over_alone"),
-    *("gap_to_teacher", "gain", "retained", "mcnemar_p", "parameters", "bytes", "minutes", "epochs", "size"),
-    *("method", "options", "init", "architectures", "start", "latency"),
+    *("schema", "recipe", "data", "metric", "teachers", "seeds", "mean", "deviation", "gain_over_alone", "gain"),
+    *(
+        "gain_over_scratch",
+        "gap_to_teacher",
+        "retained",
+        "mcnemar_p",
+        "models",
+        "method",
+        "epochs",
+        "minutes",
+        "latency",
+    ),
 )
 """What is published of a record, in this order."""
 
@@ -44,17 +56,20 @@ class Record:
     data: str
     """The labelled set's short id."""
     seeds: tuple[Mapping[str, float], ...]
-    """Per seed its number and balanced accuracy (0 to 1) of teacher, student and alone."""
+    """Per seed its number and balanced accuracy (0 to 1) of teacher, student and alone; of scratch where trained."""
     mean: Mapping[str, float]
     gain: Mapping[str, float | None] | None
     """Student minus the same student alone, 0 to 1, as {"value", "low", "high"}."""
+    gain_over_scratch: Mapping[str, float | None] | None
+    """The same against the student from scratch; None where none was trained."""
     words: str
     """The gain in words, as the study itself said it."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a record may say besides: see `fact`."""
 
     def fact(self, name: str, model: str | None = None) -> Any:
-        """parameters, bytes, minutes, epochs, architectures (each by model), size, method, ...; None where unsaid."""
+        """title, modality, size, images (in the test), method, options, init, start, retained, mcnemar_p; and by model
+        architecture, parameters, macs, bytes, epochs, minutes, latency (ms). None where the record does not say it."""
         found = self.facts.get(name)
         if model is None:
             return found
@@ -67,12 +82,12 @@ class Record:
 
     @property
     def teacher(self) -> str | None:
-        found: str | None = self.fact("architectures", "teacher")
+        found: str | None = self.fact("architecture", "teacher")
         return found
 
     @property
     def student(self) -> str | None:
-        found: str | None = self.fact("architectures", "student")
+        found: str | None = self.fact("architecture", "student")
         return found
 
 
@@ -89,14 +104,20 @@ def read(path: Path) -> Record:
     timed = file.with_name("latency.json")
     measured = _object(timed) if file.name == "study.json" and timed.is_file() else {}
     try:
-        return _record(file, {**_of_card(card), **found, **_latency(measured)})
+        return _record(file, {**_of_card(card, found), **found, **_latency(measured)})
     except RecordError:
         raise
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         name = f"{file.parent.name}/{file.name}"
         raise RecordError(
             f"{name} is broken ({type(error).__name__}: {error}); run its kdlight study again: what is done is kept."
         ) from error
+
+
+@cache
+def recipes() -> Mapping[str, Recipe]:
+    """The shipped recipes by name; read once, they do not change while kdlight runs."""
+    return {name: read_recipe(path) for name, path in shipped().items()}
 
 
 def collect(paths: Iterable[Path]) -> list[Record]:
@@ -116,7 +137,7 @@ def collect(paths: Iterable[Path]) -> list[Record]:
 def keep(record: Record, folder: Path) -> Path:
     """Write what may be published of a record into `folder`; one of the same system and set is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = {**record.raw, "recipe": record.recipe, "data": record.data}
+    said = {**record.raw, "recipe": record.recipe}
     compact = {key: _portable(said[key]) for key in KEPT if said.get(key) is not None}
     name = record.recipe if record.data in record.recipe else f"{record.recipe}-{record.data}"
     base = "-".join([name, *([str(record.fact("method"))] if record.fact("method") else [])])
@@ -131,29 +152,50 @@ def keep(record: Record, folder: Path) -> Path:
 
 def identity(record: Record) -> tuple[Any, ...]:
     """What makes two records the same row: recipe, set, models, method with its options, size."""
-    names = ("architectures", "method", "options", "init", "size")
-    return (record.recipe, record.data, *(json.dumps(record.fact(name), sort_keys=True) for name in names))
+    names = ("architecture", "method", "options", "init", "size")
+    return (record.recipe, record.data, *(json.dumps(_portable(record.fact(n)), sort_keys=True) for n in names))
 
 
 def _record(file: Path, found: dict[str, Any]) -> Record:
     if not str(found.get("schema", "")).startswith(SCHEMA):
         raise RecordError(f"{file.parent.name}/{file.name} is no record of a study; a study.json was expected.")
-    seeds = tuple(_seed(row) for row in found["seeds"])
+    models = (*MODELS, *([SCRATCH] if all(SCRATCH in row for row in found["seeds"]) else []))
+    seeds = tuple(_seed(row, models) for row in found["seeds"])
+    facts = {key: value for key, value in _facts(found).items() if value not in (None, {}, "")}
     return Record(
         source=file,
         raw=found,
-        recipe=_recipe_of(found),
-        data=str(found.get("data") or found["recipe"]),
+        recipe=_recipe_of(str(found["recipe"]), facts),
+        data=str((found.get("data") or {}).get("name") or found["recipe"]),
         seeds=seeds,
-        mean={model: sum(row[model] for row in seeds) / len(seeds) for model in MODELS},
+        mean={model: sum(row[model] for row in seeds) / len(seeds) for model in seeds[0] if model != "seed"},
         gain=_interval(found["gain_over_alone"]),
+        gain_over_scratch=_interval(found.get("gain_over_scratch")),
         words=str(found["gain"]),
-        facts={key: found[key] for key in KEPT if found.get(key) is not None},
+        facts=facts,
     )
 
 
-def _seed(row: Mapping[str, Any]) -> dict[str, float]:
-    scores = {model: float(row[model]) for model in MODELS}
+def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
+    data, models, method = (found.get(key) or {} for key in ("data", "models", "method"))
+    by_model = {
+        name: {model: said[name] for model, said in models.items() if said.get(name) is not None}
+        for name in ("architecture", "parameters", "macs", "bytes")
+    }
+    return {
+        **{name: data.get(name) for name in ("title", "modality", "size")},
+        "images": (data.get("images") or {}).get("test"),
+        "method": method.get("name"),
+        "options": method.get("options"),
+        "start": (models.get("teacher") or {}).get("start"),
+        "init": (models.get("student") or {}).get("start"),
+        **by_model,
+        **{name: found.get(name) for name in ("epochs", "minutes", "latency", "retained", "mcnemar_p")},
+    }
+
+
+def _seed(row: Mapping[str, Any], models: Iterable[str]) -> dict[str, float]:
+    scores = {model: float(row[model]) for model in models}
     if not all(math.isfinite(s) and 0 <= s <= 1 for s in scores.values()):
         raise ValueError(f"a balanced accuracy of seed {row['seed']} is not between 0 and 1")
     return {"seed": int(row["seed"]), **scores}
@@ -165,25 +207,26 @@ def _interval(found: Any) -> dict[str, float | None] | None:
     return {key: None if found[key] is None else float(found[key]) for key in ("value", "low", "high")}
 
 
-def _recipe_of(found: Mapping[str, Any]) -> str:
-    """The shipped recipe that a record is of. Where the record names only its set, models and method must tell."""
-    name = str(found["recipe"])
-    known = shipped()
+def _recipe_of(name: str, facts: Mapping[str, Any]) -> str:
+    """The shipped recipe that a record is of. Where it names only its set, its models, method and size must tell.
+
+    The pair of KDLight by another method is still KDLight's: its recipe is taken where several fit.
+    """
+    known = recipes()
     if name in known:
         return name
-    fitting = {n: r for n, r in ((n, read_recipe(p)) for n, p in known.items()) if r.name == name}
-    for fits in (_fits_models, _fits_method):
-        fitting = {n: r for n, r in fitting.items() if fits(r, found)} or fitting
-    return next(iter(fitting)) if len(fitting) == 1 else name
-
-
-def _fits_models(recipe: Recipe, found: Mapping[str, Any]) -> bool:
-    said = found.get("architectures") or {}
-    return bool((recipe.teacher.name, recipe.student.name) == (said.get("teacher"), said.get("student")))
-
-
-def _fits_method(recipe: Recipe, found: Mapping[str, Any]) -> bool:
-    return bool(recipe.distill.method == found.get("method"))
+    models = facts.get("architecture") or {}
+    said = (
+        lambda r: (r.teacher.name, r.student.name) == (models.get("teacher"), models.get("student")),
+        lambda r: r.distill.method == facts.get("method"),
+        lambda r: r.student.init == facts.get("init"),
+        lambda r: r.data.size == facts.get("size"),
+        lambda r: all(facts.get("options", {}).get(key) == value for key, value in r.distill.options.items()),
+    )
+    fitting = {n: r for n, r in known.items() if r.name == name}
+    for fits in said:
+        fitting = {n: r for n, r in fitting.items() if fits(r)} or fitting
+    return next(iter(fitting)) if len(fitting) == 1 else next((n for n in fitting if n == f"kdlight-{name}"), name)
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -200,36 +243,41 @@ def _card_of(file: Path) -> Path:
     return file.parent / "bundle" / "card.json"
 
 
-def _of_card(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card of a study's own bundle says and an older record does not."""
-    if not card:
+def _of_card(card: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a study's own bundle says, for a record from before a study said it itself."""
+    if not card or "models" in found:
         return {}
-    models = {role: card[role] for role in ("teacher", "student")}
-    recipe = Recipe.from_mapping(tomllib.loads(card["distillation"]["recipe"]))
+    method = card["distillation"]
+    recipe = Recipe.from_mapping(tomllib.loads(method["recipe"])) if method.get("recipe") else None
+    students = dict.fromkeys(("student", "alone"), recipe.train.epochs) if recipe else {}
+    epochs = {"teacher": recipe.teacher.epochs, **students} if recipe else {}
     return {
-        "data": card["data"]["name"],
-        "images": card["metrics"]["n"],
-        "size": card["input"]["size"],
-        "method": card["distillation"]["method"],
-        "options": card["distillation"]["options"],
-        "init": card["distillation"]["init"],
-        "architectures": {role: model["architecture"] for role, model in models.items()},
-        "parameters": {role: model["parameters"] for role, model in models.items()},
-        "bytes": {role: model["bytes"] for role, model in models.items()},
-        "epochs": {"teacher": recipe.teacher.epochs, "student": recipe.train.epochs},
-        "start": card["teacher"]["start"],
+        "data": {
+            **{"name": card["data"]["name"], "title": card["name"], "modality": card["modality"]},
+            **{"size": card["input"]["size"], "images": {"test": card["metrics"]["n"]}},
+        },
+        "models": {role: card[role] for role in ("teacher", "student")},
+        "method": {"name": method["method"], "paper": method.get("paper"), "options": method["options"]},
+        "epochs": epochs,
     }
 
 
 def _latency(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the answer of `kdlight benchmark latency BUNDLE --json`: medians in ms, and on what they were measured."""
+    """Of the answer of `kdlight benchmark latency BUNDLE --json`: medians in ms, and on what they were measured.
+
+    The teacher's is on the student's engine where that was measured too.
+    """
     if not found:
         return {}
     p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
-    machine = {key: found["machine"][key] for key in ("cpu", "cores")}
+    student = found["candidate"]
+    same = student.replace("student", "teacher")
+    teacher = same if same in p50 else found["baseline"]
     settings = {key: found[key] for key in ("size", "threads", "runs")}
-    medians = {"teacher": p50[found["baseline"]], "student": p50[found["candidate"]]}
-    return {"latency": {**medians, **settings, **machine}}
+    machine = {key: found["machine"][key] for key in ("cpu", "cores")}
+    return {
+        "latency": {"teacher": p50[teacher], "student": p50[student], "of": [teacher, student]} | settings | machine
+    }
 
 
 def _portable(value: Any) -> Any:

@@ -13,6 +13,8 @@ from kdlight.ui import theme
 Chart = Any
 """An Altair chart, plain or layered; its operators are typed as Any."""
 HEIGHT = 320
+MOST_NAMED = 5
+"""More seeds than this are told apart by pointing at them."""
 SHAPES = {"teacher": "square", "student": "circle", "student alone": "diamond"}
 
 
@@ -123,6 +125,98 @@ def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> Chart:
         .encode(x="epoch:Q", y="value:Q", text="role:N", color=roles(present))
     )
     return lines + names_at_end
+
+
+def paired(seeds: Sequence[Mapping[str, float]], teacher: float) -> Chart:
+    """Per seed a line from the student alone to the student taught; the teacher's mean lies across. Scores 0 to 1."""
+    names = {"alone": "student alone", "student": "student"}
+    rows = [
+        {"role": role, "x": f"{role}, taught" if key == "student" else role, "score": row[key], "seed": row["seed"]}
+        for row in seeds
+        for key, role in names.items()
+    ]
+    order = ["student alone", "student, taught"]
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X("x:N", title=None, sort=order, scale=alt.Scale(padding=0.4), axis=alt.Axis(labelAngle=0, grid=False)),
+        y=alt.Y("score:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=24)),
+        tooltip=["seed", "role", alt.Tooltip("score", format=".3f")],
+    )
+    lines = base.mark_line(strokeWidth=1.5, color=theme.color("alone")).encode(detail="seed:N")
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        color=roles(list(names.values())), shape=_shapes(list(names.values()))
+    )
+    drawn = _level(teacher, f"teacher {teacher:.3f}") + lines + points
+    return drawn + _seeds(seeds) if len(seeds) <= MOST_NAMED else drawn
+
+
+def gains(rows: Sequence[Mapping[str, Any]]) -> Chart:
+    """Differences of the student against 0, in points, with their intervals. rows: name, value, low, high, words."""
+    frame = pd.DataFrame([{**row, "label": f"{row['name']}|{row['words']}"} for row in rows])
+    ends = [0.0, *(row["low"] for row in rows), *(row["high"] for row in rows)]
+    room = 0.12 * (max(ends) - min(ends) or 1.0)
+    base = alt.Chart(frame).encode(
+        y=alt.Y(
+            "label:N",
+            title=None,
+            sort=None,
+            axis=alt.Axis(
+                labelExpr="split(datum.label, '|')",
+                labelLimit=240,
+                labelFontSize=13,
+                labelLineHeight=18,
+                labelOffset=-9,
+                grid=False,
+            ),
+        ),
+        x=alt.X(
+            "value:Q",
+            title="points of balanced accuracy",
+            scale=alt.Scale(domain=[min(ends) - room, max(ends) + room], nice=False),
+            axis=alt.Axis(tickCount=5),
+        ),
+        tooltip=["name", "words"],
+    )
+    color = theme.color("student")
+    bars = base.mark_rule(strokeWidth=3, color=color).encode(x="low:Q", x2="high:Q")
+    points = base.mark_point(filled=True, size=130, opacity=1, color=color)
+    zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=theme.color("text"), strokeWidth=1).encode(x="x:Q")
+    return zero + bars + points
+
+
+def _level(score: float, words: str) -> Chart:
+    """A line across the whole chart with its name above its left end."""
+    base = alt.Chart(pd.DataFrame({"y": [score], "words": [words]})).encode(y="y:Q")
+    line = base.mark_rule(strokeWidth=2, color=theme.color("teacher"))
+    name = base.mark_text(align="left", dx=8, dy=-9, fontSize=13, color=theme.color("teacher")).encode(
+        x=alt.value(0), text="words:N"
+    )
+    return line + name
+
+
+def _seeds(seeds: Sequence[Mapping[str, float]]) -> Chart:
+    """The number of each seed, beside the end of its line; seeds that end close together share one name."""
+    scores = [row[key] for row in seeds for key in ("alone", "student")]
+    close = 0.08 * (max(scores) - min(scores))
+    groups: list[list[Mapping[str, float]]] = []
+    for row in sorted(seeds, key=lambda r: r["student"]):
+        if groups and row["student"] - groups[-1][-1]["student"] < close:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    rows = [
+        {
+            "x": "student, taught",
+            "score": sum(row["student"] for row in group) / len(group),
+            "words": f"seed{'s' if len(group) > 1 else ''} "
+            + ", ".join(f"{n:g}" for n in sorted(r["seed"] for r in group)),
+        }
+        for group in groups
+    ]
+    return (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_text(align="left", dx=12, fontSize=12, color=theme.color("alone"))
+        .encode(x="x:N", y="score:Q", text="words:N")
+    )
 
 
 def _ordered(present: Sequence[str]) -> list[str]:

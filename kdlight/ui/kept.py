@@ -21,6 +21,14 @@ def select(label: str, options: Sequence[Any], name: str, default: Any = None, o
     return st.selectbox(label, options, index=index, key=widget, on_change=_keep, args=[name, widget], **more)
 
 
+def segment(label: str, options: Sequence[str], name: str) -> str:
+    """A row of choices, one of them always taken, kept under `name`; the first at first."""
+    widget, chosen = f"{name} widget", st.session_state.get(name)
+    default = chosen if chosen in options else options[0]
+    more: dict[str, Any] = {"key": widget, "on_change": _keep, "args": [name, widget], "width": "stretch"}
+    return str(st.segmented_control(label, options, default=default, required=True, **more))
+
+
 def toggle(label: str, name: str) -> bool:
     """A switch that is kept under `name`, off at first."""
     widget = f"{name} widget"

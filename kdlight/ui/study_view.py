@@ -1,0 +1,190 @@
+"""A study as its record tells it: what the teacher gave in words, every seed, the gain against 0, what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from kdlight import bundle as bundles
+from kdlight import runs
+from kdlight.reading import ROLES
+from kdlight.results import Record, RecordError, read
+from kdlight.results.command import of as command_of
+from kdlight.ui import charts, comparison, kept, theme, words
+
+MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
+MODELS = {
+    "teacher": "Teacher",
+    "alone": "Student alone",
+    "scratch": "Student from scratch",
+    "student": "Student, taught",
+}
+"""The models of a study; only some have a student from random weights."""
+DASH = "-"
+"""Not recorded."""
+
+
+def draw() -> None:
+    """The whole view: a picker in the sidebar, then the chosen study."""
+    theme.heading("Compare", "What a teacher gave its student: the same student taught and alone, seed by seed.")
+    studies, broken = find()
+    for reason in broken:
+        st.warning(words.plain(f"{reason} It is left out here."), icon=":material/error:")
+    if not studies:
+        st.info("No study is on this machine yet. This command makes one; its folder of runs is looked at here:")
+        st.code(MAKES_ONE, language="sh")
+        return
+    with st.sidebar:
+        chosen = kept.select("Study", list(studies), "study", next(iter(studies)))
+    record = studies[chosen]
+    st.subheader(words.plain(f"{record.fact('title') or record.data}, {_method(record)}"), anchor=False)
+    st.html(verdict(record))
+    st.html(f'<div class="kd-line">{rests_on(record)}</div>')
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Every seed", anchor=False)
+        chart = charts.paired(record.seeds, record.mean["teacher"]).properties(height=charts.HEIGHT)
+        st.altair_chart(chart, alt="Balanced accuracy of the student alone and taught, a line per seed")
+    with right:
+        st.subheader("Difference against 0", anchor=False)
+        rows = differences(record)
+        if rows:
+            st.altair_chart(charts.gains(rows).properties(height=charts.HEIGHT), alt="The gain and its interval")
+        else:
+            st.html('<div class="kd-line">Too few test images for an interval.</div>')
+    st.html(seeds_table(record))
+    st.subheader("What it took", anchor=False)
+    st.html(costs_table(record))
+    st.html('<div class="kd-line">A dash was not recorded. The command that makes it again:</div>')
+    st.code(command_of(record), language="sh", wrap_lines=True)
+
+
+def find() -> tuple[dict[str, Record], list[str]]:
+    """The studies among the runs and on the cards of bundles, by a name for people; and why others are left out."""
+    files = sorted(runs.default_root().glob("*/study.json"))
+    places = [(path, "run") for path in files] + [(path / "card.json", _place(path)) for path in bundles.find()]
+    found: dict[str, Record] = {}
+    broken = []
+    for path, place in places:
+        try:
+            if place != "run" and "study" not in json.loads(path.read_bytes()).get("metrics", {}):
+                continue
+            record = read(path)
+        except RecordError as error:
+            broken.append(str(error))
+            continue
+        except (OSError, ValueError, AttributeError):
+            continue  # a card that cannot be read is named in the Library
+        name = f"{_title(record)}{'' if place == 'run' else f' ({place})'}"
+        found[name if name not in found else f"{name}, {path.parent.name}"] = record
+    return found, broken
+
+
+def verdict(record: Record) -> str:
+    """What was found, in words before any number."""
+    if len(record.seeds) == 1:
+        said = "One seed proves nothing."
+        more = f"It says {words.safe(record.words)} in points; another seed may say otherwise. Run it with --seeds 3."
+    else:
+        said = f"{words.safe(record.words[:1].upper() + record.words[1:])}{' points' if record.gain else ''}."
+        more = "The interval holds chance in the test images, not chance in the training."
+    kind = "kd-verdict differ" if record.proven else "kd-verdict"
+    return f'<div class="{kind}"><b>{said}</b> {more}</div>'
+
+
+def rests_on(record: Record) -> str:
+    """How much of the teacher is kept, how sure a second test is, and on how much all of it rests."""
+    student, teacher, p = record.mean["student"], record.mean["teacher"], record.fact("mcnemar_p")
+    share = f"{student / teacher:.3f}" if teacher else DASH
+    seeds, images = len(record.seeds), record.fact("images")
+    tested = f", {images:,} test images" if images else ""
+    test = [f"Exact McNemar test of taught against alone: p = {words.number(p, 2)}."] if p is not None else []
+    return " ".join(
+        [
+            f"The student has {share} of its teacher's balanced accuracy ({student:.3f} of {teacher:.3f}).",
+            *test,
+            f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
+        ]
+    )
+
+
+def differences(record: Record) -> list[dict[str, Any]]:
+    """The gain over the student alone and the gap to the teacher, in points."""
+    rows = []
+    for name, found in (
+        ("taught minus alone", record.gain),
+        ("taught minus teacher", record.raw.get("gap_to_teacher")),
+    ):
+        if found and None not in (found["low"], found["high"]):
+            value, low, high = (100 * float(found[key] or 0) for key in ("value", "low", "high"))
+            said = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+            rows.append({"name": name, "value": value, "low": low, "high": high, "words": said})
+    return rows
+
+
+def seeds_table(record: Record) -> str:
+    """Balanced accuracy of each seed, its mean, how far the seeds lie apart; the difference in points."""
+    rows = [(f"Seed {row['seed']:g}", row) for row in record.seeds]
+    rows += [("Mean", record.mean)] if len(rows) > 1 else []
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{row[role]:.3f}</td>" for role in _present(record))}'
+        f"<td>{100 * (row['student'] - row['alone']):+.1f}</td></tr>"
+        for name, row in rows
+    )
+    head = f"<th><small>balanced accuracy</small></th>{_head(record)}<th>Taught minus alone, points</th>"
+    return comparison.grid("kd-table", head, body)
+
+
+def costs_table(record: Record) -> str:
+    """What each model is and took; a dash where the record does not say it."""
+    forms: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "architecture": ("Architecture", words.architecture),
+        "parameters": ("Parameters", words.millions),
+        "bytes": ("Size on disk", words.megabytes),
+        "latency": ("Time per image", lambda ms: f"{words.number(ms)} ms"),
+        "epochs": ("Epochs", lambda n: f"{n:g}"),
+        "minutes": ("Training", lambda m: words.duration(60 * m)),
+    }
+    same = ("architecture", "parameters", "bytes", "latency")  # the students are one network
+    body = ""
+    for name, (title, form) in forms.items():
+        roles = ["student" if role != "teacher" and name in same else role for role in _present(record)]
+        values = [record.fact(name, role) for role in roles]
+        cells = "".join(f"<td>{DASH if value is None else words.safe(form(value))}</td>" for value in values)
+        body += f'<tr><th scope="row">{title}</th>{cells}</tr>'
+    return comparison.grid("kd-table", f"<th></th>{_head(record)}", body)
+
+
+def _present(record: Record) -> list[str]:
+    return [role for role in MODELS if role in record.mean]
+
+
+def _head(record: Record) -> str:
+    return "".join(
+        f'<th class="{role if role in ROLES else ""}" scope="col">{MODELS[role]}</th>' for role in _present(record)
+    )
+
+
+def _method(record: Record) -> str:
+    """Whom it was taught by, how, and at which size."""
+    options: Mapping[str, Any] = record.fact("options") or {}
+    said = ", ".join(f"{key} {value}" for key, value in options.items())
+    models = [words.architecture(name) for name in (record.teacher, record.student) if name]
+    parts = [
+        " to ".join(models),
+        f"{record.fact('method')}{f' ({said})' if said else ''}" if record.fact("method") else "",
+        f"{record.fact('size')} px" if record.fact("size") else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _title(record: Record) -> str:
+    """The set and the method, short enough for the picker."""
+    return " · ".join(filter(None, [record.fact("title") or record.data, record.fact("method")]))
+
+
+def _place(path: Any) -> str:
+    return "shipped" if path.parent == bundles.shipped_folder() else "library"

@@ -1,0 +1,163 @@
+"""Compare's studies: what is said first, what is drawn, and what is left out with its reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from kdlight import bundle as bundles
+from kdlight.results import read
+from kdlight.ui import study_view
+from tests.ui.conftest import page, said
+
+SEEDS = [
+    {"seed": 0, "teacher": 0.9, "student": 0.85, "alone": 0.8},
+    {"seed": 1, "teacher": 0.9, "student": 0.87, "alone": 0.81},
+]
+
+
+def write(root: Path, name: str = "study-tiny", **changes: Any) -> Path:
+    """A study's folder among the runs."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    record = {
+        "schema": "kdlight.study/1",
+        "recipe": "tiny",
+        "data": {"name": "tiny", "title": "Tiny MRI", "size": 64, "images": {"test": 60}},
+        "seeds": SEEDS,
+        "gain_over_alone": {"value": 0.055, "low": 0.01, "high": 0.1},
+        "gap_to_teacher": {"value": -0.04, "low": -0.08, "high": 0.0},
+        "gain": "gain +5.5 [+1.0, +10.0]",
+        "mcnemar_p": 0.0214,
+        "models": {
+            "teacher": {"architecture": "mobilenetv2", "parameters": 2_228_996, "bytes": 4_550_536},
+            "student": {"architecture": "kdlight_nano", "parameters": 207_444, "bytes": 449_000, "start": "teacher"},
+        },
+        "method": {"name": "kd", "options": {"alpha": 0.7}},
+        "epochs": {"teacher": 2, "student": 4, "alone": 4},
+        "minutes": {"teacher": 1.5, "student": 3.0, "alone": None},
+    }
+    (folder / "study.json").write_text(json.dumps({**record, **changes}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def runs(library: Path) -> Path:
+    return library.parent / "runs"
+
+
+def studies(app: AppTest) -> AppTest:
+    """Compare, with its other view taken."""
+    page(app, "compare")
+    return app.sidebar.segmented_control[0].set_value("Studies").run()
+
+
+def test_without_a_study_the_command_that_makes_one_is_shown(app: AppTest) -> None:
+    text = said(studies(app))
+    assert not app.exception
+    assert "No study is on this machine yet" in text
+    assert app.code[0].value == study_view.MAKES_ONE
+    assert not app.get("vega_lite_chart")
+
+
+def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Path) -> None:
+    write(runs)
+    text = said(studies(app))
+    assert not app.exception
+    assert "<b>Gain +5.5 [+1.0, +10.0] points.</b>" in text
+    assert "0.956 of its teacher's balanced accuracy (0.860 of 0.900)" in text
+    assert "Tiny MRI, MobileNetV2 to kdlight nano, kd \\(alpha 0.7\\), 64 px" in text
+    assert "p = 0.021" in text
+    assert "2 student seeds, one teacher, 60 test images." in text
+    assert len(app.get("vega_lite_chart")) == 2
+    assert '<tr><th scope="row">Seed 1</th><td>0.900</td><td>0.810</td><td>0.870</td><td>+6.0</td></tr>' in text
+    assert '<tr><th scope="row">Mean</th><td>0.900</td><td>0.805</td><td>0.860</td><td>+5.5</td></tr>' in text
+    assert '<th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td>' in text
+    assert app.code[0].value.startswith("kdlight study RECIPE")
+
+
+def test_a_gain_that_is_not_proven_is_called_so(app: AppTest, runs: Path) -> None:
+    spans = {"value": 0.01, "low": -0.02, "high": 0.04}
+    write(runs, gain_over_alone=spans, gain="no proven gain: +1.0 [-2.0, +4.0]")
+    assert "<b>No proven gain: +1.0 [-2.0, +4.0] points.</b>" in said(studies(app))
+
+
+def test_one_seed_proves_nothing_whatever_its_interval(app: AppTest, runs: Path) -> None:
+    write(runs, seeds=SEEDS[:1])
+    text = said(studies(app))
+    assert not app.exception
+    assert "<b>One seed proves nothing.</b>" in text
+    assert "--seeds 3" in text
+    assert 'scope="row">Mean' not in text
+
+
+def test_a_broken_record_is_named_and_the_others_are_shown(app: AppTest, runs: Path) -> None:
+    write(runs)
+    write(runs, "study-odd", seeds=[{"seed": 0}])
+    (runs / "study-torn").mkdir()
+    (runs / "study-torn" / "study.json").write_text("{", encoding="utf-8")
+    text = said(studies(app))
+    assert not app.exception
+    assert len(app.warning) == 2
+    assert "study-odd/study.json is broken" in text
+    assert "study-torn/study.json is not readable JSON" in text
+    assert "Gain +5.5" in text
+
+
+def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
+    lacking: dict[str, Any] = dict.fromkeys(("models", "method", "epochs", "minutes", "mcnemar_p", "data"))
+    write(runs, **lacking, gap_to_teacher=None)
+    text = said(studies(app))
+    assert not app.exception
+    assert '<th scope="row">Parameters</th><td>-</td><td>-</td><td>-</td>' in text
+    assert "p = " not in text
+    assert app.sidebar.selectbox[0].options == ["tiny"]
+
+
+def test_too_few_images_for_an_interval_are_said_without_a_chart_of_it(app: AppTest, runs: Path) -> None:
+    write(runs, gain_over_alone=None, gap_to_teacher=None, gain="no proven gain (too few images)")
+    text = said(studies(app))
+    assert not app.exception
+    assert "No proven gain (too few images)" in text
+    assert len(app.get("vega_lite_chart")) == 1
+
+
+def test_a_student_from_scratch_has_its_own_column(app: AppTest, runs: Path) -> None:
+    write(runs, seeds=[{**row, "scratch": 0.7} for row in SEEDS])
+    text = said(studies(app))
+    assert not app.exception
+    assert "Student from scratch" in text
+    assert "<td>0.900</td><td>0.810</td><td>0.700</td><td>0.870</td><td>+6.0</td>" in text
+
+
+def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path) -> None:
+    write(runs)
+    write(runs, "study-z", data={"name": "z", "title": "Other"}, gain="gain +9.0 [+1.0, +19.0]")
+    studies(app)
+    app.sidebar.selectbox[0].select("Other · kd").run()
+    assert "Gain +9.0" in said(app)
+    write(runs, "study-a", data={"name": "a", "title": "A first one"})
+    assert "Gain +9.0" in said(app.run())
+
+
+def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = read(write(tmp_path / "runs"))
+    card = json.loads((library / "tiny_mri" / "card.json").read_text(encoding="utf-8"))
+    card["metrics"]["study"] = dict(record.raw)
+    (library / "tiny_mri" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    found, broken = study_view.find()
+    assert list(found) == ["Tiny MRI · kd", "Tiny MRI · kd (library)"]
+    assert broken == []
+    monkeypatch.setattr(bundles, "shipped_folder", lambda: library)
+    assert "Tiny MRI · kd (shipped)" in study_view.find()[0]
+
+
+def test_differences_are_in_points(tmp_path: Path) -> None:
+    rows = study_view.differences(read(write(tmp_path)))
+    assert [row["name"] for row in rows] == ["taught minus alone", "taught minus teacher"]
+    assert [round(row["low"], 6) for row in rows] == [1.0, -8.0]
+    assert rows[0]["words"] == "+5.5 [+1.0, +10.0]"
