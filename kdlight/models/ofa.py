@@ -11,6 +11,7 @@ squeeze-and-excitation layers as what they are, 1x1 convolutions of a 1x1 map, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -120,7 +121,8 @@ class OFA595(Classifier):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                fan = module.kernel_size[0] ** 2 * module.out_channels // module.groups
+                nn.init.normal_(module.weight, 0, math.sqrt(2 / fan))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.kaiming_normal_(self.hidden[0].weight)

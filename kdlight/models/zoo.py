@@ -1,7 +1,8 @@
 """Any timm classifier by the name `timm:<name>` (Apache-2.0, https://github.com/huggingface/pytorch-image-models).
 
 `timm:<name>@<side>` builds it for square inputs of another side, for networks that fix their size as they are built.
-Plain ViTs, DeiT, EVA and Swin read any size without that: positions are interpolated, windows padded.
+Plain ViTs, DeiT, EVA and Swin read any size without that: positions are interpolated, windows padded. A ViT that is to
+leave as ONNX needs its size in the name all the same: ONNX cannot interpolate positions as timm does.
 """
 
 from __future__ import annotations
