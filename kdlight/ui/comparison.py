@@ -23,12 +23,12 @@ Figures = Mapping[str, Any]
 
 def table(bundle: Bundle, figures: Figures) -> None:
     """One row per figure, one column per model, intervals inline."""
-    present = [role for role in (*ROLES, "alone") if role in figures]
+    present = [role for role in (*ROLES, "alone", "scratch") if role in figures]
     rows = [(words.METRICS[name], [words.interval(figures[r].get(name) or {}) for r in present]) for name in SHOWN]
     for title, values in _costs(bundle, figures).items():
         rows.append((title, [values.get(role, values["student"]) for role in present]))
-    titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone"}
-    subtitles = {"alone": "no teacher"}
+    titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone", "scratch": "Student from scratch"}
+    subtitles = {"alone": "no teacher", "scratch": "random weights, no teacher"}
     subtitles.update((r, words.architecture(getattr(bundle.card, r)["architecture"])) for r in ROLES)
     head = "".join(
         f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'

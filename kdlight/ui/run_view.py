@@ -16,6 +16,7 @@ STAGES = {
     "data": "Opening the images",
     "teacher": "Training the teacher",
     "alone": "Training the student alone",
+    "scratch": "Training the student from random weights",
     "student": "Training the student with its teacher",
     "calibrate": "Calibrating both",
     "bundle": "Measuring and packing the bundle",

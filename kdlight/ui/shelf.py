@@ -96,7 +96,7 @@ def _lack(bundle: Bundle) -> str | None:
         for entry in card.classes:
             words.safe(entry["name"] + entry["words"])
         words.percent(card.conformal["alpha"])
-        for role in (*ROLES, "alone"):
+        for role in (*ROLES, "alone", "scratch"):
             for name in words.METRICS:
                 words.interval(card.metrics.get(role, {}).get(name) or {})
         for counts in card.data.get("counts", {}).values():
