@@ -20,7 +20,7 @@ FLOORS = (
     {"distillers", "bundle"},
     {"answers"},
     {"training", "evaluation"},
-    {"explain", "compress"},
+    {"explain", "compress", "baselines"},
     {"inference"},
     {"golden"},
     {"assembly", "workers"},

@@ -1,0 +1,1 @@
+"""What distillation is compared with beside other networks: classical features and classifiers."""
