@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import controls, opinions, scans, screens, viewer, work
+from kdlight.ui import controls, opinions, scans, screens, stages, viewer, work
 
 work.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
@@ -21,6 +21,7 @@ except ImageError as error:
 
 with st.sidebar:
     settings = controls.settings(scan, image)
+    stages.offer(image, settings.bundle)
 
 opinions.scan_line(image, scan.words, settings.modality)
 scans.choose_frame(scan, image)
