@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HEAVY = 2e12
 """Multiply-adds of a whole Score-CAM above which `scorecam` takes the fast way: a minute or more on two cores."""
-PICKS = 48
+PICKS = 32
 """Masks that the fast way scores."""
 ROUND = 16
 """Masks picked at a time: later rounds know the scores of the earlier ones."""
