@@ -7,16 +7,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bundles: written by `make card-table` -->", "<!-- end of bundles -->"
-HEADER = """| bundle | classes, test images | teacher | student | untaught | gain in points | on disk |
-|---|---|---|---|---|---|---|"""
+HEADER = """| bundle | classes, test images | teacher | student | alone | from scratch | gain over alone, points | on disk |
+|---|---|---|---|---|---|---|---|"""
 
 
 def estimate(metrics: dict[str, Any], role: str) -> str:
     """Balanced accuracy: mean over the seeds where a study was made, else of one training with its 95 % interval."""
     if role not in metrics:
         return "not trained"
-    study = metrics.get("study", {"seeds": []})
-    if len(study["seeds"]) > 1:
+    study = metrics.get("study", {"seeds": [], "mean": {}})
+    if len(study["seeds"]) > 1 and role in study["mean"]:
         spread = study["deviation"][role]
         return f"{study['mean'][role]:.3f}" + (f" ± {spread:.3f}" if spread else "")
     found = metrics[role]["balanced_accuracy"]
@@ -28,7 +28,7 @@ def row(card: dict[str, Any]) -> str:
     cells = [
         f"`{card['id']}`: {card['name']}",
         f"{len(card['classes'])}, {metrics['n']}",
-        *(estimate(metrics, role) for role in ("teacher", "student", "alone")),
+        *(estimate(metrics, role) for role in ("teacher", "student", "alone", "scratch")),
         metrics.get("study", {}).get("gain", "one training"),
         f"{sizes[0]:.2f} / {sizes[1]:.2f} MB",
     ]

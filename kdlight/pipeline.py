@@ -162,13 +162,14 @@ class Stages:
         """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
         if self._file(stage).is_file():
             return
-        teacher = self.finished("teacher")
         model = self.new_student(stage)
         shared = (self.weights, self.recipe.train.label_smoothing)
         if stage in BASELINES:
             distiller = create_distiller("alone", model, None, *shared)
         else:
             method = self.recipe.distill
+            asked = METHODS.get(method.method, Distiller).reads != "nothing" or self.recipe.student.init == "teacher"
+            teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
             distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
             if self.recipe.data.labeled < 1 and not distiller.unlabeled:
                 able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)

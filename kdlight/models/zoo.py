@@ -46,15 +46,16 @@ class TimmClassifier(Classifier):
         self.final = nn.Identity()
         self._seen: list[Tensor] = []
         self._sides = (0, 0)
-        self._tapped = last_norm_before_class_token(self.net)
-        if self._tapped is not None:
-            self._tapped.register_forward_hook(self._tap)
+        norm = last_norm_before_class_token(self.net)
+        self._taps = norm is not None  # the module itself would be registered, and saved, under a second name
+        if norm is not None:
+            norm.register_forward_hook(self._tap)
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         check_size(x, self.size)
         self._sides = (x.shape[-2], x.shape[-1])
         features = self.net.forward_features(self.adapt(x))
-        if self._tapped is None:
+        if not self._taps:
             features = self._show(features)
         seen, self._seen = self._seen, []
         return self.net.forward_head(features), seen
