@@ -101,7 +101,7 @@ class OFA595(Classifier):
         self.head = Conv2dNormActivation(channels, HEAD, 1, activation_layer=nn.Hardswish)
         self.hidden = nn.Sequential(nn.Linear(HEAD, HIDDEN, bias=False), nn.Hardswish(), nn.Dropout(0.2))
         self.classifier = nn.Linear(HIDDEN, num_classes)
-        self._initialise()
+        self._initialize()
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.stem(x)
@@ -118,14 +118,15 @@ class OFA595(Classifier):
         head: nn.Module = self.head
         return head
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan = module.kernel_size[0] ** 2 * module.out_channels // module.groups
                 nn.init.normal_(module.weight, 0, math.sqrt(2 / fan))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.kaiming_normal_(self.hidden[0].weight)
+            elif isinstance(module, nn.Linear) and module is not self.classifier:
+                nn.init.kaiming_normal_(module.weight)
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 

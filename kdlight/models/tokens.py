@@ -56,7 +56,8 @@ def grid_of(count: int, sides: tuple[int, int]) -> tuple[int, int] | None:
 def fold(features: Tensor, layout: Layout) -> Tensor:
     """To maps (B, C, h, w)."""
     if layout.kind == "tokens":
-        return features[:, layout.prefix :].transpose(1, 2).unflatten(2, layout.grid)
+        tokens = features[:, layout.prefix :].transpose(1, 2)  # (B, C, h w)
+        return tokens.reshape(tokens.shape[0], tokens.shape[1], *layout.grid)
     return features.permute(0, 3, 1, 2) if layout.kind == "channels_last" else features
 
 
