@@ -13,7 +13,7 @@ from kdlight import runs
 from kdlight.reading import ROLES
 from kdlight.results import Record, RecordError, read
 from kdlight.results.command import of as command_of
-from kdlight.ui import charts, comparison, kept, theme, words
+from kdlight.ui import charts, comparison, grid_view, kept, theme, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 MODELS = {
@@ -31,15 +31,23 @@ def draw() -> None:
     """The whole view: a picker in the sidebar, then the chosen study."""
     theme.heading("Compare", "What a teacher gave its student: the same student taught and alone, seed by seed.")
     studies, broken = find()
-    for reason in broken:
+    grids, torn = grid_view.find(runs.default_root())
+    for reason in (*broken, *torn):
         st.warning(words.plain(f"{reason} It is left out here."), icon=":material/error:")
-    if not studies:
+    if not studies and not grids:
         st.info("No study is on this machine yet. This command makes one; its folder of runs is looked at here:")
         st.code(MAKES_ONE, language="sh")
         return
     with st.sidebar:
-        chosen = kept.select("Study", list(studies), "study", next(iter(studies)))
-    record = studies[chosen]
+        named = [*studies, *(f"Ablation: {name}" for name in grids)]
+        chosen = kept.select("Study", named, "study", named[0])
+    if chosen not in studies:
+        grid_view.draw(grids[chosen.removeprefix("Ablation: ")])
+        return
+    _study(studies[chosen])
+
+
+def _study(record: Record) -> None:
     st.subheader(words.plain(f"{record.fact('title') or record.data}, {_method(record)}"), anchor=False)
     st.html(verdict(record))
     st.html(f'<div class="kd-line">{rests_on(record)}</div>')

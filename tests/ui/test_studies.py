@@ -161,3 +161,23 @@ def test_differences_are_in_points(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == ["taught minus alone", "taught minus teacher"]
     assert [round(row["low"], 6) for row in rows] == [1.0, -8.0]
     assert rows[0]["words"] == "+5.5 [+1.0, +10.0]"
+
+
+def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
+    score = {"teacher": 0.9, "alone": 0.8, "student": 0.85}
+    cells = [
+        {"name": f"dual={v}", "values": {"distill.dual": v}, "seeds": SEEDS, "mean": score, "gain": f"gain {v}"}
+        for v in ("false", "true")
+    ]
+    gap = {"first": "dual=true", "second": "dual=false", "difference": None, "words": "no proven gain: +0.1 [-1, +1]"}
+    record = {"schema": "kdlight.grid/1", "recipe": "tiny", "keys": ["distill.dual"], "cells": cells}
+    for name, changes in (("grid", {}), ("grid-torn", {"cells": [{}]})):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "grid.json").write_text(json.dumps({**record, "differences": [gap], **changes}))
+    text = said(studies(app))
+    assert not app.exception
+    assert app.sidebar.selectbox[0].options == ["Ablation: tiny · distill.dual"]
+    row = '<th scope="row">true</th><td>0.900</td><td>0.800</td><td>0.850</td><td>gain true</td>'
+    assert row in text
+    assert "no proven gain: +0.1 [-1, +1]" in text
+    assert "grid-torn/grid.json is no record of an ablation" in text
