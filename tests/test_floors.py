@@ -22,7 +22,7 @@ FLOORS = (
     {"training", "evaluation"},
     {"explain", "compress", "baselines"},
     {"inference"},
-    {"golden"},
+    {"batch", "golden"},
     {"assembly", "workers"},
     {"pipeline"},
     {"study"},

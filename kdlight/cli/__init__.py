@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, frame, learn, look, measure, opinion, results, study
+from kdlight.cli import baseline, compress, frame, learn, look, measure, opinion, results, study
 
 INTERRUPTED = 130
 
@@ -32,6 +32,8 @@ app.command("results")(results.results)
 app.command("evaluate")(measure.evaluate)
 app.command("predict")(opinion.predict)
 app.command("explain")(opinion.explain)
+app.command("compress")(compress.compress)
+app.command("export")(compress.export)
 app.command("baseline")(baseline.baseline)
 app.command("verify")(measure.verify)
 app.command("benchmark")(measure.benchmark)

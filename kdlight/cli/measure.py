@@ -18,6 +18,7 @@ class Benchmark(StrEnum):
 
     latency = "latency"
     explain = "explain"
+    batch = "batch"
 
 
 @answers
@@ -56,15 +57,18 @@ def benchmark(
     runs: Annotated[int | None, typer.Option(min=1, help="Timed runs of each: 50 or more; 3 for explain.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of both models.")] = 1,
     image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Of explain: an image; repeatable.")] = None,
+    files: Annotated[int, typer.Option(min=50, help="Of batch: DICOM files to draw and read.")] = 200,
     as_json: Json = False,
 ) -> Answer:
-    """Time student against teacher, or heat maps against the grad-cam package, interleaved in one run."""
-    from kdlight import inference
+    """Time student against teacher, heat maps against the grad-cam package, or a folder against a plain loop."""
+    from kdlight import batch, inference
 
     opened = open_bundle(bundle)
     with counted("Timing") as progress:
         if what is Benchmark.explain:
             found = inference.explain_speed(opened, image or (), size, runs or 3, threads, progress=progress)
+        elif what is Benchmark.batch:
+            found = batch.throughput(opened, files, threads, progress=progress)
         else:
             found = inference.latency(opened, size=size, runs=runs or 50, threads=threads, progress=progress)
     return Answer(found, _timing(found))

@@ -31,15 +31,21 @@ class Model(StrEnum):
 @answers
 def predict(
     bundle: BundleFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files; a folder is walked.")],
     explain: Annotated[str | None, typer.Option(metavar="METHOD", help="Heat maps too, by this method.")] = None,
     class_name: ClassName = None,
     frame: Frame = 0,
     confirm: Confirm = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write readings and heat maps there.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Of a folder: go on with the readings in --out.")] = False,
     as_json: Json = False,
 ) -> Answer:
-    """Both models' reading of each file. One file that is refused does not stop the others."""
+    """Both models' reading of each file. One file that is refused does not stop the others.
+
+    A folder's readings go to DIR/readings.jsonl as they come, one line per file; stopped in any way, --resume goes on.
+    """
+    if resume or any(file.is_dir() for file in files):
+        return _batch(bundle, files, out, frame, confirm, resume, maps=explain is not None)
     predictor = _predictor(bundle)
     readings: list[tuple[Path, Reading]] = []
     refused: list[dict[str, str]] = []
@@ -84,6 +90,21 @@ def open_bundle(path: Path) -> Bundle:
 
     listed = {found.name: found for found in bundle.find()}
     return bundle.load(path if path.exists() else listed.get(str(path), path))
+
+
+def _batch(
+    bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool, maps: bool
+) -> Answer:
+    """Folders, file by file, into `out`; the answer is the counts."""
+    from kdlight import batch
+
+    if out is None:
+        raise UsageError("A folder's readings are written as they come; say where with --out DIR.")
+    if maps:
+        raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
+    found = batch.listed(files, without=out)
+    with counted("Reading") as progress:
+        return Answer(batch.read_all(_predictor(bundle), found, out, frame, confirm, resume, progress=progress))
 
 
 def _predictor(bundle: Path) -> Any:

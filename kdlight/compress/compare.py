@@ -1,0 +1,53 @@
+"""What a smaller file changes: decisions first, then probabilities, scores and milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kdlight.metrics import SCORES, interval
+from kdlight.metrics.intervals import wilson
+
+WARMUPS, RUNS = 10, 50
+
+
+def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: Any = None) -> dict[str, Any]:
+    """Two files' calibrated probabilities (N, K) on the same images with their labels (N,): JSON-ready.
+
+    flips: images on which the top classes differ, their count, and their share with its 95 % interval (Wilson, which
+    takes images as independent); probability_change: the largest difference, 0 to 1; balanced_accuracy of both with
+    95 % intervals, over groups (N,) where given. Raises ValueError where the two do not belong to the same images.
+    """
+    if source.shape != small.shape or len(source) != len(labels) or not len(labels):
+        raise ValueError(f"Probabilities of {source.shape} and {small.shape} for {len(labels)} images do not fit.")
+    flipped = np.flatnonzero(source.argmax(axis=1) != small.argmax(axis=1))
+    share = wilson(len(flipped) / len(labels), len(labels))
+    score = SCORES["balanced_accuracy"]
+    found = {name: interval(score, p, labels, groups) for name, p in (("source", source), ("small", small))}
+    return {
+        "n": len(labels),
+        "flips": {"count": len(flipped), "images": flipped.tolist(), "share": share.to_json()},
+        "probability_change": float(np.abs(source - small).max()),
+        "balanced_accuracy": {name: value.to_json() if value else None for name, value in found.items()},
+    }
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], Any]], runs: int = RUNS, warmups: int = WARMUPS, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Milliseconds of each call, p50 and p95, in turns in one run, in an order drawn anew each round."""
+    rng = np.random.default_rng(seed)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(warmups + runs):
+        for name in rng.permutation(list(calls)).tolist():
+            started = time.perf_counter()
+            calls[name]()
+            if number >= warmups:
+                times[name].append((time.perf_counter() - started) * 1000)
+    return [
+        {"name": name, "p50_ms": float(np.percentile(taken, 50)), "p95_ms": float(np.percentile(taken, 95))}
+        for name, taken in times.items()
+    ]

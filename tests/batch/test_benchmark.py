@@ -1,0 +1,50 @@
+"""The benchmark of batches: the files it draws and what it reports. Never how fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from kdlight.batch import benchmark, throughput
+from kdlight.bundle import Bundle
+from kdlight.images import read
+
+
+def test_the_files_are_whole_mixed_and_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "SIDE", 64)
+    monkeypatch.setattr(benchmark, "DIFFERENT", 1)
+    files = benchmark.generate(tmp_path, 8)
+    images = [read(file) for file in files]
+    syntaxes = [str(pydicom.dcmread(file).file_meta.TransferSyntaxUID) for file in files]
+    assert syntaxes == [*benchmark.SYNTAXES.values()] * 2
+    assert len({image.sha256 for image in images}) == 8
+    for number, (file, image) in enumerate(zip(files, images, strict=True)):
+        assert image.shape == (64, 64)
+        np.testing.assert_array_equal(image.pixels, images[number % 4].pixels)
+        np.testing.assert_array_equal(image.pixels, pydicom.dcmread(file).pixel_array)
+        assert np.ptp(image.pixels) > 500
+
+
+def test_the_report_fits_what_was_timed(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "SIDE", 64)
+    monkeypatch.setattr(benchmark, "CHUNK", 4)
+    seen: list[tuple[int, int]] = []
+    found = throughput(tiny_bundle, 9, progress=lambda done, total: seen.append((done, total)))
+    json.dumps(found, allow_nan=False)
+    assert (found["files"], found["runs"], seen) == (8, 2, [(4, 8), (8, 8)])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert found["ratio"] == pytest.approx(rows[found["baseline"]]["p50_ms"] / rows[found["candidate"]]["p50_ms"])
+    for row in rows.values():
+        assert row["p50_ms"] == pytest.approx(1000 / row["files_per_second"])  # of two chunks the median is the mean
+    assert found["memory_mb"]["8"] > 0
+    spent = found["bound"]["processor_seconds_per_file"]
+    assert found["bound"]["files_per_second"] * spent == pytest.approx(benchmark._cores())
+
+
+def test_too_few_files_are_refused(tiny_bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="at least 50"):
+        throughput(tiny_bundle, 49)
