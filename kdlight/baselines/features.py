@@ -121,7 +121,8 @@ def cooccurrence(levels: NDArray[np.int64], down: int, across: int) -> Floats:
     second = levels[max(0, down) : height - max(0, -down), max(0, across) : width - max(0, -across)]
     counts = np.bincount((first * LEVELS + second).ravel(), minlength=LEVELS**2).reshape(LEVELS, LEVELS)
     counts = counts + counts.T
-    return counts / counts.sum()
+    found: Floats = counts / counts.sum()
+    return found
 
 
 def haralick(p: Floats) -> Floats:

@@ -74,11 +74,11 @@ def hair_mask(pixels: Pixels) -> Pixels:
     width = _odd(pixels, HAIR_WIDTH)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     dark = (cv2.morphologyEx(gray, cv2.MORPH_BLACKHAT, kernel) >= HAIR_CONTRAST).astype(np.uint8) * 255
-    found = np.zeros_like(gray)
+    found = np.zeros(gray.shape, dtype=np.uint8)
     for number in range(DIRECTIONS):
         line = _line(_odd(pixels, HAIR_LENGTH), math.pi * number / DIRECTIONS)
-        found |= cv2.morphologyEx(dark, cv2.MORPH_OPEN, line)
-    return np.asarray(found & dark, dtype=np.uint8)
+        found = np.maximum(found, np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, line), dtype=np.uint8))
+    return np.minimum(found, dark)
 
 
 def _line(length: int, angle: float) -> Pixels:
@@ -153,4 +153,5 @@ def apply_stages(pixels: Pixels, names: Sequence[str]) -> Pixels:
 
 def _odd(pixels: Pixels, share: float) -> int:
     """A share of the picture's longer side as the nearest odd number of pixels, 3 or more."""
-    return max(3, 2 * round((share * max(pixels.shape[:2]) - 1) / 2) + 1)
+    side: int = max(pixels.shape[:2])
+    return max(3, 2 * round((share * side - 1) / 2) + 1)
