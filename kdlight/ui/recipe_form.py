@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -155,7 +156,7 @@ def _knobs(method: str, described: Mapping[str, Any], start: Mapping[str, Any]) 
 
 
 def _knob(name: str, value: Any, line: str | None, key: str) -> Any:
-    """A switch, a slider for what goes from 0 to 1, a number field for the rest."""
+    """A switch, a slider for what goes from 0 to 1, a number field, or a choice among the words of its line."""
     label = name.replace("_", " ")
     if isinstance(value, bool):
         return st.toggle(label, value, help=line, key=key)
@@ -165,7 +166,13 @@ def _knob(name: str, value: Any, line: str | None, key: str) -> Any:
         least, step = reach(value, line or "")
         shown = "%d" if isinstance(value, int) else "%g"
         return st.number_input(label, least, value=value, step=step, format=shown, help=line, key=key)
-    return value
+    known = choices(line or "")
+    return st.selectbox(label, known, known.index(value), help=line, key=key) if value in known else value
+
+
+def choices(line: str) -> list[str]:
+    """The words of a line such as "reuse, retrain or end_to_end."."""
+    return [word for word in re.split(r",\s*|\s+or\s+", line.rstrip(".")) if word]
 
 
 def reach(value: float, line: str) -> tuple[float | None, float]:

@@ -96,6 +96,11 @@ def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
         assert wanted <= labels
 
 
+def test_a_choice_is_among_the_words_of_its_line() -> None:
+    said = work.catalog(lambda *_: None)["methods"]["efcm"]["help"]["mode"]
+    assert recipe_form.choices(said) == ["reuse", "retrain", "end_to_end"]
+
+
 @pytest.mark.parametrize(
     ("value", "line", "expected"),
     [
