@@ -64,7 +64,7 @@ def test_stacking_keeps_the_means() -> None:
 def test_its_heat_maps_differ_by_class(small: Fusion) -> None:
     x = torch.randn(1, 3, 64, 64)
     heats = [explain(small, x, c) for c in range(3)]
-    assert all(heat.max() == pytest.approx(1, abs=1e-3) for heat in heats)
+    assert all(heat.max() > 0.9 for heat in heats)
     assert np.corrcoef(heats[0].ravel(), heats[1].ravel())[0, 1] < 0.9
 
 

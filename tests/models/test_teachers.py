@@ -70,7 +70,7 @@ def test_a_transformer_has_heat_maps_that_differ_by_class(name: str, method: str
         for c in (0, 1):
             head.weight[c, c::2] = pooled.sign()[c::2] / 100
     heats = [explain(model, x, c, method) for c in (0, 1)]
-    assert all(heat.max() == pytest.approx(1, abs=1e-3) for heat in heats)
+    assert all(heat.max() > 0.9 for heat in heats)
     assert np.abs(heats[0] - heats[1]).max() > 0.05
 
 
