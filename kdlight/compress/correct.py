@@ -52,7 +52,7 @@ def _fits(node: Any, constants: dict[str, Any]) -> bool:
     if node.op_type not in LAYERS or len(node.input) < 3 or not all(name in constants for name in node.input[1:3]):
         return False
     first = {attribute.name: attribute.i for attribute in node.attribute}.get("transB", 0)
-    return node.op_type == "Conv" or first == 1
+    return bool(node.op_type == "Conv" or first == 1)
 
 
 def _means(model: Any, names: Sequence[str], batches: Sequence[np.ndarray]) -> list[np.ndarray]:
