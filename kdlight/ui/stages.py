@@ -29,7 +29,7 @@ def offer(image: Image, bundle: Bundle | None) -> None:
 
 @st.dialog("What the models see", width="large", icon=":material/compare:")
 def look(image: Image, bundle: Bundle) -> None:
-    """One stage at a time, before and after, at whole multiples of the model's own pixels."""
+    """One stage at a time, before and after, in the model's own pixels."""
     steps = list(bundle.spec.steps(image))
     names = {name: f"{number}. {title(name)}" for number, (name, _) in enumerate(steps, start=1)}
     chosen = st.segmented_control(
@@ -38,9 +38,9 @@ def look(image: Image, bundle: Bundle) -> None:
     index = list(names).index(chosen)
     before, after = steps[max(0, index - 1)][1], steps[index][1]
     st.html(_pair(before, after) if index else _figure(after, f"Resized to {bundle.spec.size} px"))
-    st.html(f'<div class="kd-line">{sentence(chosen, before, after, bundle.spec.size)}</div>')
+    st.html(f'<div class="kd-stage-words">{sentence(chosen, before, after, bundle.spec.size)}</div>')
     st.html(
-        f'<div class="kd-line">{len(steps) + 1}. Normalized: the mean is subtracted from each channel and the rest '
+        f'<div class="kd-stage-words">{len(steps) + 1}. Normalized: the mean is subtracted from each channel and the rest '
         "divided by the deviation, which changes the numbers and not the picture.</div>"
     )
 
