@@ -7,7 +7,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bundles: written by `make card-table` -->", "<!-- end of bundles -->"
-HEADER = """| bundle | classes, test images | teacher | student | alone | from scratch | gain over alone, points | on disk |
+HEADER = """| bundle | classes, test images | teacher | student | alone | from scratch | gain over alone | on disk |
 |---|---|---|---|---|---|---|---|"""
 
 
