@@ -40,7 +40,7 @@ def look(image: Image, bundle: Bundle) -> None:
     st.html(_pair(before, after) if index else _figure(after, f"Resized to {bundle.spec.size} px"))
     st.html(f'<div class="kd-stage-words">{sentence(chosen, before, after, bundle.spec.size)}</div>')
     st.html(
-        f'<div class="kd-stage-words">{len(steps) + 1}. Normalized: the mean is subtracted from each channel and the rest '
+        f'<div class="kd-stage-words">{len(steps) + 1}. Normalized: the mean is taken off each channel and the rest '
         "divided by the deviation, which changes the numbers and not the picture.</div>"
     )
 
