@@ -146,6 +146,7 @@ def _read_slowly(predictor: Predictor, scans: Path, out: Path) -> None:
     def answer(_predictor: Predictor, part: list[reader.Prepared]) -> list[dict[str, Any]]:
         return [{"file": str(item.file), "refused": item.refused or "read in the child"} for item in part]
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
     reader.BATCH, reader.AHEAD, reader.read, reader.answer = 2, 4, slow, answer
     read_all(predictor, listed([scans]), out)
 
