@@ -106,9 +106,11 @@ def test_a_picture_is_standardized_as_the_network_was_trained() -> None:
         torch.testing.assert_close(model(x), model.net((pixels - 0.5) / 0.5), atol=1e-5, rtol=1e-4)
 
 
-def test_weights_of_timm_find_their_places() -> None:
-    model = create_model("timm:resnet10t", 3)
-    published = timm.create_model("resnet10t", num_classes=3).state_dict()
+@pytest.mark.parametrize("name", ["resnet10t", "deit_tiny_patch16_224"])
+def test_weights_of_timm_find_their_places(name: str) -> None:
+    model = create_model(f"timm:{name}", 3)
+    published = timm.create_model(name, num_classes=3).state_dict()
+    assert {f"net.{key}" for key in published} == set(model.state_dict())
     assert model.load_state_dict(model.from_elsewhere(published), strict=True)
     assert model.from_elsewhere(model.state_dict()).keys() == model.state_dict().keys()
 
