@@ -18,7 +18,7 @@ def estimate(metrics: dict[str, Any], role: str) -> str:
     study = metrics.get("study", {"seeds": [], "mean": {}})
     if len(study["seeds"]) > 1 and role in study["mean"]:
         spread = study["deviation"][role]
-        return f"{study['mean'][role]:.3f}" + (f" ± {spread:.3f}" if spread else "")
+        return f"{study['mean'][role]:.3f}" + (f" ± {spread:.3f}" if spread and spread > 1e-9 else "")
     found = metrics[role]["balanced_accuracy"]
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
