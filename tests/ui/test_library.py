@@ -21,10 +21,11 @@ def click(app: AppTest, label: str) -> AppTest:
     return next(b for b in app.button if b.label == label).click().run()
 
 
-def test_a_tile_says_what_a_bundle_is(app: AppTest) -> None:
+def test_a_tile_says_what_a_bundle_is(app: AppTest, tiny_bundle: Bundle) -> None:
     text = said(page(app, "library"))
     assert not app.exception
-    for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", "0.448 MB", "60 images"):
+    small = f"{(tiny_bundle.path / 'student.safetensors').stat().st_size / 1e6:.3f} MB"
+    for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", small, "60 images"):
         assert words in text
 
 
