@@ -2,15 +2,9 @@
 
 import streamlit as st
 
-from kdlight.ui import theme
+from kdlight.ui import front, theme
 
-pages = [
-    st.Page("pages/read.py", title="Read", default=True),
-    st.Page("pages/compare.py", title="Compare"),
-    st.Page("pages/train.py", title="Train"),
-    st.Page("pages/library.py", title="Library"),
-]
-page = st.navigation(pages, position="top")
+page = st.navigation(front.pages(), position="top")
 st.set_page_config(
     page_title=f"{page.title} · kdlight",
     page_icon=str(theme.ASSETS / "mark.svg"),
@@ -20,4 +14,5 @@ st.set_page_config(
 )
 st.logo(str(theme.ASSETS / f"logo-{theme.kind()}.svg"), size="medium")
 theme.dress()
+front.passed()
 page.run()

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from kdlight.ui import comparison, kept, shelf, study_view, theme, waiting, words
+from kdlight.ui import comparison, front, kept, shelf, study_view, theme, waiting, words
 
+front.door()
 with st.sidebar:
     view = kept.segment("Show", ("One pair", "Studies"), "compare view")
 if view == "Studies":

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import controls, opinions, scans, screens, stages, viewer, work
+from kdlight.ui import controls, front, opinions, scans, screens, stages, viewer, work
 
+front.door()
 work.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
     scan = scans.choose()

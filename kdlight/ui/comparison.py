@@ -46,10 +46,11 @@ def verdict(figures: Figures) -> str:
     if not student or not alone:
         return "The same student without its teacher was not trained for this bundle."
     gain = student["value"] - alone["value"]
+    said = f"Against the same student without its teacher: {100 * gain:+.1f} points"
     apart = student["low"] > alone["high"] or student["high"] < alone["low"]
     if not apart:
-        return f"Against the same student without its teacher: {gain:+.2f}, and the intervals overlap: no proven gain."
-    return f"Against the same student without its teacher: {gain:+.2f}, with intervals that do not overlap."
+        return f"{said}, and the intervals overlap: no proven gain."
+    return f"{said}, with intervals that do not overlap."
 
 
 def speed(figures: Figures) -> None:
@@ -121,15 +122,13 @@ def confusion(bundle: Bundle, figures: Figures) -> None:
     teacher, student = (figures[role]["confusion"] for role in ROLES)
     change = [[s - t for s, t in zip(*rows, strict=True)] for rows in zip(student, teacher, strict=True)]
     names = [words.safe(bundle.words(name)) for name in bundle.classes]
-    columns = st.columns(3, gap="medium")
-    for column, title, counts, kind in zip(
-        columns,
-        ("Teacher", "Student minus teacher", "Student"),
-        (teacher, change, student),
-        ("teacher", "change", "student"),
-        strict=True,
-    ):
-        column.html(f"<b>{title}</b>{matrix(counts, names, kind)}")
+    parts = (
+        ("Teacher", teacher, "teacher"),
+        ("Student minus teacher", change, "change"),
+        ("Student", student, "student"),
+    )
+    tables = "".join(f"<div><b>{title}</b>{matrix(counts, names, kind)}</div>" for title, counts, kind in parts)
+    st.html(f'<div class="kd-heats" style="--least:{100 + 64 * len(names)}px">{tables}</div>')
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], kind: str) -> str:

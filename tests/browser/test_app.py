@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from pydicom.data import get_testdata_file
 
 from kdlight import images
 from kdlight.images import Image, Window
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, serving
 
 Open = Callable[..., Visit]
 MR = Path(str(get_testdata_file("MR_small.dcm", download=False)))
@@ -232,3 +232,16 @@ def test_a_bundle_is_verified_downloaded_and_comes_back(visit: Open, tmp_path: P
     page.get_by_role("button", name="All bundles").click()
     upload(page, tmp_path / "bundle.zip")
     expect(page.get_by_text("is in your library.")).to_be_visible()
+
+
+def test_a_server_whose_first_visit_is_not_the_first_page_still_shows_the_app(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as address:
+        page = chromium.new_page()
+        page.goto(f"{address}/compare")
+        expect(page.get_by_text("Research and teaching use only")).to_be_visible()
+        expect(page.get_by_role("link", name="Library")).to_be_visible()
+        expect(page.get_by_role("heading", name="Compare")).to_be_visible()
+        assert page.get_by_text("app", exact=True).count() == 0
+        page.close()

@@ -137,7 +137,7 @@ def test_a_gain_counts_only_where_the_intervals_part() -> None:
         }
 
     assert "no proven gain" in comparison.verdict(figures((0.9, 0.85, 0.95), (0.88, 0.8, 0.93)))
-    assert "+0.20, with intervals that do not overlap" in comparison.verdict(
+    assert "+20.0 points, with intervals that do not overlap" in comparison.verdict(
         figures((0.9, 0.85, 0.95), (0.7, 0.6, 0.8))
     )
     assert "was not trained" in comparison.verdict({"student": {}})
