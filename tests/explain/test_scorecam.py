@@ -55,12 +55,15 @@ def x() -> Tensor:
     return nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear")
 
 
-def package(net: nn.Module, x: Tensor, index: int) -> np.ndarray:
-    """Score-CAM as the grad-cam package makes it."""
-    from pytorch_grad_cam import ScoreCAM
+def package(net: nn.Module, x: Tensor, index: int, method: str = "ScoreCAM") -> np.ndarray:
+    """A heat map as the grad-cam package makes it."""
+    import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    with contextlib.redirect_stderr(io.StringIO()), ScoreCAM(net.eval(), [net.cam_layer]) as cam:
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        getattr(pytorch_grad_cam, method)(net.eval(), [net.cam_layer]) as cam,
+    ):
         return np.asarray(cam(x, [ClassifierOutputTarget(index)])[0])
 
 
@@ -89,6 +92,14 @@ def test_the_map_of_the_smallest_student_is_the_packages() -> None:
     likeness = similarity(explain(net, x, 1, "scorecam-exact"), package(net, x, 1))
     assert likeness is not None
     assert likeness >= 0.999
+
+
+def test_gradcam_is_the_packages_too(x: Tensor) -> None:
+    net = Net().eval()
+    maps = [(explain(net, x, index, "gradcam"), package(net, x, index, "GradCAM")) for index in range(3)]
+    for own, other in maps:
+        np.testing.assert_allclose(own, other, atol=2e-3)
+    assert any(own.max() == 1 for own, _ in maps)
 
 
 def test_maps_that_make_one_mask_are_scored_once(x: Tensor) -> None:
