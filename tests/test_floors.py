@@ -26,7 +26,6 @@ FLOORS = (
     {"assembly", "workers"},
     {"pipeline"},
     {"study"},
-    {"study"},
     {"cli", "ui"},
     {"__main__", "__init__", "pages", "app"},
 )

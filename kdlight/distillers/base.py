@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from kdlight.models.base import Classifier
 
 TASKS = ("binary", "multi-class", "multi-label")
+TRIAL_SIDE = 64
+"""Pixels of the trial image, but for networks that insist on another side."""
 READS = ("nothing", "logits", "pooled", "maps")
 """From the least to the most: each one includes those before it."""
 
@@ -159,13 +161,20 @@ def pooled(features: Tensor) -> Tensor:
     return features.mean(dim=(2, 3))
 
 
-def widths(model: Classifier) -> list[int]:
-    """Channels of each feature map of a network, from a tiny trial; the model's mode is restored."""
+@torch.no_grad()
+def trial(model: Classifier) -> tuple[list[Tensor], int]:
+    """The feature maps of an empty image, and its side; the model's mode is restored."""
     training = model.training
-    with torch.no_grad():
-        maps = model.eval().forward_with_features(next(model.parameters()).new_zeros(1, 3, 64, 64))[1]
+    fixed = (getattr(part, "size", None) for part in model.modules() if isinstance(part, Classifier))
+    side = next((size[0] for size in fixed if size is not None), TRIAL_SIDE)
+    maps = model.eval().forward_with_features(next(model.parameters()).new_zeros(1, 3, side, side))[1]
     model.train(training)
-    return [m.shape[1] for m in maps]
+    return maps, side
+
+
+def widths(model: Classifier) -> list[int]:
+    """Channels of each feature map of a network."""
+    return [m.shape[1] for m in trial(model)[0]]
 
 
 def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -10,13 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from kdlight.distillers.base import trial
 from kdlight.models.base import Classifier
-
-TRIAL_SIDE = 64
-"""Pixels of the trial image, but for networks that insist on another side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,7 @@ class Stage:
 
 def ends(model: Classifier) -> list[Stage]:
     """The last map of each resolution, from the finest to the coarsest."""
-    maps, side = _trial(model)
+    maps, side = trial(model)
     stages = [Stage(i, m.shape[1], side / m.shape[-1]) for i, m in enumerate(maps)]
     return list({stage.stride: stage for stage in stages}.values())
 
@@ -47,14 +42,3 @@ def pairs(student: Classifier, teacher: Classifier) -> list[tuple[Stage, Stage]]
 
 def _nearest(stage: Stage, among: list[Stage]) -> Stage:
     return min(among, key=lambda other: abs(math.log2(other.stride / stage.stride)))
-
-
-@torch.no_grad()
-def _trial(model: Classifier) -> tuple[list[Tensor], int]:
-    """The feature maps of an empty image and its side; the model's mode is restored."""
-    training = model.training
-    fixed = (getattr(part, "size", None) for part in model.modules() if isinstance(part, Classifier))
-    side = next((size[0] for size in fixed if size is not None), TRIAL_SIDE)
-    maps = model.eval().forward_with_features(next(model.parameters()).new_zeros(1, 3, side, side))[1]
-    model.train(training)
-    return maps, side

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, Distiller, View, create_distiller, hyperparameters
-from kdlight.distillers.base import FocalLoss
+from kdlight.distillers.base import FocalLoss, widths
 from kdlight.distillers.dkd import nckd, tckd
 from kdlight.distillers.feature import standardised
 from kdlight.models import create_model
@@ -135,3 +135,11 @@ def test_images_without_a_label_have_no_part_in_the_task(logits: tuple[torch.Ten
     hidden[3:] = -1
     assert method.task(own, Batch(own, hidden)).item() == pytest.approx(F.cross_entropy(own[:3], y[:3]).item())
     assert method.task(own, Batch(own, torch.full_like(y, -1))).item() == 0
+
+
+def test_a_network_of_one_size_is_tried_at_that_size() -> None:
+    model = create_model("timm:mixer_s32_224", 3).train()
+    with pytest.raises(ValueError, match="224"):
+        model(torch.zeros(1, 3, 64, 64))
+    assert widths(model) == [512]
+    assert model.training

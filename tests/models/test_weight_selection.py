@@ -267,7 +267,9 @@ def test_the_papers_pairs_leave_the_head_alone_unfilled(teacher: str, student: s
 
 def test_a_network_without_batch_norm_is_left_as_it_is() -> None:
     model = nn.Linear(3, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     reestimate_batch_norm(model, [torch.zeros(1, 5)])  # would not fit the layer
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_strangers_are_refused() -> None:
