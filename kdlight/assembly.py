@@ -146,8 +146,9 @@ def _describe(name: str, model: Classifier, spec: InputSpec) -> dict[str, Any]:
 def _distillation(recipe: Recipe) -> dict[str, Any]:
     kind = find_method(recipe.distill.method)
     options = {**hyperparameters(kind), **recipe.distill.options}
-    portable = recipe.to_toml().replace(f'"{recipe.teacher.weights}"', f'"{Path(recipe.teacher.weights).name}"')
-    portable = portable.replace(f'"{recipe.data.path}"', f'"{Path(recipe.data.path).name}"')
+    portable = recipe.to_toml()
+    for path in filter(None, (recipe.teacher.weights, recipe.student.weights, recipe.data.path)):
+        portable = portable.replace(f'"{path}"', f'"{Path(path).name}"')
     return {
         "method": kind.name,
         "paper": kind.paper,

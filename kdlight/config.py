@@ -12,7 +12,7 @@ from typing import Any
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 BALANCES = ("none", "balanced", "effective")
-INITS = ("random", "selection", "teacher")
+INITS = ("random", "selection", "teacher", "general", "published")
 SELECTIONS = ("uniform", "consecutive", "random")
 LAYERS = ("first", "even")
 
@@ -129,7 +129,10 @@ class StudentConfig:
 
     name: str = "kdlight_nano"
     init: str = "teacher"
-    """random; selection: from the teacher's starting weights; teacher: from the fine-tuned teacher."""
+    """random; selection: from the teacher's starting weights; teacher: from the fine-tuned teacher; general: distilled
+    before on all sets at once (the student alone then starts by selection); published: the student's own, for both."""
+    weights: str = ""
+    """Of general and published: a state dict of the student; empty takes what kdlight ships, or what timm publishes."""
     selection: str = "uniform"
     """Which channels are selected: uniform, consecutive or random."""
     layers: str = "first"

@@ -26,7 +26,7 @@ from kdlight.data.dataset import Progress
 from kdlight.distillers import METHODS, Distiller, create_distiller
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
-from kdlight.models import Classifier, create_model, start_from
+from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
@@ -211,13 +211,16 @@ class Stages:
         return model
 
     def new_student(self, stage: str) -> Classifier:
-        """The student with its first weights; only the taught one may take them from the fine-tuned teacher."""
-        init = self.recipe.student.init
-        torch.manual_seed(self.recipe.train.seed)
-        model = create_model(self.recipe.student.name, len(self.data.classes))
+        """The student with its first weights; only the taught one may take them from what a teacher has taught."""
+        config, seed = self.recipe.student, self.recipe.train.seed
+        init = "selection" if config.init == "general" and stage == "alone" else config.init
+        torch.manual_seed(seed)
+        model = create_model(config.name, len(self.data.classes))
         if init == "random" or stage == "scratch":
             return model
-        config, seed = self.recipe.student, self.recipe.train.seed
+        if init in ("general", "published"):
+            start_student(model, config.name, init, config.weights)
+            return model
         source = self.finished("teacher") if init == "teacher" and stage == "student" else self._start()
         select_weights(source, model, how=config.selection, layers=config.layers, seed=seed)
         pixels = self.data.splits["train"].pixels

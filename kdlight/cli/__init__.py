@@ -20,12 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Light medical image classifiers by knowledge distillation. Research and teaching use only.",
 )
-data = typer.Typer(no_args_is_help=True, help="Look at a labelled set.")
+data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, or make one of several.")
 app.add_typer(data, name="data")
 
 app.command("list")(look.list_)
 app.command("inspect")(look.inspect)
 data.command("check")(look.data_check)
+data.command("merge")(look.data_merge)
 app.command("train")(learn.train)
 app.command("study")(study.study)
 app.command("results")(results.results)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, Json, answers, table
+from kdlight.cli.frame import Answer, Json, UsageError, answers, table
 
 DATASETS = {
     "folder": "<split>/<class>/<file> or <class>/<file>, with an optional manifest.csv (path, class, split, group)",
@@ -67,6 +67,28 @@ def data_check(
     with counted("Reading images") as progress:
         found = check(dataset, progress)
     return Answer(found, _checked(found))
+
+
+@answers
+def data_merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Two or more folders or CSVs of images.")],
+    out: Annotated[Path, typer.Option(metavar="CSV", help="The table to write; one that is there is kept.")],
+    val: Annotated[float, typer.Option(min=0.05, max=0.5, help="As data.val of the sets' own recipes.")] = 0.15,
+    test: Annotated[float, typer.Option(min=0.05, max=0.5, help="As data.test of the sets' own recipes.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="As data.split_seed of the sets' own recipes.")] = 0,
+    as_json: Json = False,
+) -> Answer:
+    """Several sets as one table of paths, each split as its own recipe splits it."""
+    from kdlight.data import open_dataset
+    from kdlight.data.merge import merge, names_of
+
+    if out.exists():
+        raise UsageError(f"{out} is there already; give --out a new name, or remove it.")
+    sets = {name: open_dataset(folder) for name, folder in zip(names_of(folders), folders, strict=True)}
+    out.write_text(merge(sets, {"val": val, "test": test}, seed), encoding="utf-8")
+    merged = open_dataset(out)
+    counts = {split: len(merged.split(split)) for split in merged.splits}
+    return Answer({"csv": str(out), "sets": list(sets), "classes": list(merged.classes), "images": counts})
 
 
 def _inspect_one(file: Path, frame: int) -> Answer:

@@ -15,7 +15,10 @@ from kdlight.models import ensemble, fusion, mobilenet, ofa, vgg, vision_transfo
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.zoo import TimmClassifier
 
-__all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parameters", "start_from"]
+__all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parameters", "start_from", "start_student"]
+
+SHIPPED = Path(__file__).parent / "weights"
+"""Students that were distilled on all of kdlight's sets at once: <name>.safetensors, float16, without a classifier."""
 
 MODELS: dict[str, tuple[Callable[..., Classifier], str]] = {
     "mobilenetv2": (mobilenet.build, "teacher: MobileNetV2, 2.2M parameters (Sandler et al., CVPR 2018)"),
@@ -103,6 +106,25 @@ def start_from(model: Classifier, name: str, weights: str) -> str:
         return f"random weights: pretrained ones could not be had ({type(error).__name__})"
     _load_matching(model, pretrained.state_dict())
     return "timm pretrained weights (ImageNet)"
+
+
+def start_student(model: Classifier, name: str, init: str, weights: str) -> None:
+    """Give a student first weights of its own: `general`, distilled by kdlight on all its sets, or `published`.
+
+    weights: a state dict of this network; empty takes the general ones that kdlight ships, or asks timm for the
+    published ones. A classifier of other classes is left out. Raises ValueError where there are none for this network,
+    OSError where they cannot be downloaded.
+    """
+    shipped = SHIPPED / f"{name}.safetensors"
+    if init == "general" and not weights and not shipped.is_file():
+        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "no network"
+        raise ValueError(
+            f"No general weights are shipped for {name}, only for {known}. Set student.weights or another init."
+        )
+    if weights or init == "general":
+        start_from(model, name, weights or str(shipped))
+    else:
+        _load_matching(model, create_model(name, model.num_classes, pretrained=True).state_dict())
 
 
 def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:

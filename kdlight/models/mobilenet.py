@@ -120,33 +120,30 @@ def build(name: str, num_classes: int) -> MobileNet:
 
 
 def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:
-    """Fill everything but the classifier from a MobileNetV2 state dict of torchvision, timm or kdlight.
+    """Fill everything but the classifier from a state dict of this network, or for MobileNetV2 of torchvision or timm.
 
     The three name the same tensors differently but hold them in the same order. Raises ValueError for another network.
     """
     own = {k: v for k, v in model.state_dict().items() if _is_backbone(k)}
     given = {k: v for k, v in state.items() if _is_backbone(k)}
-    order = next((names for names in _dialects() if set(names) == set(given)), None)
+    order = next((names for names in _dialects(list(own)) if set(names) == set(given)), None)
     if order is None or [given[name].shape for name in order] != [tensor.shape for tensor in own.values()]:
         raise ValueError(
-            f"The weights are not those of MobileNetV2: their {len(given)} tensors have other names or shapes. "
-            f"Give a MobileNetV2 state dict of torchvision, timm or kdlight."
+            f"The weights are not those of this network: their {len(given)} tensors have other names or shapes. "
+            f"Give its own state dict, or for MobileNetV2 one of torchvision or timm."
         )
     with torch.no_grad():
         for tensor, name in zip(own.values(), order, strict=True):
             tensor.copy_(given[name])
 
 
-def _dialects() -> Iterator[list[str]]:
+def _dialects(own: list[str]) -> Iterator[list[str]]:
     """The backbone's tensor names in order, as kdlight, torchvision and timm call them; a file may list them sorted."""
     import timm
     import torchvision  # type: ignore[import-untyped, unused-ignore]
 
-    builders = (
-        lambda: build("mobilenetv2", 2),
-        torchvision.models.mobilenet_v2,
-        lambda: timm.create_model("mobilenetv2_100"),
-    )
+    yield own
+    builders = (torchvision.models.mobilenet_v2, lambda: timm.create_model("mobilenetv2_100"))
     for builder in builders:
         yield [name for name in builder().state_dict() if _is_backbone(name)]
 

@@ -21,6 +21,8 @@ INITS = {
     "teacher": "the trained teacher",
     "selection": "the teacher's first weights",
     "random": "random numbers",
+    "general": "a lesson on all sets before",
+    "published": "the student's own published weights",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from kdlight.bundle import Bundle
+from kdlight.data import open_dataset, synthetic
 
 Run = Callable[..., Any]
 
@@ -80,3 +81,15 @@ def test_a_labelled_folder_is_counted_and_its_duplicates_found(kdlight: Run, tmp
     assert said.json["counts"] == {"train": {"cat": 2, "dog": 2}}
     assert len(said.json["duplicates"]) == 1
     assert "dog" in kdlight("data", "check", tmp_path).out
+
+
+def test_two_sets_become_one_table_that_is_never_written_over(kdlight: Run, tmp_path: Path) -> None:
+    folders = [synthetic(tmp_path / name, per_class=12, size=32) for name in ("first", "second")]
+    said = kdlight("data", "merge", *folders, "--out", tmp_path / "all.csv", "--json").json
+    assert said["sets"] == ["first", "second"]
+    assert sum(said["images"].values()) == sum(len(open_dataset(folder)) for folder in folders)
+    before = (tmp_path / "all.csv").read_bytes()
+    again = kdlight("data", "merge", *folders, "--out", tmp_path / "all.csv")
+    assert again.status == 2
+    assert "is there already" in again.err
+    assert (tmp_path / "all.csv").read_bytes() == before

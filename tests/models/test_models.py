@@ -8,7 +8,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from kdlight.models import create_model, load_state, macs, parameters, start_from
+from kdlight.models import create_model, load_state, macs, parameters, start_from, start_student
 from kdlight.models.mobilenet import load_backbone
 
 BUDGETS = {"kdlight_nano": 235_000, "kdlight_small": 650_000, "kdlight_base": 1_950_000}
@@ -69,8 +69,29 @@ def test_unknown_names_are_answered_with_known_ones(name: str) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="not those of MobileNetV2"):
+    with pytest.raises(ValueError, match="not those of this network"):
         start_from(create_model("mobilenetv2", 2), "mobilenetv2", str(tmp_path / "other.safetensors"))
+
+
+def test_a_student_takes_all_of_its_own_weights_but_the_classifier(tmp_path: Path) -> None:
+    before, model = create_model("kdlight_nano", 5), create_model("kdlight_nano", 2)
+    last = model.state_dict()["classifier.weight"].clone()
+    save_file(before.state_dict(), tmp_path / "mine.safetensors")
+    start_student(model, "kdlight_nano", "general", str(tmp_path / "mine.safetensors"))
+    found = model.state_dict()
+    assert all(
+        torch.equal(found[name], tensor)
+        for name, tensor in before.state_dict().items()
+        if not name.startswith("classifier") and not name.endswith("num_batches_tracked")
+    )
+    assert torch.equal(found["classifier.weight"], last)
+
+
+def test_a_student_without_weights_of_its_own_is_told_so() -> None:
+    with pytest.raises(ValueError, match="No general weights are shipped for kdlight_base"):
+        start_student(create_model("kdlight_base", 2), "kdlight_base", "general", "")
+    with pytest.raises(ValueError, match="No pretrained weights are published for kdlight_nano"):
+        start_student(create_model("kdlight_nano", 2), "kdlight_nano", "published", "")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk"])
