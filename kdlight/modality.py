@@ -89,6 +89,7 @@ MODALITIES: dict[str, Modality] = {
         Modality("ultrasound", "Ultrasound", ("US", "IVUS", "BDUS")),
         Modality("oct", "Retinal OCT", ("OPT", "OCT", "IVOCT")),
         Modality("fundus", "Fundus photograph", ("OP",), color=True),
+        Modality("endoscopy", "Endoscopy", ("ES",), color=True),
         Modality("blood", "Blood microscopy", ("GM",), color=True),
         Modality("surface", "Surface defects"),
     )

@@ -1,8 +1,11 @@
 """Windows against DICOM PS3.3 C.11.2.1.2 written out, and the table of modalities."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from kdlight import images
 from kdlight.modality import MODALITIES, WINDOWS, Window, modality, propose
 
 
@@ -61,6 +64,19 @@ def test_codes_propose_one_modality_each() -> None:
         None,
         None,
     )
+
+
+def test_a_color_frame_of_an_endoscope_is_proposed_as_endoscopy(tmp_path: Path) -> None:
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    header = pydicom.dcmread(str(get_testdata_file("SC_rgb_small_odd.dcm", download=False)))
+    header.Modality = "ES"
+    header.save_as(tmp_path / "frame.dcm")
+    found = images.read(tmp_path / "frame.dcm")
+    assert found.modality == "endoscopy"
+    assert found.pixels.shape[2] == 3
+    assert (MODALITIES["endoscopy"].words, MODALITIES["endoscopy"].color) == ("Endoscopy", True)
 
 
 def test_an_unknown_modality_answers_with_the_known_ones() -> None:

@@ -92,6 +92,7 @@ AUGMENTATIONS: dict[str, Policy] = {
     "ultrasound": Policy("mirrored: a probe may be held either way; never upside down", **_FULL, mirror=True),
     "oct": Policy("mirrored: the other eye; layers keep their order", **{**_MILD, "mirror": True}),
     "fundus": Policy("mirrored: the other eye", **_FULL, mirror=True, saturation=0.15, tint=0.05),
+    "endoscopy": Policy("any way up: the scope turns freely; color varies with the lamp", **_ANY_WAY_UP, tint=0.05),
     "blood": Policy("any way up; stain varies", **_ANY_WAY_UP, tint=0.08),
     "surface": Policy("any way up; light varies", **_ANY_WAY_UP, tint=0.04),
 }
