@@ -152,7 +152,8 @@ def fit(
         began = time.perf_counter()
         losses, lr = loop.epoch(optimizer, state.epoch)
         val_loss, accuracy = validate(fabric, distiller.student, val, spec)
-        improved = kept.take(distiller.student, val_loss, accuracy)
+        counts = state.epoch >= distiller.counts_from * schedule.epochs or state.epoch + 1 == schedule.epochs
+        improved = kept.take(distiller.student, val_loss, accuracy, counts)
         if kept.mean is not None and state.epoch > schedule.averaged_from:
             kept.mean.update_parameters(distiller.student)
         if checkpoint is not None:
@@ -173,11 +174,11 @@ class _Kept:
     best: dict[str, Tensor]
     mean: AveragedModel | None
 
-    def take(self, student: Classifier, val_loss: float, accuracy: float) -> bool:
-        """Count an epoch; returns whether it is the best so far."""
+    def take(self, student: Classifier, val_loss: float, accuracy: float, counts: bool = True) -> bool:
+        """Add an epoch; returns whether it is the best so far, which one that does not count never is."""
         state = self.state
-        improved = (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
-        state.epoch, state.since_best = state.epoch + 1, 0 if improved else state.since_best + 1
+        improved = counts and (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
+        state.epoch, state.since_best = state.epoch + 1, state.since_best + 1 if counts and not improved else 0
         if improved:
             state.best_accuracy, state.best_loss, self.best = accuracy, val_loss, _copy(student)
         return improved

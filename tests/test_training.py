@@ -74,6 +74,27 @@ def test_a_run_that_was_stopped_goes_on_exactly(split: Arrays, tmp_path: Path) -
         assert torch.equal(a, b), name
 
 
+def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
+    split: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.9, 0.5, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4))
+    monkeypatch.setattr("kdlight.training.validate", lambda *_: (1.0, next(scores)))
+    method, seen = create_distiller("alone", model(), None), []
+    method.counts_from = 0.5
+    for log in fit(method, split, split, schedule(8, patience=1), SPEC, plain, "t"):
+        seen.append({k: v.clone() for k, v in method.student.state_dict().items()})
+        assert log.best == (log.epoch == 5)
+    assert len(seen) == 6
+    assert all(torch.equal(v, seen[4][k]) for k, v in method.student.state_dict().items())
+
+
+def test_the_last_epoch_counts_whatever_the_method_says(split: Arrays) -> None:
+    method = create_distiller("alone", model(), None)
+    method.counts_from = 1.0
+    logs = list(fit(method, split, split, schedule(2), SPEC, plain, "t"))
+    assert [log.best for log in logs] == [False, True]
+
+
 def test_a_broken_checkpoint_is_refused(split: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     run(split, 2, path, stop=1)

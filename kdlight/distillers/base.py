@@ -59,6 +59,9 @@ class Distiller(nn.Module, ABC):
     """Whether `distill` is defined for images whose label is not known."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
+    counts_from: float = 0.0
+    """Share of the run, 0 to 1, before which validation says nothing of the method: no epoch before it is the best one,
+    and none counts towards train.patience. The last epoch always counts."""
     teacher_bfloat16: bool = False
     """Ask the teacher in bfloat16: where the processor has it, that costs two thirds of float32."""
 

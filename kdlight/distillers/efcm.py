@@ -8,8 +8,7 @@ ways are for a classifier of single images:
 reuse        features frozen; the head learns from the teacher's own head, L = T^2 KL(z_t, z_s), still without labels
 retrain      features frozen; a new head learns from the labels, L = CE
 end_to_end   features and head learn from the labels, L = CE
-Stage 1 leaves the student's head as it began, so its answers mean nothing until stage 2: do not let train.patience stop
-a run there.
+Stage 1 leaves the student's head as it began, so its answers mean nothing until stage 2: validation counts from there.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class EFCM(Distiller):
         if not 0 < stage1 < 1 or not temperature > 0:
             raise ValueError("efcm needs stage1 between 0 and 1 (neither of them), and temperature above 0.")
         self.mode = mode
-        self.stage1 = stage1
+        self.stage1 = self.counts_from = stage1
         self.temperature = temperature
         self.projecting = True
         self.projection = nn.Linear(widths(self.student)[-1], widths(self.guide)[-1])

@@ -5,7 +5,7 @@ L = gamma / 2 mean (r(F_s) - F_t)^2,
 then the whole student learns by KD: L = (1 - alpha) CE + alpha T^2 KL(softmax(z_t / T) || softmax(z_s / T)).
 Ours: r is a 1 x 1 convolution, the guided map is averaged to the hint's size, the middle map is the middle of the pairs
 of `kdlight.distillers.matching` (the last maps where one network gives a single one), and the first stage is a share of
-one run under one learning rate schedule, not a run of its own. A run that stops early by patience should allow for it.
+one run under one learning rate schedule, not a run of its own. Validation counts after it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FitNet(Distiller):
         super().__init__(*args, **kwargs)
         if not 0 <= stage <= 1 or gamma < 0 or not 0 <= alpha <= 1 or not temperature > 0:
             raise ValueError("fitnet needs stage and alpha in [0, 1], gamma of 0 or above and temperature above 0.")
-        self.stage = stage
+        self.stage = self.counts_from = stage
         self.gamma = gamma
         self.alpha = alpha
         self.temperature = temperature

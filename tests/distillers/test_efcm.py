@@ -102,6 +102,7 @@ def test_the_share_of_the_run_decides_when_the_stage_changes() -> None:
     for progress, projecting in ((0.0, True), (0.2499, True), (0.25, False), (0.9, False)):
         method.choose(Batch(batch.x, batch.y, progress))
         assert (method.projecting, method.alpha) == (projecting, float(projecting))
+        assert (progress < method.counts_from) == projecting
 
 
 def test_the_head_is_found_in_every_family_and_missed_aloud() -> None:
