@@ -130,6 +130,24 @@ def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: P
     assert not torch.equal(scratch.head[0].weight, kept)
 
 
+def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    general = create_model("kdlight_nano", 24).state_dict()
+    save_file(general, tmp_path / "general.safetensors")
+    options = ("student.init=general", f"student.weights={tmp_path / 'general.safetensors'}")
+    asked = recipe(weights, *options)
+    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    data = pipeline.prepare(asked.data, run.path)
+    stages = pipeline.Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    taught, alone = (stages.new_student(stage) for stage in ("student", "alone"))
+    source = create_model("mobilenetv2", 2)
+    start_from(source, "mobilenetv2", str(weights))
+    assert torch.equal(taught.head[0].weight, general["head.0.weight"])
+    assert torch.equal(alone.head[0].weight, source.head[0].weight[::4, ::4])
+
+
 def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
     data = pipeline.open_set(recipe(weights).data, run.path).source.name
