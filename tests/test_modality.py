@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdlight import images
-from kdlight.modality import MODALITIES, WINDOWS, Window, modality, propose
+from kdlight.modality import BLOCK, MODALITIES, WINDOWS, Window, modality, propose
 
 
 def test_linear_exact_window_maps_its_ends_and_its_middle() -> None:
@@ -27,6 +27,15 @@ def test_linear_window_is_the_formula_of_the_standard(center: int, width: int) -
             expected.append(((x - (center - 0.5)) / (width - 1) + 0.5) * 255)
     shown = Window(center, width, function="linear").apply(values)[0]
     assert np.abs(shown - np.array(expected)).max() <= 0.51
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
+def test_a_large_picture_is_shown_as_pixel_by_pixel(kind: type) -> None:
+    """A window is applied a block at a time; the ends of the blocks, a part left over and strides must not show."""
+    pixels = np.random.default_rng(0).uniform(-300, 400, (301, 2 * 307)).astype(kind)[:, ::2]
+    assert pixels.size > BLOCK
+    expected = np.clip(np.rint((pixels.astype(np.float32) - np.float32(0)) * np.float32(255 / 80)), 0, 255)
+    np.testing.assert_array_equal(Window(40, 80).apply(pixels), expected.astype(np.uint8))
 
 
 def test_sigmoid_window_is_the_formula_of_the_standard() -> None:

@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms import v2
 
 from kdlight.images import Image
-from kdlight.modality import Window
+from kdlight.modality import WINDOWS, Window
 from kdlight.preprocessing import InputSpec
 
 
@@ -59,6 +59,33 @@ def test_normalization_equals_torchvision(ramp: np.ndarray) -> None:
     chain = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(spec.mean, spec.std)])
     torch.testing.assert_close(spec.prepare(image), chain(rendered), atol=1e-5, rtol=1e-5)
     assert spec.normalise(torch.zeros(2, 32, 32, 3, dtype=torch.uint8)).is_contiguous()
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("kind", ["gray", "inverted", "calibrated", "color"])
+def test_what_is_rendered_is_pillow_in_rgb_to_the_byte(fit: str, kind: str) -> None:
+    """Gray is resized as gray: the same bytes as turning it to RGB first, and the same floats out of one image."""
+    pixels = np.random.default_rng(1).uniform(-300, 700, (150, 230, 3))
+    shown = np.clip(pixels, 0, 255).astype(np.uint8)
+    whole = {"gray": shown[..., 0], "inverted": shown[..., 0], "calibrated": pixels[..., 0], "color": shown}[kind]
+    image = color(whole) if kind == "color" else gray(whole, "HU" * (kind == "calibrated"), kind == "inverted")
+    spec = InputSpec(64, window="liver", fit=fit)
+    picture = PIL.Image.fromarray(image.display(WINDOWS["liver"] if kind == "calibrated" else None)).convert("RGB")
+    width, height = (64, 64) if fit == "stretch" else (64, round(150 / 230 * 64))
+    expected = np.zeros((64, 64, 3), dtype=np.uint8)
+    top = (64 - height) // 2
+    expected[top : top + height] = np.asarray(picture.resize((width, height), PIL.Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(spec.render(image), expected)
+    plain = (torch.from_numpy(expected).float() - torch.tensor(spec.mean) * 255) / (torch.tensor(spec.std) * 255)
+    assert torch.equal(spec.prepare(image), plain.permute(2, 0, 1))
+    assert torch.equal(spec.normalise(torch.from_numpy(expected)[None])[0], plain.permute(2, 0, 1))
+
+
+def test_normalising_leaves_what_it_was_given() -> None:
+    pixels = torch.rand(2, 3, 32, 32) * 255
+    given = pixels.clone()
+    InputSpec(32).normalise(pixels.permute(0, 2, 3, 1))
+    assert torch.equal(pixels, given)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
