@@ -5,7 +5,7 @@ Each stage leaves its result in the run's folder, so a run that was stopped goes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,8 @@ PREDICTIONS = "predictions.safetensors"
 """In a run's folder: calibrated test probabilities (N, K) per model, labels (N,) and groups (N,) as numbers."""
 BASELINES = ("alone", "scratch")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
+PARTNER = "partner"
+"""The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
 REESTIMATE = 512
 """Training images that set a selected student's batch-norm statistics."""
 
@@ -83,15 +85,17 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     run.update(stage="calibrate")
     models = {name: stages.finished(name) for name in ("teacher", "student", *baselines)}
     measured = assembly.calibrate(models, data.splits, data.spec)
-    _keep(run, measured, data.dataset.split("test"))
+    beside = {PARTNER: stages.finished(PARTNER)} if stages.has(PARTNER) else {}
+    unshipped = assembly.calibrate(beside, data.splits, data.spec)
+    _keep(run, {**measured.test, **unshipped.test}, data.dataset.split("test"))
     run.update(stage="bundle")
     assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, measured, stages.start())
 
 
-def _keep(run: Run, measured: assembly.Measured, test: Dataset) -> None:
+def _keep(run: Run, answers: Mapping[str, np.ndarray], test: Dataset) -> None:
     """Leave the test answers in the run, for a study to pair them with other seeds: PREDICTIONS."""
     beside = run.path / f"{PREDICTIONS}.part"
-    tensors = {name: torch.from_numpy(values.copy()) for name, values in measured.test.items()}
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in answers.items()}
     groups = {item: number for number, item in enumerate(dict.fromkeys(test.groups.tolist()))}
     tensors["labels"] = torch.from_numpy(test.labels)
     tensors["groups"] = torch.tensor([groups[item] for item in test.groups.tolist()])
@@ -238,6 +242,8 @@ class Stages:
         of = (distiller, train, splits["val"], schedule, self.data.spec, self.augment)
         logs = fit(*of, stage, checkpoint, answers)
         for log in logs:
+            if log.best and distiller.partner is not None:
+                self._keep(PARTNER, distiller.partner)
             self.run.append(log.to_json())
             self.run.update(epoch=log.epoch)
             yield log.to_json()
@@ -248,6 +254,10 @@ class Stages:
         beside = self._file(stage).with_suffix(".part")
         save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
         beside.replace(self._file(stage))
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage has left its model."""
+        return self._file(stage).is_file()
 
     def _file(self, stage: str) -> Path:
         return self.run.path / f"{stage}.safetensors"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+import torch
+from safetensors.numpy import load_file, save_file
 from sklearn.metrics import balanced_accuracy_score
 
 from kdlight import bundle as bundles
 from kdlight import pipeline, runs
 from kdlight.bundle import load
 from kdlight.config import Recipe, RecipeError
+from kdlight.distillers import create_distiller
 from kdlight.golden import check
 from kdlight.metrics import Interval
 from kdlight.study import grid as grids
 from kdlight.study import inherit, publish, study, summarize, take, words
+from kdlight.training import Arrays, EpochLog
+from tests.distillers.small import Small
 
 RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
 
@@ -44,8 +49,6 @@ def answer(run: runs.Run, right: dict[str, float], seed: int) -> None:
 def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
     finished = [answers(tmp_path, {"teacher": 0.95, "student": 0.9, "alone": 0.6}, seed) for seed in range(3)]
     found = summarize(RECIPE, finished)
-    from safetensors.numpy import load_file
-
     for row, run in zip(found["seeds"], finished, strict=True):
         stored = load_file(run.path / pipeline.PREDICTIONS)
         for name in ("teacher", "student", "alone"):
@@ -57,6 +60,71 @@ def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
     assert gain["low"] > 0
     assert found["gain"].startswith("gain +")
     assert found["retained"] == pytest.approx(found["mean"]["student"] / found["mean"]["teacher"])
+
+
+def test_mcnemar_is_of_all_seeds_in_a_row_and_of_the_first_beside_it(tmp_path: Path) -> None:
+    right = {"teacher": 0.95, "student": 0.8, "alone": 0.7}
+    finished = [answers(tmp_path, right, seed) for seed in range(3)]
+    found = summarize(RECIPE, finished)
+    stored = [load_file(run.path / pipeline.PREDICTIONS) for run in finished]
+    hits = [[s[m].argmax(1) == s["labels"] for m in ("student", "alone")] for s in stored]
+    taught, alone = (np.concatenate(column) for column in zip(*hits, strict=True))
+    b, c = int((taught & ~alone).sum()), int((alone & ~taught).sum())
+    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert found["mcnemar_pooled_p"] == pytest.approx(min(1, 2 * tail))
+    assert found["mcnemar_p"] == summarize(RECIPE, finished[:1])["mcnemar_pooled_p"]
+    assert found["mcnemar_pooled_p"] < found["mcnemar_p"]
+
+
+def test_a_record_names_its_recipe_and_all_it_hangs_on(tmp_path: Path) -> None:
+    finished = [answers(tmp_path, dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)]
+    found = summarize(RECIPE, finished, "ssd-kd")
+    assert (found["recipe"], found["data"]["name"]) == ("ssd-kd", "x")
+    assert summarize(RECIPE, finished)["recipe"] == "x"
+    assert found["settings"]["train"]["views"] == 0
+    assert found["settings"]["student"]["init"] == "teacher"
+    assert not {"weights", "path", "threads"} & {key for section in found["settings"].values() for key in section}
+
+
+def test_a_pair_that_learned_together_is_reported_by_its_two_and_their_mean(tmp_path: Path) -> None:
+    right = {"teacher": 0.95, "student": 0.8, "alone": 0.6, "partner": 0.75}
+    finished = [answers(tmp_path, right, seed) for seed in range(2)]
+    found = summarize(RECIPE, finished)
+    for row, run in zip(found["seeds"], finished, strict=True):
+        stored = load_file(run.path / pipeline.PREDICTIONS)
+        both = (stored["student"] + stored["partner"]).argmax(1)
+        assert row["partner"] == pytest.approx(balanced_accuracy_score(stored["labels"], stored["partner"].argmax(1)))
+        assert row["ensemble"] == pytest.approx(balanced_accuracy_score(stored["labels"], both))
+    for name in ("partner", "ensemble"):
+        gain = found[f"gain_of_{name}"]
+        assert gain["value"] == pytest.approx(found["mean"][name] - found["mean"]["alone"])
+        assert gain["low"] > 0
+    without = summarize(RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)])
+    assert not {"gain_of_partner", "gain_of_ensemble"} & set(without)
+
+
+def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = create_distiller("dual", Small(4), Small(8))
+    assert pair.partner is not None
+
+    def fit(*_: Any) -> Iterator[EpochLog]:
+        for epoch, best in enumerate((True, True, False), start=1):
+            with torch.no_grad():
+                pair.partner.classifier.bias.fill_(epoch)  # type: ignore[union-attr, operator]
+            yield EpochLog("student", epoch, 3, 1.0, 1.0, 0.0, 1.0, 0.5, best, 0.1, 1.0)
+
+    monkeypatch.setattr(pipeline, "fit", fit)
+    run = runs.create(RECIPE.to_toml(), path=tmp_path / "run")
+    nothing = torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    data = pipeline.Prepared(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
+    stages = pipeline.Stages(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
+    assert not stages.has(pipeline.PARTNER)
+    list(stages._fit("student", pair, pipeline.student_schedule(RECIPE.train)))
+    kept = load_file(run.path / f"{pipeline.PARTNER}.safetensors")
+    assert set(kept["classifier.bias"].tolist()) == {2.0}
+    assert kept.keys() == pair.student.state_dict().keys()
 
 
 def test_two_students_of_one_strength_have_no_proven_gain(tmp_path: Path) -> None:

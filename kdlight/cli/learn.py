@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdlight import runs
-from kdlight.cli.frame import Answer, Json, UsageError, answers, mistake, table
+from kdlight.cli.frame import Answer, Json, UsageError, answers, mistake, say, table
 from kdlight.cli.progress import epochs
 from kdlight.runs import Run
 
@@ -24,6 +26,10 @@ RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml reci
 Overrides = Annotated[
     list[str] | None, typer.Option("-o", "--override", metavar="KEY=VALUE", help="Such as train.epochs=2.")
 ]
+KEPT = "recipe"
+"""The stem of the file that a run or a study keeps its recipe in."""
+NAMED = "# Recipe: "
+"""How the first line of a kept recipe begins, with its name after it."""
 
 
 @answers
@@ -48,10 +54,52 @@ def train(
 
 
 def open_recipe(path: Path, overrides: list[str]) -> Recipe:
-    """A recipe by its file, or by the name of a shipped one."""
-    from kdlight.config import read_recipe, shipped
+    """A recipe by its file, or by the name of a shipped one.
 
-    return read_recipe(path if path.exists() else shipped().get(str(path), path), overrides)
+    An override that changes distill.method leaves the options of the recipe's own method out, and says so on stderr:
+    they were chosen for that method, and one of the same name may mean something else in another.
+    """
+    from kdlight.config import DistillConfig, read_recipe
+
+    file = _file_of(path)
+    chosen = read_recipe(file, overrides)
+    given = {text.partition("=")[0].strip() for text in overrides}
+    if "distill.method" not in given:
+        return chosen
+    own = read_recipe(file, [text for text in overrides if text.partition("=")[0].strip() != "distill.method"]).distill
+    options = {key: value for key, value in chosen.distill.options.items() if f"distill.{key}" in given}
+    left = [key for key in chosen.distill.options if key not in options]
+    method = chosen.distill.method
+    if own.method == method or not left:
+        return chosen
+    say(
+        f"distill.method is {method} instead of {own.method}: {own.method}'s {', '.join(left)} left out, "
+        f"{method}'s own defaults taken; set one with -o distill.KEY=VALUE."
+    )
+    return dataclasses.replace(chosen, distill=DistillConfig(method, options))
+
+
+def name_of(path: Path, recipe: Recipe) -> str:
+    """The name a recipe goes by: its file's, fit to be a folder's, or what the first line of a kept copy says.
+
+    A copy that says none, recipe.toml as runs keep it, goes by the name of its set.
+    """
+    file = _file_of(path)
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    name = first.removeprefix(NAMED) if first.startswith(NAMED) else file.stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")
+    return plain if plain and plain != KEPT else recipe.name
+
+
+def named(recipe: Recipe, name: str) -> str:
+    """A recipe as TOML that keeps its name in the first line."""
+    return f"{NAMED}{name}\n{recipe.to_toml()}"
+
+
+def _file_of(path: Path) -> Path:
+    from kdlight.config import shipped
+
+    return path if path.exists() else shipped().get(str(path), path)
 
 
 def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) -> tuple[Run, Recipe]:

@@ -11,7 +11,7 @@ import typer
 
 from kdlight import runs
 from kdlight.cli.frame import Answer, Json, UsageError, answers, table
-from kdlight.cli.learn import Overrides, RecipeFile, open_recipe
+from kdlight.cli.learn import Overrides, RecipeFile, name_of, named, open_recipe
 from kdlight.cli.progress import epochs
 
 if TYPE_CHECKING:
@@ -33,31 +33,35 @@ def study(
     as_json: Json = False,
 ) -> Answer:
     """Teacher, student taught and student alone over N seeds: the gain, or that none is proven."""
-    chosen = open_recipe(recipe, override or [])
-    folder = (out or runs.default_root() / f"study-{chosen.name}").absolute()
     if grid:
-        return _grid(recipe, override or [], grid, folder, seeds)
-    _claim(folder, chosen)
+        return _grid(recipe, override or [], grid, out, seeds)
+    chosen = open_recipe(recipe, override or [])
+    name = name_of(recipe, chosen)
+    folder = _folder(out, name)
+    _claim(folder, chosen, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
         from kdlight import study as studies
 
-        for record in studies.study(chosen, folder, seeds):
+        for record in studies.study(chosen, folder, seeds, name=name):
             show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
     found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found))
 
 
-def _grid(recipe: Path, overrides: list[str], asked: list[str], folder: Path, seeds: int) -> Answer:
+def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
     """Every combination under its own folder; the teacher is trained once."""
     from kdlight.study import grid as grids
 
     values = grids.combinations(asked)
     cells = {name: _cell(recipe, overrides, cell) for name, cell in values.items()}
-    records = grids.run_grid(cells, values, folder, seeds)
-    _claim(folder, open_recipe(recipe, overrides))
-    for name, chosen in cells.items():
-        _claim(folder / name, chosen)
+    first = open_recipe(recipe, overrides)
+    name = name_of(recipe, first)
+    folder = _folder(out, name)
+    records = grids.run_grid(cells, values, folder, seeds, name)
+    _claim(folder, first, name)
+    for cell, chosen in cells.items():
+        _claim(folder / cell, chosen, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
         for record in records:
@@ -70,16 +74,30 @@ def _cell(recipe: Path, overrides: list[str], values: dict[str, str]) -> Recipe:
     return open_recipe(recipe, [*overrides, *(f"{key}={value}" for key, value in values.items())])
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
+def _folder(out: Path | None, name: str) -> Path:
+    return (out or runs.default_root() / f"study-{name}").absolute()
+
+
+def _claim(folder: Path, recipe: Recipe, name: str) -> None:
     """Begin the study's folder, or go on in it if it is of the same recipe."""
     kept = folder / "recipe.toml"
     if not kept.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no study; give another --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        runs.write_atomically(kept, recipe.to_toml().encode())
-    elif kept.read_text(encoding="utf-8") != recipe.to_toml():
+        runs.write_atomically(kept, named(recipe, name).encode())
+    elif not _is_of(kept, recipe):
         raise UsageError(f"{folder} holds a study of another recipe; give {kept} as the recipe, or another --out.")
+
+
+def _is_of(kept: Path, recipe: Recipe) -> bool:
+    """Whether a kept recipe says the same; a key that it was written without has its default."""
+    from kdlight.config import RecipeError, read_recipe
+
+    try:
+        return read_recipe(kept) == recipe
+    except RecipeError:
+        return False
 
 
 def _words(found: dict[str, Any]) -> Any:

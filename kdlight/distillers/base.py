@@ -62,6 +62,8 @@ class Distiller(nn.Module, ABC):
     counts_from: float = 0.0
     """Share of the run, 0 to 1, before which validation says nothing of the method: no epoch before it is the best one,
     and none counts towards train.patience. The last epoch always counts."""
+    partner: Classifier | None
+    """A second model like the student that learns beside it, where the method has one."""
     teacher_bfloat16: bool = False
     """Ask the teacher in bfloat16: where the processor has it, that costs two thirds of float32."""
 
@@ -76,6 +78,7 @@ class Distiller(nn.Module, ABC):
         """focal: exponent of the focal task loss, 0 is cross-entropy; it knows no label smoothing."""
         super().__init__()
         self.student = student
+        self.partner = None
         self.task_loss = (
             FocalLoss(focal, class_weights)
             if focal

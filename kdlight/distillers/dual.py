@@ -6,7 +6,8 @@ the student; B, its partner, has the same architecture and takes the selection's
 Both learn at once, each on
 L = CE + weight T^2 KL(softmax(z_t / T) || softmax(z / T)), z_t from the moving average (EMA) of the other's weights,
 or the mean of both averages' logits. With dual off there is A alone, following its own average; with self_distill off
-there is no KL, so the two never meet and A learns exactly as alone: the control of the 2 x 2 ablation. A is deployed.
+there is no KL, so the two never meet and A learns exactly as alone: the control of the 2 x 2 ablation. A is deployed
+as it was at its best epoch on validation; a study reports B of that epoch and the mean of both beside it.
 """
 
 from __future__ import annotations

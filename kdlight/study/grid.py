@@ -68,24 +68,29 @@ def check(recipe: Recipe) -> None:
 
 
 def run_grid(
-    cells: Mapping[str, Recipe], values: Mapping[str, Mapping[str, str]], folder: Path, seeds: int
+    cells: Mapping[str, Recipe],
+    values: Mapping[str, Mapping[str, str]],
+    folder: Path,
+    seeds: int,
+    recipe: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Study every cell under `folder`/<name>; yields each epoch's record with its cell and seed.
 
-    Finished seeds are not run again. At the end the comparison is in `folder`/grid.json, see `compare`. Raises
-    ValueError at once, before anything is written or trained, if a cell cannot be built.
+    `recipe`: its name for the records. Finished seeds are not run again. At the end the comparison is in
+    `folder`/grid.json, see `compare`. Raises ValueError at once, before anything is written or trained, if a cell
+    cannot be built.
     """
-    for recipe in cells.values():
-        check(recipe)
-    return _studies(cells, values, folder, seeds)
+    for cell in cells.values():
+        check(cell)
+    return _studies(cells, values, folder, seeds, recipe)
 
 
 def _studies(
-    cells: Mapping[str, Recipe], values: Mapping[str, Mapping[str, str]], folder: Path, seeds: int
+    cells: Mapping[str, Recipe], values: Mapping[str, Mapping[str, str]], folder: Path, seeds: int, recipe: str
 ) -> Iterator[dict[str, Any]]:
-    for name, recipe in cells.items():
+    for name, cell in cells.items():
         others = [folder / other for other in cells if other != name]
-        for record in study(recipe, folder / name, seeds, others):
+        for record in study(cell, folder / name, seeds, others, recipe):
             yield {"cell": name, **record}
     found = compare(cells, values, folder, seeds)
     write_atomically(folder / "grid.json", json.dumps(found, indent=1).encode())
@@ -96,7 +101,7 @@ def compare(
 ) -> dict[str, Any]:
     """The record of a grid whose studies are finished, grid.json.
 
-    schema, recipe (the set's short name), metric; keys: what varies;
+    schema, recipe (its name), metric; keys: what varies;
     cells: [{"name", "values": {key: text}, "study" (path below the folder), and of its study.json: seeds, mean,
     deviation, gain_over_alone, gap_to_teacher, gain, retained, minutes}];
     differences, of every two cells: [{"first", "second", "difference": {"value", "low", "high"} or null, "words"}],

@@ -135,3 +135,24 @@ def _write_weights(path: Path) -> None:
 def test_a_study_needs_the_student_alone(kdlight: Run, tmp_path: Path) -> None:
     said = kdlight("study", RECIPE, "-o", "train.alone=false", "--out", tmp_path / "study")
     assert (said.status, "train.alone" in said.err) == (2, True)
+
+
+def test_another_method_leaves_the_options_of_the_recipes_own_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    from kdlight.cli.learn import open_recipe
+
+    ours = Path("kdlight-ham7")
+    own = dict(open_recipe(ours, []).distill.options)
+    assert len(own) > 1
+    same = open_recipe(ours, ["distill.method=feature", "distill.alpha=0.2"])
+    assert dict(same.distill.options) == {**own, "alpha": 0.2}
+    assert capsys.readouterr().err == ""
+    other = open_recipe(ours, ["distill.method=dkd", "distill.beta=4.0"])
+    assert (other.distill.method, dict(other.distill.options)) == ("dkd", {"beta": 4.0})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("distill.method is dkd instead of feature: feature's alpha, temperature, gamma left out")
+    alone = open_recipe(ours, ["distill.method=alone"])
+    assert not alone.distill.options
+    assert "left out" in capsys.readouterr().err
+    kept = open_recipe(ours, ["distill.method=kd", *(f"distill.{key}=1.0" for key in own)])
+    assert set(kept.distill.options) == set(own)
+    assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,49 @@ def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run
     assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
     assert "gain" in second.json["gain"]
     assert bundle.load(second.json["bundle"]).card.metrics["study"]["seeds"] == second.json["seeds"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any]]:
+    """No training: what would have been studied is noted by its name and recipe, and a record written."""
+    import kdlight.study
+
+    noted: list[tuple[str, Any]] = []
+
+    def study(recipe: Any, folder: Path, seeds: int, others: Any = (), name: str = "") -> Any:
+        noted.append((name, recipe))
+        scores = {"teacher": 0.9, "student": 0.8, "alone": 0.7}
+        found = {"recipe": name, "metric": "m", "mean": scores, "seeds": [{"seed": 0, **scores}], "gain": "none"}
+        (folder / "study.json").write_text(json.dumps(found), encoding="utf-8")
+        return iter(())
+
+    monkeypatch.setattr(kdlight.study, "study", study)
+    monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
+    return noted
+
+
+def test_recipes_of_one_set_have_each_a_folder_and_a_name(kdlight: Run, quick: list[Any], tmp_path: Path) -> None:
+    for name in ("kdlight-ham7", "ssd-kd", "crckd"):
+        said = kdlight("study", name, "--json")
+        assert said.json["recipe"] == name
+        assert Path(said.json["study"]) == tmp_path / "runs" / f"study-{name}"
+    mine = tmp_path / "my own.toml"
+    mine.write_text('[data]\npath = "x"\nmodality = "mri"\n', encoding="utf-8")
+    assert kdlight("study", mine, "--json").json["recipe"] == "my_own"
+
+
+def test_a_studys_own_copy_keeps_the_recipes_name_and_is_the_same_recipe(
+    kdlight: Run, quick: list[Any], tmp_path: Path
+) -> None:
+    first = kdlight("study", "ssd-kd", "-o", "train.epochs=3", "--json").json
+    kept = Path(first["study"]) / "recipe.toml"
+    again = kdlight("study", kept, "--json").json
+    assert (again["study"], again["recipe"]) == (first["study"], "ssd-kd")
+    assert quick[0] == quick[1]
+    older = kept.read_text(encoding="utf-8").partition("\n")[2].replace('weights_licence = "MIT"\n', "")
+    kept.write_text(older.replace("views = 0\n", ""), encoding="utf-8")  # by a version that knew neither
+    assert kdlight("study", "ssd-kd", "-o", "train.epochs=3").status == 0
+    assert kdlight("study", kept, "--json", "--out", tmp_path / "other").json["recipe"] == "ham7"
 
 
 def test_a_folder_of_something_else_is_refused(kdlight: Run, tmp_path: Path) -> None:
