@@ -6,31 +6,34 @@ as it would have: order, augmentation and dropout are drawn anew from that pair.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, update_bn
 
+from kdlight import checkpoint as checkpoints
+from kdlight import memory
 from kdlight.answers import Answers
+from kdlight.checkpoint import Kept
 from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
+from kdlight.prefetch import ahead
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import mixing
 
 VIEWS_SEED = 1_000
 """Where the views of a recipe with a fixed number of them begin: one for all seeds, so that they share the teacher."""
+
+PARTS = ("total", "task", "distill")
+"""Of the loss, as a method returns them and a log keeps them."""
 
 
 class Augment(Protocol):
@@ -106,20 +109,6 @@ class EpochLog:
         return asdict(self)
 
 
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint holds besides tensors."""
-
-    epoch: int = 0
-    since_best: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = math.inf
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be resumed from; the message says why and what to do."""
-
-
 def fit(
     distiller: Distiller,
     train: Arrays,
@@ -138,15 +127,16 @@ def fit(
     epoch is kept there (written beside, synced, renamed) and a run goes on from it.
     Raises CheckpointError if it is of another model; ValueError if the loss stops being a number.
     """
+    memory.hold()
     fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
     fabric.to_device(distiller).to(memory_format=torch.channels_last)
     if distiller.teacher is not None:
         fabric.to_device(distiller.teacher).to(memory_format=torch.channels_last)
     loop = _Loop(fabric, distiller, train, schedule, spec, augment, answers)
-    kept = _Kept(_State(), _copy(distiller.student), AveragedModel(distiller.student) if schedule.swa else None)
+    kept = Kept.of(distiller.student, averaged=bool(schedule.swa))
     optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
     if checkpoint is not None and checkpoint.is_file():
-        _restore(checkpoint, distiller, optimizer, kept)
+        checkpoints.restore(checkpoint, distiller, optimizer, kept)
     state = kept.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
@@ -157,39 +147,13 @@ def fit(
         if kept.mean is not None and state.epoch > schedule.averaged_from:
             kept.mean.update_parameters(distiller.student)
         if checkpoint is not None:
-            _save(checkpoint, distiller, optimizer, kept)
+            checkpoints.save(checkpoint, distiller, optimizer, kept)
         seconds = time.perf_counter() - began
         yield EpochLog(
             stage, state.epoch, schedule.epochs, *losses, val_loss, accuracy, improved, lr, round(seconds, 2)
         )
-    distiller.student.load_state_dict(kept.final(train, spec))
+    distiller.student.load_state_dict(kept.final(loop.unchanged()))
     distiller.student.eval()
-
-
-@dataclass(slots=True)
-class _Kept:
-    """What a training keeps besides the weights it is at: the best on validation, and the mean where one is asked."""
-
-    state: _State
-    best: dict[str, Tensor]
-    mean: AveragedModel | None
-
-    def take(self, student: Classifier, val_loss: float, accuracy: float, counts: bool = True) -> bool:
-        """Add an epoch; returns whether it is the best so far, which one that does not count never is."""
-        state = self.state
-        improved = counts and (accuracy, -val_loss) > (state.best_accuracy, -state.best_loss)
-        state.epoch, state.since_best = state.epoch + 1, state.since_best + 1 if counts and not improved else 0
-        if improved:
-            state.best_accuracy, state.best_loss, self.best = accuracy, val_loss, _copy(student)
-        return improved
-
-    def final(self, train: Arrays, spec: InputSpec) -> dict[str, Tensor]:
-        """The weights that a training ends with: the mean, its batch norm estimated anew, else the best."""
-        if self.mean is None or not int(self.mean.n_averaged):
-            return self.best
-        device = next(self.mean.parameters()).device
-        update_bn((spec.normalise(part).to(device) for part in torch.split(train.pixels, 64)), self.mean)
-        return _copy(self.mean.module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +177,13 @@ class _Loop:
         draws, taught = self.view(epoch, generator)
         sums, lr = torch.zeros(3), self.schedule.lr
         self.distiller.train()
-        for number, index in enumerate(batches):
-            lr = self.schedule.rate(epoch * len(batches) + number, self.schedule.epochs * len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            losses = self.step(optimizer, self.batch(index, draws, taught, epoch))
-            sums += torch.stack([losses[k].detach().float().cpu() for k in ("total", "task", "distill")]) * len(index)
+        with closing(ahead(lambda index: self.see(index, draws), batches)) as seen:
+            for number, (index, x) in enumerate(zip(batches, seen, strict=True)):
+                lr = self.schedule.rate(epoch * len(batches) + number, self.schedule.epochs * len(batches))
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                losses = self.step(optimizer, self.batch(index, x, taught, epoch))
+                sums += torch.stack([losses[k].detach().float().cpu() for k in PARTS]) * len(index)
         if not bool(torch.isfinite(sums).all()):
             raise ValueError(
                 f"The loss is no number after epoch {epoch + 1}; a finite one was expected. Lower the rate."
@@ -234,9 +199,14 @@ class _Loop:
         draws = self.augment.draw(len(self.train), torch.Generator().manual_seed(VIEWS_SEED + number))
         return draws, self.answers.view(number, draws) if self.answers is not None else None
 
-    def batch(self, index: Tensor, draws: Any, taught: View | None, epoch: int) -> Batch:
+    def see(self, index: Tensor, draws: Any) -> Tensor:
+        """Images of a batch as they are drawn: float32 (B, 3, S, S). Draws nothing itself, so a thread may do it."""
         pixels = self.train.pixels[index].permute(0, 3, 1, 2)
         x = self.spec.normalise(self.augment.see(pixels, draws[index]).permute(0, 2, 3, 1))
+        return x.to(memory_format=torch.channels_last)
+
+    def batch(self, index: Tensor, x: Tensor, taught: View | None, epoch: int) -> Batch:
+        """Images as `see` makes them, mixed where the schedule mixes, with all that a method may read of them."""
         x, target = self.mixed(x, self.train.labels[index])
         place = self.fabric.to_device
         return Batch(
@@ -267,6 +237,11 @@ class _Loop:
         optimizer.step()
         self.distiller.after_step()
         return losses
+
+    def unchanged(self) -> Iterator[Tensor]:
+        """The training images as they are, in batches on the device."""
+        for pixels in torch.split(self.train.pixels, 64):
+            yield self.fabric.to_device(self.spec.normalise(pixels))
 
 
 def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
@@ -309,46 +284,3 @@ def _optimizer(distiller: Distiller, schedule: Schedule) -> torch.optim.Optimize
         {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=schedule.lr)
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-
-def _save(path: Path, distiller: Distiller, optimizer: Any, kept: _Kept) -> None:
-    moments = optimizer.state_dict()["state"]
-    tensors = {f"model.{k}": v.contiguous().clone() for k, v in distiller.state_dict().items()}
-    tensors |= {f"best.{k}": v.contiguous() for k, v in kept.best.items()}
-    tensors |= {f"optim.{i}.{k}": v.contiguous() for i, values in moments.items() for k, v in values.items()}
-    if kept.mean is not None:
-        tensors |= {f"mean.{k}": v.contiguous().clone() for k, v in kept.mean.state_dict().items()}
-    beside = path.with_suffix(".part")
-    save_file(tensors, beside, metadata={"state": json.dumps(asdict(kept.state))})
-    with beside.open("rb") as handle:
-        os.fsync(handle.fileno())
-    beside.replace(path)
-
-
-def _restore(path: Path, distiller: Distiller, optimizer: Any, kept: _Kept) -> None:
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-            kept.state = _State(**json.loads(file.metadata()["state"]))
-        distiller.load_state_dict(_part(tensors, "model"))
-        kept.best = _part(tensors, "best")
-        if kept.mean is not None:
-            kept.mean.load_state_dict(_part(tensors, "mean"))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in _part(tensors, "optim").items():
-            index, name = key.split(".")
-            moments.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"The checkpoint {path.name} does not fit this recipe ({type(error).__name__}); "
-            f"one of the same models was expected. Resume with the run's own recipe, or start a new run."
-        ) from error
-
-
-def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}

@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"config", "modality"},
+    {"config", "modality", "memory", "prefetch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},
     {"distillers", "bundle"},
-    {"answers"},
+    {"answers", "checkpoint"},
     {"training", "evaluation"},
     {"explain", "compress", "baselines"},
     {"inference"},

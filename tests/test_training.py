@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdlight.checkpoint import CheckpointError
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
-from kdlight.training import Arrays, CheckpointError, EpochLog, Schedule, fit, logits_of
+from kdlight.training import Arrays, EpochLog, Schedule, fit, logits_of
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
@@ -62,6 +63,25 @@ def test_it_learns_what_can_be_learned(split: Arrays) -> None:
     assert max(log.val_balanced_accuracy for log in logs) == 1.0
     assert (logits_of(net, split, SPEC).argmax(1) == split.labels).float().mean() == 1.0
     assert not net.training
+
+
+def test_a_batch_holds_the_images_and_views_that_seed_and_epoch_draw(split: Arrays) -> None:
+    class Watching(type(create_distiller("alone", model(), None))):  # type: ignore[misc]
+        def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+            seen.append(batch)
+            return super().forward(batch)  # type: ignore[no-any-return]
+
+    seen: list[Batch] = []
+    list(fit(Watching(model(), None), split, split, schedule(2), SPEC, plain, "t"))
+    for epoch, batches in enumerate((seen[:3], seen[3:])):
+        generator = torch.Generator().manual_seed(epoch)
+        order = torch.randperm(24, generator=generator)
+        draws = plain.draw(24, generator)
+        for batch, index in zip(batches, order.split(8), strict=True):
+            expected = SPEC.normalise(plain.see(split.pixels[index], draws[index]))
+            assert torch.equal(batch.index, index)  # type: ignore[arg-type]
+            assert torch.equal(batch.x, expected)
+            assert torch.equal(batch.y, split.labels[index])
 
 
 def test_a_run_that_was_stopped_goes_on_exactly(split: Arrays, tmp_path: Path) -> None:
