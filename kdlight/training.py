@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from lightning_fabric import Fabric
@@ -128,48 +128,63 @@ def fit(
     Raises CheckpointError if it is of another model; ValueError if the loss stops being a number.
     """
     memory.hold()
-    fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
-    fabric.to_device(distiller).to(memory_format=torch.channels_last)
-    if distiller.teacher is not None:
-        fabric.to_device(distiller.teacher).to(memory_format=torch.channels_last)
-    loop = _Loop(fabric, distiller, train, schedule, spec, augment, answers)
+    loop = Loop.of(distiller, train, schedule, spec, augment, answers)
     kept = Kept.of(distiller.student, averaged=bool(schedule.swa))
-    optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
     if checkpoint is not None and checkpoint.is_file():
-        checkpoints.restore(checkpoint, distiller, optimizer, kept)
+        checkpoints.restore(checkpoint, distiller, loop.optimizer, kept)
     state = kept.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
-        losses, lr = loop.epoch(optimizer, state.epoch)
-        val_loss, accuracy = validate(fabric, distiller.student, val, spec)
+        losses, lr = loop.epoch(state.epoch)
+        val_loss, accuracy = validate(loop.fabric, distiller.student, val, spec)
         counts = state.epoch >= distiller.counts_from * schedule.epochs or state.epoch + 1 == schedule.epochs
         improved = kept.take(distiller.student, val_loss, accuracy, counts)
         if kept.mean is not None and state.epoch > schedule.averaged_from:
             kept.mean.update_parameters(distiller.student)
         if checkpoint is not None:
-            checkpoints.save(checkpoint, distiller, optimizer, kept)
-        seconds = time.perf_counter() - began
-        yield EpochLog(
-            stage, state.epoch, schedule.epochs, *losses, val_loss, accuracy, improved, lr, round(seconds, 2)
-        )
+            checkpoints.save(checkpoint, distiller, loop.optimizer, kept)
+        found = (*losses, val_loss, accuracy, improved, lr, round(time.perf_counter() - began, 2))
+        yield EpochLog(stage, state.epoch, schedule.epochs, *found)
     distiller.student.load_state_dict(kept.final(loop.unchanged()))
     distiller.student.eval()
 
 
 @dataclass(frozen=True, slots=True)
-class _Loop:
-    """One training's fixed parts."""
+class Loop:
+    """One training's fixed parts, and what is done in each of its epochs."""
 
-    fabric: Fabric
     distiller: Distiller
     train: Arrays
     schedule: Schedule
     spec: InputSpec
     augment: Augment
     answers: Answers | None
+    fabric: Fabric
+    optimizer: Any
 
-    def epoch(self, optimizer: Any, epoch: int) -> tuple[tuple[float, float, float], float]:
-        """One pass over the training images: mean (total, task, distill) and the last learning rate."""
+    @classmethod
+    def of(
+        cls,
+        distiller: Distiller,
+        train: Arrays,
+        schedule: Schedule,
+        spec: InputSpec,
+        augment: Augment,
+        answers: Answers | None = None,
+    ) -> Self:
+        """Before the first epoch: the models on their device, channels last, and a new optimizer."""
+        fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
+        for model in (distiller, distiller.teacher):
+            if model is not None:
+                fabric.to_device(model).to(memory_format=torch.channels_last)
+        optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
+        return cls(distiller, train, schedule, spec, augment, answers, fabric, optimizer)
+
+    def epoch(self, epoch: int) -> tuple[tuple[float, float, float], float]:
+        """One pass over the training images: mean (total, task, distill) and the last learning rate.
+
+        Raises ValueError if the loss stops being a number.
+        """
         seed = self.schedule.seed * 1_000_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -180,14 +195,12 @@ class _Loop:
         with closing(ahead(lambda index: self.see(index, draws), batches)) as seen:
             for number, (index, x) in enumerate(zip(batches, seen, strict=True)):
                 lr = self.schedule.rate(epoch * len(batches) + number, self.schedule.epochs * len(batches))
-                for group in optimizer.param_groups:
+                for group in self.optimizer.param_groups:
                     group["lr"] = lr
-                losses = self.step(optimizer, self.batch(index, x, taught, epoch))
+                losses = self.step(self.batch(index, x, taught, epoch))
                 sums += torch.stack([losses[k].detach().float().cpu() for k in PARTS]) * len(index)
         if not bool(torch.isfinite(sums).all()):
-            raise ValueError(
-                f"The loss is no number after epoch {epoch + 1}; a finite one was expected. Lower the rate."
-            )
+            raise ValueError(f"The loss is no number after epoch {epoch + 1}; one was expected. Lower the rate.")
         total, task, distill = (sums / len(self.train)).tolist()
         return (total, task, distill), lr
 
@@ -229,12 +242,12 @@ class _Loop:
         seen, target = mix(x, y)  # type: ignore[misc]
         return seen, target
 
-    def step(self, optimizer: Any, batch: Batch) -> dict[str, Tensor]:
+    def step(self, batch: Batch) -> dict[str, Tensor]:
         with self.fabric.autocast():
             losses: dict[str, Tensor] = self.distiller(batch)
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses["total"])
-        optimizer.step()
+        self.optimizer.step()
         self.distiller.after_step()
         return losses
 
