@@ -13,16 +13,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"config", "modality", "memory", "prefetch"},
+    {"config", "modality", "memory", "prefetch", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},
-    {"distillers", "bundle"},
+    {"distillers", "bundle", "bounds"},
     {"answers", "checkpoint"},
     {"training", "evaluation"},
-    {"explain", "compress", "baselines"},
+    {"explain", "baselines"},
+    {"compress"},
     {"inference"},
-    {"batch", "golden"},
+    {"batch", "golden", "training_benchmark"},
     {"assembly", "workers"},
     {"pipeline"},
     {"study"},

@@ -65,6 +65,41 @@ def derive_bias_scales(model: Any) -> None:
     graph.node.extend(nodes)
 
 
+def fold_pointwise(graph: Any) -> None:
+    """Two pointwise convolutions with nothing between become one, in place, where its multiply-adds are no more.
+
+    w = w2 w1 and b = w2 b1 + b2, in float64. Left alone is what something else reads too.
+    """
+    from onnx import numpy_helper
+
+    constants = {constant.name: constant for constant in graph.initializer}
+    names = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
+    makers = {node.output[0]: node for node in graph.node if _is_pointwise(node, constants)}
+    for second in [*makers.values()]:
+        first = makers.get(second.input[0])
+        if first is None or any(names.count(n) > 1 for n in (first.output[0], *first.input[1:], *second.input[1:])):
+            continue
+        pairs = [[numpy_helper.to_array(constants[name]) for name in node.input[1:]] for node in (first, second)]
+        (w1, b1), (w2, b2) = [(w[:, :, 0, 0].astype(np.float64), b) for w, b in pairs]
+        if w2.shape[0] * w1.shape[1] > w1.size + w2.size:
+            continue
+        for name, values in zip(second.input[1:], ((w2 @ w1)[:, :, None, None], w2 @ b1 + b2), strict=True):
+            constants[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+        second.input[0] = first.input[0]
+        graph.node.remove(first)
+        for name in first.input[1:]:
+            graph.initializer.remove(constants[name])
+
+
+def _is_pointwise(node: Any, constants: dict[str, Any]) -> bool:
+    """A 1x1 convolution over all channels, stride 1, no padding, whose weight and bias are constants."""
+    given = {attribute.name: attribute for attribute in node.attribute}
+    plain = all(set(given[name].ints) <= {value} for name, value in (("strides", 1), ("pads", 0)) if name in given)
+    alone = "group" not in given or given["group"].i == 1
+    known = len(node.input) == 3 and all(name in constants for name in node.input[1:])
+    return bool(node.op_type == "Conv" and plain and alone and known and set(constants[node.input[1]].dims[2:]) == {1})
+
+
 def _copy(message: Any) -> Any:
     return type(message).FromString(message.SerializeToString())
 

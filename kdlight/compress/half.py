@@ -6,7 +6,6 @@ so here batch norm stays in the file and the runtime folds it when it loads: the
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from kdlight.compress.graph import compact
-from kdlight.compress.onnx import OPSET
+from kdlight.compress.onnx import trace
 from kdlight.models import Classifier
 
 SMALLEST = 16
@@ -22,26 +21,13 @@ SMALLEST = 16
 
 
 def export_half(model: Classifier, path: Path, size: int) -> None:
-    """Write `input` (batch, 3, height, width) float32 -> `logits` (batch, K), with every large weight in float16.
+    """Write what `export_onnx` writes, with every large weight in float16.
 
     A weight that float16 does not hold exactly stays float32, so nothing is lost whatever the model.
     """
     import onnx
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model.cpu().eval(),
-            (torch.zeros(1, 3, size, size),),
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            do_constant_folding=False,
-            input_names=["input"],
-            output_names=["logits"],
-            dynamic_axes={"input": {0: "batch", 2: "height", 3: "width"}, "logits": {0: "batch"}},
-        )
+    trace(model, path, size, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
     graph = onnx.load(path)
     _halve(graph.graph)
     compact(graph)

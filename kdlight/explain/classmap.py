@@ -2,45 +2,70 @@
 
 Zhou et al., CVPR 2016, https://arxiv.org/abs/1512.04150
     M_c = sum_k w_ck A_k;  its mean over positions plus the bias is the logit of class c.
-`class_maps` is the same sum in NumPy, for a network whose second output gives the features.
+Selvaraju et al., ICCV 2017 (https://arxiv.org/abs/1610.02391), section 3.1: for such a network Grad-CAM is this map's
+positive part, up to a factor. So one pass without a gradient gives the logits and, scaled, both heat maps.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
-from kdlight.explain.base import Evidence, ExplainError, Progress, cam_layer, logit, watched
+from kdlight.explain.base import Evidence, ExplainError, Progress, cam_layer, logit
 
+METHODS = ("gradcam", "cam")
+"""The methods whose map, once scaled, is the class map wherever there is one."""
 TOLERANCE = 1e-3
 """Largest difference between the logits and what pooling and the linear layer give, as a share of the largest."""
 
 
 def cam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """One forward pass. Raises ExplainError for a model that does not end in global pooling and one linear layer."""
-    with torch.no_grad(), watched(cam_layer(model)) as seen:
-        logits = model(x)
+    with torch.no_grad():
+        logits, maps = mapped(model, x)
     logit(logits, class_index)
-    head = _head(model, seen[-1].detach(), logits)
-    return Evidence(torch.einsum("c,chw->hw", head.weight[class_index], seen[-1][0].detach()))
+    if maps is None:
+        raise ExplainError(
+            f"{type(model).__name__} does not end in global pooling and one linear layer, so it has no class map. "
+            f"Use gradcam instead."
+        )
+    return Evidence(maps[0, class_index])
 
 
-def class_maps(features: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Features (B, C, h, w) and the linear layer's weight (K, C) to the maps (B, K, h, w), signed, in logits."""
-    maps: np.ndarray = np.einsum("kc,bchw->bkhw", weight, features)
-    return maps
+def mapped(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits (B, K) of x and the class maps (B, K, h, w), signed, in logits; None where the model has none."""
+    logits, features = with_features(model, x)
+    head = linear_head(model, features, logits)
+    return logits, None if head is None else class_maps(features, head)
 
 
-def _head(model: nn.Module, features: Tensor, logits: Tensor) -> nn.Linear:
-    """The linear layer that turns pooled features (B, C) into these logits (B, K)."""
-    shape = (logits.shape[1], features.shape[1])
+def class_maps(features: Tensor, head: nn.Linear) -> Tensor:
+    """Features (B, C, h, w) and the linear layer behind their mean to the maps (B, K, h, w)."""
+    return conv2d(features, head.weight[:, :, None, None])
+
+
+def linear_head(model: nn.Module, features: Tensor, logits: Tensor) -> nn.Linear | None:
+    """The layer that turns the mean of these features (B, C, h, w) into these logits (B, K); None if there is none."""
+    if features.dim() != 4:
+        return None
     for module in reversed(list(model.modules())):
-        if isinstance(module, nn.Linear) and tuple(module.weight.shape) == shape:
+        if isinstance(module, nn.Linear) and module.weight.shape == (logits.shape[1], features.shape[1]):
             own = module(features.mean((2, 3)))
             if not (own - logits).abs().amax() > TOLERANCE * logits.abs().amax().clamp(min=1):  # NaN passes: flat
                 return module
-    raise ExplainError(
-        f"{type(model).__name__} does not end in global pooling and one linear layer, so it has no class map. "
-        f"Use gradcam instead."
-    )
+    return None
+
+
+def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, K), and a copy of what the model's cam_layer put out on the way: what follows may write into it.
+
+    Raises ExplainError where the model names no such layer.
+    """
+    seen: list[Tensor] = []
+    handle = cam_layer(model).register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
+    try:
+        logits = model(x)
+    finally:
+        handle.remove()
+    return logits, seen[-1]

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Engine = Callable[["Tensor"], np.ndarray]
-"""Prepared input (B, 3, S, S) to logits (B, K)."""
+Answer = tuple[np.ndarray, np.ndarray | None]
+"""Logits (B, K), and the class maps (B, K, h, w) in logits of a network that has them, else None."""
+
+
+class Engine(Protocol):
+    """A network ready to answer prepared inputs x (B, 3, S, S)."""
+
+    def __call__(self, x: Tensor) -> np.ndarray:
+        """Logits (B, K)."""
+
+    def with_maps(self, x: Tensor) -> Answer:
+        """Logits and class maps out of one pass."""
+
+
+class TorchEngine:
+    """A torch network in eager mode, in the memory format of its weights."""
+
+    def __init__(self, model: Any) -> None:
+        import torch
+
+        weight = next(p for p in model.parameters() if p.dim() == 4)
+        last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+        self._layout = torch.channels_last if last else torch.contiguous_format
+        self._model = model
+
+    def __call__(self, x: Tensor) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode(), flushed_denormals():
+            logits: np.ndarray = self._model(x.contiguous(memory_format=self._layout)).numpy()
+        return logits
+
+    def with_maps(self, x: Tensor) -> Answer:
+        import torch
+
+        from kdlight.explain.classmap import mapped
+
+        with torch.inference_mode(), flushed_denormals():
+            logits, maps = mapped(self._model, x.contiguous(memory_format=self._layout))
+        return logits.numpy(), None if maps is None else maps.numpy()
+
+
+class OnnxEngine:
+    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads.
+
+    The class maps are the file's second output; they cost nothing beside the logits, which are made from them.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        with flushed_denormals():
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self._logits = [self._session.get_outputs()[0].name]
+
+    def __call__(self, x: Tensor) -> np.ndarray:
+        return self._run(x, self._logits)[0]
+
+    def with_maps(self, x: Tensor) -> Answer:
+        logits, *rest = self._run(x, None)
+        return logits, rest[0] if rest else None
+
+    def _run(self, x: Tensor, outputs: list[str] | None) -> list[np.ndarray]:
+        with flushed_denormals():
+            found: list[np.ndarray] = self._session.run(outputs, {self._input: x.contiguous().numpy()})
+        return found
 
 
 def torch_engine(model: Any) -> Engine:
-    """A torch network in eager mode, in the memory format of its weights."""
-    import torch
-
-    weight = next(p for p in model.parameters() if p.dim() == 4)
-    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
-    layout = torch.channels_last if last else torch.contiguous_format
-
-    def run(x: Tensor) -> np.ndarray:
-        with torch.inference_mode(), flushed_denormals():
-            logits: np.ndarray = model(x.contiguous(memory_format=layout)).numpy()
-        return logits
-
-    return run
+    """The network on torch."""
+    return TorchEngine(model)
 
 
 def onnx_engine(path: Path, threads: int) -> Engine:
-    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    with flushed_denormals():
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def run(x: Tensor) -> np.ndarray:
-        with flushed_denormals():
-            logits: np.ndarray = session.run(None, {name: x.contiguous().numpy()})[0]
-        return logits
-
-    return run
+    """The file on ONNX Runtime."""
+    return OnnxEngine(path, threads)
 
 
 @contextmanager
