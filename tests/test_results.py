@@ -13,10 +13,16 @@ import pytest
 
 from kdlight import results
 from kdlight.cli import main
+from kdlight.cli.learn import open_recipe
+from kdlight.cli.results import methods
 from kdlight.config import shipped
 from kdlight.distillers import METHODS, hyperparameters
 from kdlight.results.command import of as command_of
-from kdlight.results.page import SETS, SYSTEMS, gain, system
+from kdlight.results.page import SETS
+from kdlight.results.rows import OF_METHOD, SYSTEMS, row_of_recipe, system
+from kdlight.results.sets import gain
+from kdlight.results.settings import settings
+from kdlight.results.shipped import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "docs" / "studies"
@@ -57,18 +63,29 @@ def page_of(*studies: Path) -> str:
     return results.write(results.collect(studies))
 
 
-def row_of(page: str, name: str) -> list[str]:
-    """The cells of the first row of a set's own table."""
-    section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-    return [cell.strip() for cell in section.strip().splitlines()[2].strip("|").split("|")]
+def section_of(page: str, name: str) -> list[str]:
+    return page.partition(f"\n## {name}\n")[2].partition("\n## ")[0].strip().splitlines()
+
+
+def rows_of(page: str, name: str) -> list[dict[str, str]]:
+    """The rows of a set's own table, by the names of its columns."""
+    lines = [line for line in section_of(page, name) if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def glance(page: str, heading: str) -> dict[str, dict[str, str]]:
+    """A table of the first part by its rows' names: the cells by set."""
+    part = page.partition(f"\n### {heading}")[2].partition("\n#")[0]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")]
+    return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:]}
 
 
 def test_the_page_is_what_the_published_records_say() -> None:
     notes = PUBLISHED / "notes.md"
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     words = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-    defaults = {name: hyperparameters(method) for name, method in METHODS.items()}
-    assert written == results.write(results.collect([PUBLISHED]), words, defaults), "run make results"
+    assert written == results.write(results.collect([PUBLISHED]), words, methods()), "run make results"
 
 
 def test_published_records_name_no_folder() -> None:
@@ -78,35 +95,164 @@ def test_published_records_name_no_folder() -> None:
 
 
 def test_a_row_holds_the_numbers_of_its_record(study: Kept) -> None:
-    cells = row_of(page_of(study(mcnemar_p=0.0312, minutes={"teacher": 12.5, "student": 3.0})), "ham7")
-    assert cells[2:5] == ["0.800", "0.625 (0.600 to 0.650)", "0.750 (0.700 to 0.800)"]
-    assert cells[5:11] == ["**+12.5 [+4.0, +20.0]**", "-", "-", "0.938", "0.031", "2"]
-    assert cells[-1] == "12.5 / 3"
+    told = {"mcnemar_p": 0.5, "mcnemar_pooled_p": 0.0312, "minutes": {"teacher": 12.5, "student": 3.0}}
+    (row,) = rows_of(page_of(study(**told)), "ham7")
+    expected = {
+        **{"teacher": "0.800", "alone": "0.625 (0.600 to 0.650)", "taught": "0.750 (0.700 to 0.800)"},
+        **{"gain in points": "**+12.5 [+4.0, +20.0]**", "of the teacher": "0.938", "McNemar p": "0.031", "seeds": "2"},
+        **{"from scratch": "-", "gain over scratch": "-", "training, min": "12.5 / 3"},
+    }
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_the_test_of_one_seed_is_called_so_where_a_record_has_no_other(study: Kept) -> None:
+    assert rows_of(page_of(study(mcnemar_p=0.0312)), "ham7")[0]["McNemar p"] == "0.031 (first seed)"
+    one = [{"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
+    assert rows_of(page_of(study(mcnemar_p=0.0312, seeds=one)), "ham7")[0]["McNemar p"] == "0.031"
 
 
 def test_what_a_record_does_not_say_stays_a_dash_and_what_was_not_run_empty(study: Kept) -> None:
     page = page_of(study())
-    assert row_of(page, "ham7")[11] == "498"
-    assert row_of(page, "ham7")[12:] == ["-"] * 6
-    glance = page.partition("## At a glance")[2].partition("\n## ")[0].strip().splitlines()
-    columns = [cell.strip() for cell in glance[0].strip("|").split("|")]
-    assert columns[1:6] == list(SETS)
-    row = next(line for line in glance if "0.625 to 0.750 (of 0.800)" in line)
-    assert [bool(cell.strip()) for cell in row.strip("|").split("|")[1:6]] == [name == "ham7" for name in SETS]
-    assert "Nothing was run on this set." in page.partition("## busi3")[2].partition("## ")[0]
+    (row,) = rows_of(page, "ham7")
+    assert row["test images"] == "498"
+    assert {row[name] for name in ("McNemar p", "parameters", "on disk", "latency, ms", "px", "epochs")} == {"-"}
+    table = glance(page, "The systems")
+    assert list(next(iter(table.values()))) == [*SETS, "mean gain"]
+    name = next(name for name, cells in table.items() if "0.625 to 0.750 (of 0.800)" in cells["ham7"])
+    assert [bool(table[name][of]) for of in SETS] == [of == "ham7" for of in SETS]
+    assert table[name]["mean gain"] == "+12.5, 1 set"
+    assert section_of(page, "busi3") == ["Nothing was run on this set."]
 
 
 def test_a_second_baseline_has_its_own_columns(study: Kept) -> None:
     seeds = [{"seed": s, "teacher": 0.8, "student": 0.7, "alone": 0.6, "scratch": 0.5} for s in (0, 1)]
     over = {"value": 0.2, "low": 0.1, "high": 0.3}
-    cells = row_of(page_of(study(seeds=seeds, gain_over_scratch=over)), "ham7")
-    assert cells[6:8] == ["0.500", "**+20.0 [+10.0, +30.0]**"]
+    (row,) = rows_of(page_of(study(seeds=seeds, gain_over_scratch=over)), "ham7")
+    assert (row["from scratch"], row["gain over scratch"]) == ("0.500", "**+20.0 [+10.0, +30.0]**")
+
+
+# --- which row a study is in ----------------------------------------------------------------------------------------
+
+
+def of_method(name: str, **changes: Any) -> dict[str, Any]:
+    """A study of KDLight's pair by a method, as its own recipe with another distill.method gives it."""
+    said = {"name": name, "paper": f"Paper of {name}", "options": {}}
+    return {"models": models_of("kdlight_nano"), "method": said, **changes}
+
+
+def test_another_method_on_kdlights_pair_is_named_with_its_paper_and_is_no_kdlight(study: Kept) -> None:
+    own = study("own", **of_method("feature"))
+    page = page_of(own, study("dkd", **of_method("dkd")), study("rkd", **of_method("rkd")))
+    assert "0.625 to" not in "".join(
+        v for k, c in glance(page, "The systems").items() if "dkd" in k for v in c.values()
+    )
+    others = glance(page, "Other methods on KDLight's pair, mobilenetv2 to kdlight_nano")
+    assert list(others) == ["KDLight, `feature`", "`dkd` (Paper of dkd)", "`rkd` (Paper of rkd)"]
+    assert {row["system or method"] for row in rows_of(page, "ham7")} == {
+        "KDLight, `feature`",
+        "`dkd` (Paper of dkd) on KDLight's pair",
+        "`rkd` (Paper of rkd) on KDLight's pair",
+    }
+
+
+@pytest.mark.parametrize("method", sorted(OF_METHOD))
+def test_a_systems_own_method_fills_the_systems_row_and_says_on_whose_pair(study: Kept, method: str) -> None:
+    page = page_of(study(**of_method(method)))
+    name = f"{OF_METHOD[method]}, `{method}`"
+    filled = {row for row, cells in glance(page, "The systems").items() if cells["ham7"]}
+    assert filled == {f"{name}: mobilenetv2 to kdlight_nano"}
+    assert "0.625 to 0.750 (of 0.800) †<br>" in page
+    assert "† The row's method on the pair and schedule of KDLight, not on its own." in page
+    assert rows_of(page, "ham7")[0]["system or method"] == f"{name} (on KDLight's pair and schedule)"
+    assert "### Other methods" not in page
+    for recipe in (n for n, r in recipes().items() if row_of_recipe(n, r).system == OF_METHOD[method]):
+        assert f"by `{method}`; the method was run on KDLight's pair and schedule" in next(
+            line for line in page.splitlines() if line.startswith(f"- `{recipe}`:")
+        )
+
+
+def test_a_systems_own_study_has_no_mark(study: Kept) -> None:
+    page = page_of(study(**of_method("ssd_kd", recipe="ssd-kd")))
+    assert "†" not in page
+    assert glance(page, "The systems")["SSD-KD, `ssd_kd`: mobilenetv2 to kdlight_nano"]["ham7"]
+
+
+def test_a_student_with_first_weights_of_its_own_is_a_row_of_its_own(study: Kept) -> None:
+    models = models_of("kdlight_nano")
+    models["student"]["start"] = "general"
+    general = study("general", **of_method("feature", models=models))
+    page = page_of(study("own", **of_method("feature")), general)
+    rows = [row for row, cells in glance(page, "The systems").items() if cells["ham7"]]
+    names = ["KDLight, `feature`", "KDLight, general first, `feature`"]
+    assert rows == [f"{name}: mobilenetv2 to kdlight_nano" for name in names]
+    assert {row["system or method"] for row in rows_of(page, "ham7")} == set(names)
+    assert "A student that is *general first* begins with" in page
+    assert "student.init=general" in command_of(results.read(general))
+    assert results.keep(results.read(general), general / "kept").name == "kdlight-ham7-general-feature.json"
+
+
+def test_studies_of_one_row_on_one_set_say_in_what_they_differ(study: Kept) -> None:
+    cells = [
+        study(f"{dual}", **of_method("dual", method={"name": "dual", "options": {"dual": dual, "weight": 1.0}}))
+        for dual in (False, True)
+    ]
+    page = page_of(*cells)
+    names = {row["system or method"].partition("schedule, ")[2] for row in rows_of(page, "ham7")}
+    assert names == {"dual false)", "dual true)"}
+    assert "dual true:<br>0.625 to 0.750" in page
+
+
+def test_only_a_proven_gain_is_called_the_largest_and_only_among_several(study: Kept) -> None:
+    def cell(page: str, method: str) -> str:
+        return next(c["ham7"] for name, c in glance(page, "Other methods").items() if name.startswith(f"`{method}`"))
+
+    larger = {"value": 0.3, "low": -0.1, "high": 0.5}
+    one = study("dkd", **of_method("dkd"))
+    assert "largest" not in cell(page_of(one), "dkd")
+    page = page_of(one, study("rkd", **of_method("rkd", gain_over_alone=larger)))
+    assert cell(page, "dkd").endswith("2 seeds, largest")
+    assert "largest" not in cell(page, "rkd")
+    assert "2 studies of two seeds or more are on this set: of as many methods that give nothing, 0.05" in page
+
+
+def test_what_all_rows_of_a_set_share_is_told_once_and_the_best_stands_first(study: Kept) -> None:
+    lesser = [{"seed": s, "teacher": 0.8, "student": 0.5, "alone": 0.6} for s in (0, 1)]
+    lucky = [{"seed": 0, "teacher": 0.8, "student": 0.8, "alone": 0.6}]
+    studies = [study("a", **of_method("dkd", seeds=lesser)), study("b", **of_method("rkd"))]
+    page = page_of(*studies, study("c", **of_method("kd", seeds=lucky)))
+    names = [row["system or method"][:5] for row in rows_of(page, "ham7")]
+    assert names == ["`rkd`", "`dkd`", "`kd` "]  # one seed stands below, however good it looks
+    assert section_of(page, "ham7")[0] == ("The same in all rows: models mobilenetv2 to kdlight_nano; test images 498.")
+    assert not {"models", "test images"} & set(rows_of(page, "ham7")[0])
+
+
+def test_a_pair_that_learned_together_is_told_below_its_table(study: Kept) -> None:
+    seeds = [{"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6, "partner": 0.66, "ensemble": 0.72}]
+    seeds += [{**seeds[0], "seed": 1}]
+    gains = {
+        f"gain_of_{n}": {"value": v, "low": -0.01, "high": 0.2} for n, v in (("partner", 0.06), ("ensemble", 0.12))
+    }
+    page = page_of(study(**of_method("dual", seeds=seeds), **gains))
+    assert "the partner has 0.660 (+6.0 [-1.0, +20.0], not proven)" in page
+    assert "the mean of both 0.720 (+12.0 [-1.0, +20.0], not proven)" in page
+    kept = results.keep(results.read(study(**of_method("dual", seeds=seeds), **gains)), study("x") / "kept")
+    assert results.read(kept).gains.keys() == {"gain_of_partner", "gain_of_ensemble"}
+
+
+def test_the_methods_of_a_page_are_told_with_paper_and_words(study: Kept) -> None:
+    found = results.collect([study(**of_method("dkd"))])
+    part = results.write(found, "", methods()).partition("## The methods\n\n")[2].partition("\n\n")[0]
+    assert part.startswith(f"- `dkd` ({METHODS['dkd'].paper}): ")
+    assert len(part.splitlines()) == 1
+
+
+# --- what was not run, and what is proven -----------------------------------------------------------------------------
 
 
 def test_recipes_without_a_study_are_named_as_not_run(study: Kept) -> None:
     last = page_of(study()).partition("## What was not run")[2]
     assert "`kdlight-ham7`:" not in last
-    for name in set(shipped()) - {"kdlight-ham7", "kdlight-synthetic"}:
+    for name in set(shipped()) - {"kdlight-ham7", "kdlight-synthetic", "kdlight-general"}:
         assert f"- `{name}`: " in last
 
 
@@ -127,7 +273,7 @@ def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
         "no proven gain (too few)",
     ]
     page = page_of(study("b", seeds=one))
-    assert "With one seed only, which proves nothing: `kdlight-ham7` (ham7)." in page
+    assert page.endswith("\n\n1 of 1 studies have one seed only, which proves nothing.\n")
 
 
 def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
@@ -135,9 +281,14 @@ def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
     near = [{"seed": s, "teacher": 0.8, "student": 0.795, "alone": 0.6} for s in (0, 1)]
     page = page_of(study("a", **nano), study("b", **nano, data={"name": "busi3"}, seeds=near))
     aim = next(line for line in page.splitlines() if line.startswith("Aim:"))
-    assert "run on 2 (busi3, ham7)" in aim
-    assert "within 1 point on 1 (busi3)" in aim
-    assert "proven on 2 (busi3, ham7)" in aim
+    reached = "within 1 point on 1 (busi3); its gain proven on 2 (busi3, ham7)."
+    assert aim.endswith(f"is KDLight, `feature`: run on 2 (busi3, ham7); {reached}")
+    other = of_method("dkd", data={"name": "lc_lung3"}, recipe="kdlight-lc_lung3", seeds=near)
+    page = page_of(study("a", **nano), study("b", **nano, data={"name": "busi3"}, seeds=near), study("c", **other))
+    aim = next(line for line in page.splitlines() if line.startswith("Aim:"))
+    assert "is KDLight, `feature`: run on 2 (busi3, ham7);" in aim
+    assert "whichever of 2 rows did best on its test, which is kind to them: run on 3 (busi3, ham7, lc_lung3);" in aim
+    assert aim.endswith("within 1 point on 2 (busi3, lc_lung3); proven on 3 (busi3, ham7, lc_lung3).")
 
 
 @pytest.mark.parametrize(
@@ -200,11 +351,11 @@ def test_a_measured_latency_beside_the_study_is_taken_on_one_engine_for_both(stu
     }
     (folder / "latency.json").write_text(json.dumps(found))
     page = page_of(folder)
-    assert row_of(page, "ham7")[14] == "12 / 2"
+    assert rows_of(page, "ham7")[0]["latency, ms"] == "12 / 2"
     assert "one image of 128 px (teacher, ONNX Runtime; student, ONNX Runtime), 1 of 2 cores of A processor." in page
     del found["rows"][1]  # type: ignore[attr-defined]
     (folder / "latency.json").write_text(json.dumps(found))
-    assert row_of(page_of(folder), "ham7")[14] == "30 / 2"
+    assert rows_of(page_of(folder), "ham7")[0]["latency, ms"] == "30 / 2"
 
 
 def test_keeping_drops_folders_replaces_the_same_row_and_spares_another(study: Kept, tmp_path: Path) -> None:
@@ -238,6 +389,54 @@ def test_the_command_names_what_was_run_otherwise_and_is_understood(study: Kept)
     assert words[-2:] == ["--seeds", "2"]
     with get_command(app).commands["study"].make_context("study", words[2:]) as context:  # type: ignore[attr-defined]
         assert context.params["seeds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("kdlight-ham7", ("train.views=0", "train.label_smoothing=0.1", "student.selection=consecutive")),
+        ("skin-student", ('data.stages=["hair", "gamma"]', "data.window=", "teacher.mixup=0.4")),
+        ("kdlight-busi3", ("distill.method=dkd", "distill.beta=4.0", "train.scratch=false", "train.seed=3")),
+    ],
+)
+def test_the_command_of_a_record_with_its_settings_makes_the_same_recipe(
+    study: Kept, name: str, changes: tuple[str, ...]
+) -> None:
+    ran = open_recipe(Path(name), list(changes))
+    own = hyperparameters(METHODS[ran.distill.method])
+    said = {"name": ran.distill.method, "options": {**own, **ran.distill.options}}
+    models = {"teacher": {"architecture": ran.teacher.name}, "student": {"architecture": ran.student.name}}
+    seeds = [{"seed": ran.train.seed, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
+    told = {"recipe": name, "method": said, "settings": settings(ran), "models": models, "seeds": seeds}
+    record = results.read(study(**told, data={"name": ran.name}))
+    words = shlex.split(command_of(record, {ran.distill.method: own}))
+    given = [words[i + 1] for i, word in enumerate(words) if word == "-o" and words[i + 1] != "data.path=DATA"]
+    again = open_recipe(Path(words[2]), given)
+    assert settings(again) == settings(ran)
+    assert (again.distill.method, {**own, **again.distill.options}) == (said["name"], said["options"])
+
+
+def test_a_record_of_one_set_finds_its_recipe_by_its_schedule_before_its_method(study: Kept) -> None:
+    method = {"name": "ssd_kd", "options": hyperparameters(METHODS["ssd_kd"])}
+    models = models_of("kdlight_nano")
+    for name in ("kdlight-ham7", "ssd-kd"):
+        said = {"recipe": "ham7", "models": models, "method": method, "settings": settings(recipes()[name])}
+        assert results.read(study(**said)).recipe == name
+
+
+def test_the_settings_of_a_study_without_them_are_on_its_bundles_card(study: Kept) -> None:
+    card = next((ROOT / "assets" / "bundles").glob("*/card.json"))
+    folder = study(recipe="ham7", **of_method("ssd_kd"))
+    (folder / "bundle").mkdir()
+    raw = json.loads(card.read_text(encoding="utf-8"))
+    raw["distillation"]["recipe"] = recipes()["kdlight-ham7"].to_toml()
+    (folder / "bundle" / "card.json").write_text(json.dumps(raw))
+    found = results.read(folder)
+    assert found.fact("settings") == settings(recipes()["kdlight-ham7"])
+    assert (found.recipe, found.fact("method")) == ("kdlight-ham7", "ssd_kd")
+    raw["distillation"]["recipe"] += "\nmagic = 1\n"  # of another version
+    (folder / "bundle" / "card.json").write_text(json.dumps(raw))
+    assert results.read(folder).fact("settings") is None
 
 
 def test_every_system_of_the_literature_is_known_by_its_recipe() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdlight.cli.frame import Answer, Json, answers, table
+
+if TYPE_CHECKING:
+    from kdlight.results.page import Method
 
 PUBLISHED = Path("docs/studies")
 NOTES = "notes.md"
@@ -27,14 +31,14 @@ def results(
 ) -> Answer:
     """The results of studies as a page: every system, every set, every gain with its interval."""
     from kdlight import results as pages
-    from kdlight.results.page import gain
+    from kdlight.results.sets import gain
     from kdlight.runs import write_atomically
 
     found = pages.collect(studies or [PUBLISHED])
     kept = [pages.keep(record, keep) for record in found] if keep else []
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, pages.write(found, _notes(studies or [PUBLISHED]), _defaults()).encode())
+        write_atomically(out, pages.write(found, _notes(studies or [PUBLISHED]), methods()).encode())
     rows = [
         {"recipe": r.recipe, "data": r.data, "seeds": len(r.seeds), **r.mean, "gain": gain(r).replace("*", "")}
         for r in found
@@ -50,8 +54,12 @@ def _notes(studies: list[Path]) -> str:
     return "\n\n".join(path.read_text(encoding="utf-8").strip() for path in found)
 
 
-def _defaults() -> dict[str, dict[str, Any]]:
-    """Of each method its own hyper-parameters."""
+def methods() -> dict[str, Method]:
+    """What the page says of each method: its paper, its first line, its own hyper-parameters."""
     from kdlight.distillers import METHODS, hyperparameters
+    from kdlight.results.page import Method
 
-    return {name: hyperparameters(method) for name, method in METHODS.items()}
+    return {
+        name: Method(kind.paper, (inspect.getdoc(kind) or name).partition("\n")[0], hyperparameters(kind))
+        for name, kind in METHODS.items()
+    }

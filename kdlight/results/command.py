@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from kdlight.config import Recipe
-from kdlight.results.records import Record, recipes
+from kdlight.results.records import Record
+from kdlight.results.settings import settings
+from kdlight.results.shipped import recipes
 
 
 def of(record: Record, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """`kdlight study RECIPE ... --seeds N`, with what the record says differently than the shipped recipe.
 
-    `defaults`: of each method its own hyper-parameters, so that they need not be named. A record that is of no shipped
-    recipe gives RECIPE: the file is then with whoever ran it.
+    A record that keeps its settings gives every one; of an older one those that it happens to tell. `defaults`: of each
+    method its own hyper-parameters, so that they need not be named. A record that is of no shipped recipe gives RECIPE:
+    the file is then with whoever ran it.
     """
     recipe = recipes().get(record.recipe)
     changes = _changes(record, recipe, defaults or {}) if recipe else {}
-    options = [f"-o {key}={_value(value)}" for key, value in changes.items()]
+    options = [f"-o {shlex.quote(f'{key}={_value(value)}')}" for key, value in changes.items()]
     data = ["-o data.path=DATA"]
     if str(record.fact("start") or "").endswith((".pth", ".pt", ".safetensors")):
         data.append("-o teacher.weights=WEIGHTS")
@@ -38,6 +42,9 @@ def _changes(record: Record, recipe: Recipe, defaults: Mapping[str, Mapping[str,
         "train.seed": (record.seeds[0]["seed"], recipe.train.seed),
     }
     changes = {key: was for key, (was, now) in said.items() if was is not None and was != now}
+    for section, values in settings(recipe).items():
+        kept = (record.fact("settings") or {}).get(section, {})
+        changes |= {f"{section}.{key}": kept[key] for key, now in values.items() if key in kept and kept[key] != now}
     own = dict(defaults.get(str(record.fact("method")), {}))
     if "distill.method" not in changes:
         own.update(recipe.distill.options)

@@ -11,30 +11,27 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.config import Recipe, RecipeError
+from kdlight.results.settings import settings
+from kdlight.results.shipped import recipe_of
 from kdlight.runs import write_atomically
 
 SCHEMA = "kdlight.study/"
 MODELS = ("teacher", "student", "alone")
-SCRATCH = "scratch"
-"""A second student without a teacher, from random weights; some studies trained it."""
+BESIDES = ("scratch", "partner", "ensemble")
+"""What only some studies have: a second student without a teacher, from random weights; the second model of a pair that
+learned together, and the mean of the pair."""
+OWN_START = ("general", "published")
+"""student.init of first weights that are the student's own, not taken from this study's teacher."""
+GAINS = ("gain_over_scratch", "gain_of_partner", "gain_of_ensemble")
+"""The first is the student's over scratch, the others are those models' over the student alone."""
 KEPT = (
     *("schema", "recipe", "data", "metric", "teachers", "seeds", "mean", "deviation", "gain_over_alone", "gain"),
-    *(
-        "gain_over_scratch",
-        "gap_to_teacher",
-        "retained",
-        "mcnemar_p",
-        "models",
-        "method",
-        "epochs",
-        "minutes",
-        "latency",
-    ),
+    *(*GAINS, "gap_to_teacher", "retained", "mcnemar_p", "mcnemar_pooled_p", "models", "method", "epochs", "minutes"),
+    *("latency", "settings"),
 )
 """What is published of a record, in this order."""
 
@@ -56,20 +53,21 @@ class Record:
     data: str
     """The labelled set's short id."""
     seeds: tuple[Mapping[str, float], ...]
-    """Per seed its number and balanced accuracy (0 to 1) of teacher, student and alone; of scratch where trained."""
+    """Per seed its number and balanced accuracy (0 to 1) of teacher, student and alone, and of BESIDES what it has."""
     mean: Mapping[str, float]
     gain: Mapping[str, float | None] | None
     """Student minus the same student alone, 0 to 1, as {"value", "low", "high"}."""
-    gain_over_scratch: Mapping[str, float | None] | None
-    """The same against the student from scratch; None where none was trained."""
+    gains: Mapping[str, Mapping[str, float | None] | None]
+    """Of GAINS what the study has, as `gain`."""
     words: str
     """The gain in words, as the study itself said it."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a record may say besides: see `fact`."""
 
     def fact(self, name: str, model: str | None = None) -> Any:
-        """title, modality, size, images (in the test), method, options, init, start, retained, mcnemar_p; and by model
-        architecture, parameters, macs, bytes, epochs, minutes, latency (ms). None where the record does not say it."""
+        """title, modality, size, images (in the test), method, paper, options, init, start, retained, mcnemar_p (first
+        seed), mcnemar_pooled_p, settings; and by model architecture, parameters, macs, bytes, epochs, minutes, latency
+        (ms). None where the record does not say it."""
         found = self.facts.get(name)
         if model is None:
             return found
@@ -114,12 +112,6 @@ def read(path: Path) -> Record:
         ) from error
 
 
-@cache
-def recipes() -> Mapping[str, Recipe]:
-    """The shipped recipes by name; read once, they do not change while kdlight runs."""
-    return {name: read_recipe(path) for name, path in shipped().items()}
-
-
 def collect(paths: Iterable[Path]) -> list[Record]:
     """Every record at the paths: files, folders of one study, and folders of either. Raises as `read` does."""
     files: list[Path] = []
@@ -140,7 +132,8 @@ def keep(record: Record, folder: Path) -> Path:
     said = {**record.raw, "recipe": record.recipe}
     compact = {key: _portable(said[key]) for key in KEPT if said.get(key) is not None}
     name = record.recipe if record.data in record.recipe else f"{record.recipe}-{record.data}"
-    base = "-".join([name, *([str(record.fact("method"))] if record.fact("method") else [])])
+    first = [str(record.fact("init"))] if record.fact("init") in OWN_START else []
+    base = "-".join([name, *first, *([str(record.fact("method"))] if record.fact("method") else [])])
     number = 1
     while True:
         path = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
@@ -159,18 +152,18 @@ def identity(record: Record) -> tuple[Any, ...]:
 def _record(file: Path, found: dict[str, Any]) -> Record:
     if not str(found.get("schema", "")).startswith(SCHEMA):
         raise RecordError(f"{file.parent.name}/{file.name} is no record of a study; a study.json was expected.")
-    models = (*MODELS, *([SCRATCH] if all(SCRATCH in row for row in found["seeds"]) else []))
+    models = (*MODELS, *(model for model in BESIDES if all(model in row for row in found["seeds"])))
     seeds = tuple(_seed(row, models) for row in found["seeds"])
     facts = {key: value for key, value in _facts(found).items() if value not in (None, {}, "")}
     return Record(
         source=file,
         raw=found,
-        recipe=_recipe_of(str(found["recipe"]), facts),
+        recipe=recipe_of(str(found["recipe"]), facts),
         data=str((found.get("data") or {}).get("name") or found["recipe"]),
         seeds=seeds,
         mean={model: sum(row[model] for row in seeds) / len(seeds) for model in seeds[0] if model != "seed"},
         gain=_interval(found["gain_over_alone"]),
-        gain_over_scratch=_interval(found.get("gain_over_scratch")),
+        gains={name: _interval(found[name]) for name in GAINS if found.get(name) is not None},
         words=str(found["gain"]),
         facts=facts,
     )
@@ -187,10 +180,12 @@ def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
         "images": (data.get("images") or {}).get("test"),
         "method": method.get("name"),
         "options": method.get("options"),
+        "paper": method.get("paper"),
         "start": (models.get("teacher") or {}).get("start"),
         "init": (models.get("student") or {}).get("start"),
         **by_model,
-        **{name: found.get(name) for name in ("epochs", "minutes", "latency", "retained", "mcnemar_p")},
+        **{name: found.get(name) for name in ("epochs", "minutes", "latency", "retained", "settings")},
+        **{name: found.get(name) for name in ("mcnemar_p", "mcnemar_pooled_p")},
     }
 
 
@@ -205,28 +200,6 @@ def _interval(found: Any) -> dict[str, float | None] | None:
     if found is None:
         return None
     return {key: None if found[key] is None else float(found[key]) for key in ("value", "low", "high")}
-
-
-def _recipe_of(name: str, facts: Mapping[str, Any]) -> str:
-    """The shipped recipe that a record is of. Where it names only its set, its models, method and size must tell.
-
-    The pair of KDLight by another method is still KDLight's: its recipe is taken where several fit.
-    """
-    known = recipes()
-    if name in known:
-        return name
-    models = facts.get("architecture") or {}
-    said = (
-        lambda r: (r.teacher.name, r.student.name) == (models.get("teacher"), models.get("student")),
-        lambda r: r.distill.method == facts.get("method"),
-        lambda r: r.student.init == facts.get("init"),
-        lambda r: r.data.size == facts.get("size"),
-        lambda r: all(facts.get("options", {}).get(key) == value for key, value in r.distill.options.items()),
-    )
-    fitting = {n: r for n, r in known.items() if r.name == name}
-    for fits in said:
-        fitting = {n: r for n, r in fitting.items() if fits(r)} or fitting
-    return next(iter(fitting)) if len(fitting) == 1 else next((n for n in fitting if n == f"kdlight-{name}"), name)
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -245,10 +218,13 @@ def _card_of(file: Path) -> Path:
 
 def _of_card(card: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """What the card of a study's own bundle says, for a record from before a study said it itself."""
-    if not card or "models" in found:
+    if not card:
         return {}
     method = card["distillation"]
-    recipe = Recipe.from_mapping(tomllib.loads(method["recipe"])) if method.get("recipe") else None
+    recipe = _recipe_in(method)
+    said = {"settings": settings(recipe)} if recipe else {}
+    if "models" in found:
+        return said
     students = dict.fromkeys(("student", "alone"), recipe.train.epochs) if recipe else {}
     epochs = {"teacher": recipe.teacher.epochs, **students} if recipe else {}
     return {
@@ -259,7 +235,16 @@ def _of_card(card: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any
         "models": {role: card[role] for role in ("teacher", "student")},
         "method": {"name": method["method"], "paper": method.get("paper"), "options": method["options"]},
         "epochs": epochs,
+        **said,
     }
+
+
+def _recipe_in(method: Mapping[str, Any]) -> Recipe | None:
+    """The recipe that a card keeps; None where it keeps none, or one with a key that only another version knows."""
+    try:
+        return Recipe.from_mapping(tomllib.loads(method["recipe"])) if method.get("recipe") else None
+    except RecipeError:
+        return None
 
 
 def _latency(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,6 +13,7 @@ from kdlight import runs
 from kdlight.reading import ROLES
 from kdlight.results import Record, RecordError, read
 from kdlight.results.command import of as command_of
+from kdlight.results.rows import STARTS
 from kdlight.ui import charts, comparison, grid_view, kept, theme, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
@@ -21,8 +22,12 @@ MODELS = {
     "alone": "Student alone",
     "scratch": "Student from scratch",
     "student": "Student, taught",
+    "partner": "Its partner",
+    "ensemble": "Mean of both",
 }
-"""The models of a study; only some have a student from random weights."""
+"""The models of a study; only some have a student from random weights, or a partner that learned beside the student."""
+COSTED = ("teacher", "alone", "scratch", "student")
+"""Those that are trained apart; a partner is trained with its student and is as large."""
 DASH = "-"
 """Not recorded."""
 
@@ -105,18 +110,29 @@ def verdict(record: Record) -> str:
 
 def rests_on(record: Record) -> str:
     """How much of the teacher is kept, how sure a second test is, and on how much all of it rests."""
-    student, teacher, p = record.mean["student"], record.mean["teacher"], record.fact("mcnemar_p")
+    student, teacher = record.mean["student"], record.mean["teacher"]
     share = f"{student / teacher:.3f}" if teacher else DASH
     seeds, images = len(record.seeds), record.fact("images")
     tested = f", {images:,} test images" if images else ""
-    test = [f"Exact McNemar test of taught against alone: p = {words.number(p, 2)}."] if p is not None else []
     return " ".join(
         [
             f"The student has {share} of its teacher's balanced accuracy ({student:.3f} of {teacher:.3f}).",
-            *test,
+            *_mcnemar(record),
             f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
         ]
     )
+
+
+def _mcnemar(record: Record) -> list[str]:
+    """The exact test and what it takes for granted; nothing where it was not recorded."""
+    pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
+    if pooled is None and first is None:
+        return []
+    said = f"Exact McNemar test of taught against alone: p = {words.number(first if pooled is None else pooled, 2)}"
+    if len(record.seeds) > 1:
+        over = "pooled over seeds that answered the same images: too sure, the interval decides"
+        said += f", {'first seed' if pooled is None else over}"
+    return [f"{said}."]
 
 
 def differences(record: Record) -> list[dict[str, Any]]:
@@ -124,6 +140,8 @@ def differences(record: Record) -> list[dict[str, Any]]:
     rows = []
     for name, found in (
         ("taught minus alone", record.gain),
+        ("partner minus alone", record.gains.get("gain_of_partner")),
+        ("mean of both minus alone", record.gains.get("gain_of_ensemble")),
         ("taught minus teacher", record.raw.get("gap_to_teacher")),
     ):
         if found and None not in (found["low"], found["high"]):
@@ -138,11 +156,11 @@ def seeds_table(record: Record) -> str:
     rows = [(f"Seed {row['seed']:g}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
     body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{row[role]:.3f}</td>" for role in _present(record))}'
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{row[role]:.3f}</td>" for role in _present(record, [*MODELS]))}'
         f"<td>{100 * (row['student'] - row['alone']):+.1f}</td></tr>"
         for name, row in rows
     )
-    head = f"<th><small>balanced accuracy</small></th>{_head(record)}<th>Taught minus alone, points</th>"
+    head = f"<th><small>balanced accuracy</small></th>{_head(record, [*MODELS])}<th>Taught minus alone, points</th>"
     return comparison.grid("kd-table", head, body)
 
 
@@ -159,20 +177,21 @@ def costs_table(record: Record) -> str:
     same = ("architecture", "parameters", "bytes", "latency")  # the students are one network
     body = ""
     for name, (title, form) in forms.items():
-        roles = ["student" if role != "teacher" and name in same else role for role in _present(record)]
+        roles = ["student" if role != "teacher" and name in same else role for role in _present(record, COSTED)]
         values = [record.fact(name, role) for role in roles]
         cells = "".join(f"<td>{DASH if value is None else words.safe(form(value))}</td>" for value in values)
         body += f'<tr><th scope="row">{title}</th>{cells}</tr>'
-    return comparison.grid("kd-table", f"<th></th>{_head(record)}", body)
+    return comparison.grid("kd-table", f"<th></th>{_head(record, COSTED)}", body)
 
 
-def _present(record: Record) -> list[str]:
-    return [role for role in MODELS if role in record.mean]
+def _present(record: Record, among: Sequence[str]) -> list[str]:
+    return [role for role in among if role in record.mean]
 
 
-def _head(record: Record) -> str:
+def _head(record: Record, among: Sequence[str]) -> str:
     return "".join(
-        f'<th class="{role if role in ROLES else ""}" scope="col">{MODELS[role]}</th>' for role in _present(record)
+        f'<th class="{role if role in ROLES else ""}" scope="col">{MODELS[role]}</th>'
+        for role in _present(record, among)
     )
 
 
@@ -184,6 +203,7 @@ def _method(record: Record) -> str:
     parts = [
         " to ".join(models),
         f"{record.fact('method')}{f' ({said})' if said else ''}" if record.fact("method") else "",
+        STARTS.get(str(record.fact("init")), ""),
         f"{record.fact('size')} px" if record.fact("size") else "",
     ]
     return ", ".join(filter(None, parts))
@@ -191,7 +211,8 @@ def _method(record: Record) -> str:
 
 def _title(record: Record) -> str:
     """The set and the method, short enough for the picker."""
-    return " · ".join(filter(None, [record.fact("title") or record.data, record.fact("method")]))
+    start = STARTS.get(str(record.fact("init")))
+    return " · ".join(filter(None, [record.fact("title") or record.data, record.fact("method"), start]))
 
 
 def _place(path: Any) -> str:

@@ -32,7 +32,8 @@ def write(root: Path, name: str = "study-tiny", **changes: Any) -> Path:
         "gain_over_alone": {"value": 0.055, "low": 0.01, "high": 0.1},
         "gap_to_teacher": {"value": -0.04, "low": -0.08, "high": 0.0},
         "gain": "gain +5.5 [+1.0, +10.0]",
-        "mcnemar_p": 0.0214,
+        "mcnemar_p": 0.5,
+        "mcnemar_pooled_p": 0.0214,
         "models": {
             "teacher": {"architecture": "mobilenetv2", "parameters": 2_228_996, "bytes": 4_550_536},
             "student": {"architecture": "kdlight_nano", "parameters": 207_444, "bytes": 449_000, "start": "teacher"},
@@ -71,13 +72,38 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
     assert "<b>Gain +5.5 [+1.0, +10.0] points.</b>" in text
     assert "0.956 of its teacher's balanced accuracy (0.860 of 0.900)" in text
     assert "Tiny MRI, MobileNetV2 to kdlight nano, kd \\(alpha 0.7\\), 64 px" in text
-    assert "p = 0.021" in text
+    assert "p = 0.021, pooled over seeds that answered the same images: too sure, the interval decides." in text
     assert "2 student seeds, one teacher, 60 test images." in text
     assert len(app.get("vega_lite_chart")) == 2
     assert '<tr><th scope="row">Seed 1</th><td>0.900</td><td>0.810</td><td>0.870</td><td>+6.0</td></tr>' in text
     assert '<tr><th scope="row">Mean</th><td>0.900</td><td>0.805</td><td>0.860</td><td>+5.5</td></tr>' in text
     assert '<th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td>' in text
     assert app.code[0].value.startswith("kdlight study RECIPE")
+
+
+def test_an_older_record_has_the_test_of_its_first_seed(tmp_path: Path) -> None:
+    older = read(write(tmp_path, mcnemar_pooled_p=None))
+    assert "taught against alone: p = 0.50, first seed." in study_view.rests_on(older)
+    one = read(write(tmp_path, "one", seeds=SEEDS[:1]))
+    assert "taught against alone: p = 0.021." in study_view.rests_on(one)
+
+
+def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, runs: Path) -> None:
+    gains = {f"gain_of_{name}": {"value": 0.02, "low": 0.0, "high": 0.04} for name in ("partner", "ensemble")}
+    seeds = [{**row, "partner": 0.83, "ensemble": 0.88} for row in SEEDS]
+    write(runs, seeds=seeds, method={"name": "dual", "options": {}}, **gains)
+    text = said(studies(app))
+    assert not app.exception
+    assert '<th class="student" scope="col">Student, taught</th><th class="" scope="col">Its partner</th>' in text
+    assert "<td>0.900</td><td>0.810</td><td>0.870</td><td>0.830</td><td>0.880</td><td>+6.0</td>" in text
+    assert '<tr><th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td></tr>' in text
+    rows = study_view.differences(read(runs / "study-tiny"))
+    assert [row["name"] for row in rows] == [
+        "taught minus alone",
+        "partner minus alone",
+        "mean of both minus alone",
+        "taught minus teacher",
+    ]
 
 
 def test_a_gain_that_is_not_proven_is_called_so(app: AppTest, runs: Path) -> None:
@@ -109,7 +135,9 @@ def test_a_broken_record_is_named_and_the_others_are_shown(app: AppTest, runs: P
 
 
 def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
-    lacking: dict[str, Any] = dict.fromkeys(("models", "method", "epochs", "minutes", "mcnemar_p", "data"))
+    lacking: dict[str, Any] = dict.fromkeys(
+        ("models", "method", "epochs", "minutes", "mcnemar_p", "mcnemar_pooled_p", "data")
+    )
     write(runs, **lacking, gap_to_teacher=None)
     text = said(studies(app))
     assert not app.exception
