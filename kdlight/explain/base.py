@@ -183,6 +183,13 @@ def explain_with_note(
     return scaled(found.values.detach().float(), tuple(x.shape[-2:])), found.note
 
 
+def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A raw map (h, w) float32 that was made elsewhere to (rows, columns) in [0, 1], as `explain` gives it."""
+    import torch
+
+    return scaled(torch.from_numpy(values), size)
+
+
 def scaled(values: Tensor, size: tuple[int, ...]) -> np.ndarray:
     """Evidence (h', w') or (C, h, w) to a map (h, w) in [0, 1]: what speaks for the class, stretched and enlarged."""
     import torch

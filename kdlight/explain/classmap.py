@@ -14,8 +14,6 @@ from torch.nn.functional import conv2d
 
 from kdlight.explain.base import Evidence, ExplainError, Progress, cam_layer, logit
 
-METHODS = ("gradcam", "cam")
-"""The methods whose map, once scaled, is the class map wherever there is one."""
 TOLERANCE = 1e-3
 """Largest difference between the logits and what pooling and the linear layer give, as a share of the largest."""
 

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+METHODS = ("gradcam", "cam")
+"""Heat maps that are the class map, once scaled, of a network that has one: `kdlight.explain.classmap` says why."""
 Answer = tuple[np.ndarray, np.ndarray | None]
 """Logits (B, K), and the class maps (B, K, h, w) in logits of a network that has them, else None."""
 

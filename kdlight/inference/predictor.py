@@ -16,7 +16,7 @@ from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image, facts
 from kdlight.inference.eligibility import IneligibleError, eligibility
-from kdlight.inference.engines import Engine, flushed_denormals, onnx_engine, torch_engine
+from kdlight.inference.engines import METHODS, Answer, Engine, flushed_denormals, onnx_engine, torch_engine
 from kdlight.metrics import prediction_sets, softmax
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
@@ -66,9 +66,10 @@ class Predictor:
         started = time.perf_counter()
         x = self.spec.prepare(image)[None]
         seconds = {"prepare": time.perf_counter() - started}
-        logits, times = self._answer(x)
+        answers, times = self._answer(x, explain)
+        logits = {role: answer[0] for role, answer in answers.items()}
         tops = {role: class_name or self._top(logits[role]) for role in ROLES}
-        maps = self._maps(x, image, explain, tops, progress) if explain else {}
+        maps = self._maps(x, image, explain, tops, answers, progress) if explain else {}
         opinions = {role: self._opinion(role, logits[role], times[role], maps.get(role)) for role in ROLES}
         seconds |= {f"{role}_map": heat.seconds for role, heat in maps.items()}
         return Reading(
@@ -96,8 +97,9 @@ class Predictor:
         self._allow(image, modality, confirmed)
         self._check(method, class_name)
         x = self.spec.prepare(image)[None]
-        logits = {role: engine(x) for role, engine in self._engines.items()}
-        return self._maps(x, image, method, {r: class_name or self._top(logits[r]) for r in ROLES}, progress)
+        answers = {role: _first(engine, x, method) for role, engine in self._engines.items()}
+        tops = {role: class_name or self._top(answers[role][0]) for role in ROLES}
+        return self._maps(x, image, method, tops, answers, progress)
 
     def logits(self, role: Role, x: Tensor) -> np.ndarray:
         """Logits (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""
@@ -124,9 +126,12 @@ class Predictor:
         if class_name is not None and class_name not in self.bundle.classes:
             raise ExplainError(f"Unknown class {class_name!r}; one of {', '.join(self.bundle.classes)} was expected.")
 
-    def _answer(self, x: Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, float]]:
-        """Logits (1, K) and median seconds per model, timed in turns so that a busy moment hits both."""
-        logits = {role: engine(x) for role, engine in self._engines.items()}
+    def _answer(self, x: Tensor, method: str | None = None) -> tuple[dict[Role, Answer], dict[Role, float]]:
+        """Logits (1, K), with class maps where `method` is made from them, and median seconds per model.
+
+        The models are timed in turns, so that a busy moment hits both.
+        """
+        answers = {role: _first(engine, x, method) for role, engine in self._engines.items()}
         times: dict[Role, list[float]] = {role: [] for role in ROLES}
         began = time.perf_counter()
         for _ in range(REPEATS):
@@ -136,7 +141,7 @@ class Predictor:
                 times[role].append(time.perf_counter() - started)
             if time.perf_counter() - began > BUDGET:
                 break
-        return logits, {role: median(taken) for role, taken in times.items()}
+        return answers, {role: median(taken) for role, taken in times.items()}
 
     def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
         return softmax(logits, self.bundle.card.calibration[role]["temperature"])
@@ -162,28 +167,43 @@ class Predictor:
         )
 
     def _maps(
-        self, x: Tensor, image: Image, method: str, classes: dict[Role, str], progress: Progress | None
+        self,
+        x: Tensor,
+        image: Image,
+        method: str,
+        classes: dict[Role, str],
+        answers: dict[Role, Answer],
+        progress: Progress | None,
     ) -> dict[Role, HeatMap]:
         found = {}
         for index, role in enumerate(ROLES):
             report = _part(progress, index, f"{explaining.explainer(method).title} of the {role}")
             report(0.0, "")
-            found[role] = self._map(role, x, image.shape, method, classes[role], report)
+            started, index = time.perf_counter(), self.bundle.classes.index(classes[role])
+            maps = answers[role][1] if method in METHODS else None
+            if maps is not None:
+                heat, note = explaining.enlarged(maps[0, index], (self.spec.size, self.spec.size)), ""
+            else:
+                with flushed_denormals():
+                    heat, note = explaining.explain_with_note(self.models[role], x, index, method, report)
+            found[role] = self._graded(heat, image.shape, method, classes[role], note, started)
         return found
 
-    def _map(
-        self, role: Role, x: Tensor, shape: tuple[int, int], method: str, name: str, progress: Progress
+    def _graded(
+        self, heat: np.ndarray, shape: tuple[int, int], method: str, name: str, note: str, started: float
     ) -> HeatMap:
-        started = time.perf_counter()
-        with flushed_denormals():
-            index = self.bundle.classes.index(name)
-            heat, note = explaining.explain_with_note(self.models[role], x, index, method, progress)
+        """A map over the model's input as one over the image, and how far it can be trusted."""
         scale = min(1.0, MAP_SIDE / max(shape))
         rows, columns = (max(1, round(side * scale)) for side in shape)
         values = self.spec.to_image_plane(heat, (rows, columns))
         found = explaining.grade(values)
         values = np.zeros_like(values) if found.flat else values
         return HeatMap(method, name, values, found.flat, f"{found.words} {note}".strip(), time.perf_counter() - started)
+
+
+def _first(engine: Engine, x: Tensor, method: str | None) -> Answer:
+    """The first answer: with class maps where they are what `method` shows, so that no second pass is needed."""
+    return engine.with_maps(x) if method in METHODS else (engine(x), None)
 
 
 def _part(progress: Progress | None, index: int, words: str) -> Progress:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from kdlight import bundle as bundles
 from kdlight import golden
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, explain
@@ -120,6 +123,43 @@ def test_heat_maps_lie_over_the_image(predictor: Predictor, tiny_bundle: Bundle,
         assert heat.note.endswith(".")
     values = [getattr(reading, role).heat_map.values.ravel() for role in ROLES]
     assert reading.map_similarity == pytest.approx(np.corrcoef(values)[0, 1])
+
+
+@pytest.mark.parametrize("method", ["gradcam", "cam"])
+def test_class_maps_come_out_of_the_pass_that_answers(
+    predictor: Predictor, tiny_bundle: Bundle, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No second pass and no gradient; the map is the one that the method gives on torch."""
+    image = picture(side=64, seed=5)
+    x = tiny_bundle.spec.prepare(image)[None]
+    expected = {
+        (role, name): explain(tiny_bundle.model(role), x, index, method)
+        for role in ROLES
+        for index, name in enumerate(tiny_bundle.classes)
+    }
+    monkeypatch.setattr("kdlight.explain.explain_with_note", lambda *_: pytest.fail("a second pass was made"))
+    for name in tiny_bundle.classes:
+        maps = predictor.heat_maps(image, method, name)
+        for role in ROLES:
+            assert (maps[role].method, maps[role].class_name) == (method, name)
+            np.testing.assert_allclose(maps[role].values, expected[role, name], atol=2e-3)
+    assert np.ptp([heat.mean() for heat in expected.values()]) > 0.01
+    assert predictor.read(image, explain=method).student.heat_map is not None
+
+
+def test_a_student_file_without_class_maps_is_explained_on_torch(bundle_copy: Path, tiny_image: Image) -> None:
+    """As bundles were before there was a second output."""
+    with_maps = Predictor(bundles.load(bundle_copy), threads=1).heat_maps(tiny_image)["student"]
+    graph = onnx.load(bundle_copy / "student.onnx")
+    del graph.graph.output[1]
+    onnx.save(graph, bundle_copy / "student.onnx")
+    bundles.seal(bundle_copy)
+    older = Predictor(bundles.load(bundle_copy), threads=1)
+    x = older.spec.prepare(tiny_image)[None]
+    assert older._engines["student"].with_maps(x)[1] is None
+    found = older.heat_maps(tiny_image)["student"]
+    np.testing.assert_allclose(found.values, with_maps.values, atol=2e-3)
+    assert found.note == with_maps.note
 
 
 def test_heat_maps_alone_equal_those_of_a_reading(predictor: Predictor, tiny_image: Image) -> None:
