@@ -1,0 +1,96 @@
+"""The benchmark of training: its ways train what they say, and its report fits what was timed. Never how fast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlight import training_benchmark as bench_
+from kdlight.data import open_dataset, synthetic
+from kdlight.preprocessing import InputSpec
+from kdlight.stopwatch import Progress
+from kdlight.training_benchmark import ALONE, ASKED, KEPT, MEMORY, PLAIN, Bench, BenchmarkError, InMemory, epochs
+
+SIZE = 32
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    dataset = open_dataset(synthetic(tmp_path / "drawn", per_class=12, size=SIZE))
+    return Bench.of(dataset, InputSpec(SIZE), tmp_path)
+
+
+def test_kept_answers_teach_what_the_asked_teacher_would(bench: Bench) -> None:
+    """The same student after an epoch, whichever way the teacher's part of a batch came."""
+    teacher = bench.model("kdlight_small")
+    answers, (images, seconds) = bench.answers(teacher, "kdlight_small")
+    assert images == 36
+    assert seconds > 0
+    kept, asked = bench.loop(teacher, answers), bench.loop(teacher, answers)
+    object.__setattr__(asked, "answers", None)
+    (a, _), (b, _) = kept.epoch(0), asked.epoch(0)
+    assert a == pytest.approx(b, rel=1e-3)
+    assert a[2] > 0  # the teacher's part of the loss
+
+
+def test_images_in_memory_are_the_loops_own_and_never_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = InMemory.like(bench.loop(None))
+    ready = loop.ready
+    monkeypatch.setattr(InputSpec, "normalise", lambda *_: pytest.fail("an image was made"))
+    assert ready is not None
+    assert ready.shape == (bench_.BATCH + 1, 3, SIZE, SIZE)
+    assert ready.is_contiguous(memory_format=torch.channels_last)
+    before = loop.distiller.student.classifier.weight.clone()
+    loop.epoch(0)
+    assert not torch.equal(loop.distiller.student.classifier.weight, before)
+
+
+def test_the_plain_loop_moves_its_student_only(bench: Bench) -> None:
+    student, teacher = bench.model("kdlight_nano"), bench.model("kdlight_small")
+    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in (student, teacher)]
+    bench_.plain(teacher, student, bench.train, bench.spec)
+    assert not torch.equal(student.classifier.weight, before[0]["classifier.weight"])
+    assert all(torch.equal(v, before[1][k]) for k, v in teacher.state_dict().items())
+
+
+def test_the_report_fits_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a race whose times are known: ratios, targets and what filling costs, reckoned by hand."""
+    milliseconds = {ALONE: 10.0, KEPT: 11.0, ASKED: 22.0, MEMORY: 10.45, PLAIN: 33.0, "kdlight_base": 12.5}
+
+    def race(ways: dict[str, object], rounds: int, warmups: int, seed: int = 0, progress: Progress | None = None):  # type: ignore[no-untyped-def]
+        if progress is not None:
+            progress(rounds + warmups, rounds + warmups)
+        return {name: [milliseconds.get(name, 20.0)] * rounds for name in ways}
+
+    monkeypatch.setattr(bench_, "race", race)
+    monkeypatch.setattr(bench_, "TEACHER", "kdlight_small")
+    seen: list[tuple[int, int]] = []
+    found = epochs(None, 64, SIZE, 3, 1, ("kdlight_base",), lambda done, total: seen.append((done, total)))
+    json.dumps(found, allow_nan=False)
+    ratios = found["ratios"]
+    assert ratios["over_alone"] == {"kdlight_small": pytest.approx(1.1), "kdlight_base": pytest.approx(1.25)}
+    assert found["ratio"] == ratios["faster_than_plain"] == pytest.approx(3)
+    assert ratios["faster_than_asking"] == pytest.approx(2)
+    assert ratios["rate_of_memory"] == pytest.approx(0.95)
+    reached = {goal["name"]: goal["reached"] for goal in found["targets"]}
+    assert reached == {
+        "over_alone kdlight_small": True,
+        "over_alone kdlight_base": False,
+        "faster_than_plain kdlight_small": True,
+        "rate_of_memory kdlight_small": True,
+    }
+    cost = found["filling"]["ms_per_image_and_view"]["kdlight_small"]
+    assert found["filling"]["paid_after_epochs"] == pytest.approx(15 * cost * 64 / 11)
+    names = [line["name"] for line in found["rows"]]
+    assert len(set(names)) == len(names)
+    assert {found["candidate"], found["baseline"]} < set(names)
+    assert seen == [(4, 8), (8, 8)]
+
+
+def test_too_few_images_are_refused(tmp_path: Path) -> None:
+    few = synthetic(tmp_path / "few", per_class=12, size=SIZE)
+    with pytest.raises(BenchmarkError, match="An epoch of 36 images is too short"):
+        epochs(few, size=SIZE)
