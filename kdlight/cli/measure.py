@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, BundleFolder, Json, answers, table
+from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, table
 from kdlight.cli.opinion import open_bundle
 from kdlight.cli.progress import counted
 
@@ -19,6 +19,7 @@ class Benchmark(StrEnum):
     latency = "latency"
     explain = "explain"
     batch = "batch"
+    training = "training"
 
 
 @answers
@@ -52,18 +53,26 @@ def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
 @answers
 def benchmark(
     what: Annotated[Benchmark, typer.Argument(help="What to time.")],
-    bundle: BundleFolder,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the input in pixels.")] = 224,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="A bundle's folder or id; of training, DATA or nothing.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, max=1024, help="Side of the input in pixels: 224; of training, 128.")
+    ] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Timed runs of each: 50 or more; 3 for explain.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of both models.")] = 1,
     image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Of explain: an image; repeatable.")] = None,
     files: Annotated[int, typer.Option(min=50, help="Of batch: DICOM files to draw and read.")] = 200,
     as_json: Json = False,
 ) -> Answer:
-    """Time student against teacher, heat maps against the grad-cam package, or a folder against a plain loop."""
+    """Time student against teacher, heat maps against grad-cam's, folders and training against plain loops."""
     from kdlight import batch, inference
 
-    opened = open_bundle(bundle)
+    if what is Benchmark.training:
+        return _epochs(bundle, size or 128, runs or 5, threads or 1)
+    if bundle is None:
+        raise UsageError(f"benchmark {what.value} needs a bundle; give its folder, or an id of kdlight list bundles.")
+    opened, size = open_bundle(bundle), size or 224
     with counted("Timing") as progress:
         if what is Benchmark.explain:
             found = inference.explain_speed(opened, image or (), size, runs or 3, threads, progress=progress)
@@ -72,6 +81,18 @@ def benchmark(
         else:
             found = inference.latency(opened, size=size, runs=runs or 50, threads=threads, progress=progress)
     return Answer(found, _timing(found))
+
+
+def _epochs(data: Path | None, size: int, rounds: int, threads: int) -> Answer:
+    """The times of training, with each target and whether it is reached."""
+    from rich.console import Group
+
+    from kdlight import training_benchmark
+
+    with counted("Timing") as progress:
+        found = training_benchmark.epochs(data, size=size, rounds=rounds, threads=threads, progress=progress)
+    goals = [(goal["name"], goal["value"], goal["target"], goal["reached"]) for goal in found["targets"]]
+    return Answer(found, Group(_timing(found), table(("target", "measured", "wanted", "reached"), goals)))
 
 
 def _evaluation(found: dict[str, Any]) -> Any:
