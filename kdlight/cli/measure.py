@@ -59,13 +59,22 @@ def benchmark(
     size: Annotated[
         int | None, typer.Option(min=32, max=1024, help="Side of the input in pixels: 224; of training, 128.")
     ] = None,
-    runs: Annotated[int | None, typer.Option(min=1, help="Timed runs of each: 50 or more; 3 for explain.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of both models.")] = 1,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Timed runs: 50 or more; of explain, of the package (1), ours five each.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads: 1; of explain, every core.")] = None,
     image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Of explain: an image; repeatable.")] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Of explain: images to hold the fast way against the whole."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of explain: MobileNetV2 weights in the teacher's place.")
+    ] = None,
     files: Annotated[int, typer.Option(min=50, help="Of batch: DICOM files to draw and read.")] = 200,
     as_json: Json = False,
 ) -> Answer:
-    """Time student against teacher, heat maps against grad-cam's, folders and training against plain loops."""
+    """Time student against teacher, heat maps against grad-cam's, folders and training against loops."""
     from kdlight import batch, inference
 
     if what is Benchmark.training:
@@ -75,11 +84,12 @@ def benchmark(
     opened, size = open_bundle(bundle), size or 224
     with counted("Timing") as progress:
         if what is Benchmark.explain:
-            found = inference.explain_speed(opened, image or (), size, runs or 3, threads, progress=progress)
+            many: dict[str, Any] = {"weights": weights, "likeness": batch.listed(images or ())}
+            found = inference.explain_speed(opened, image or (), size, runs or 1, threads, 0, progress, **many)
         elif what is Benchmark.batch:
-            found = batch.throughput(opened, files, threads, progress=progress)
+            found = batch.throughput(opened, files, threads or 1, progress=progress)
         else:
-            found = inference.latency(opened, size=size, runs=runs or 50, threads=threads, progress=progress)
+            found = inference.latency(opened, size=size, runs=runs or 50, threads=threads or 1, progress=progress)
     return Answer(found, _timing(found))
 
 

@@ -10,11 +10,11 @@ same mask are scored once; one batch is held at a time; and the network is prepa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from kdlight.explain.base import Evidence, Progress, cam_layer, logit, watched
 from kdlight.explain.scoring import Scorer
@@ -32,6 +32,8 @@ ROUND = 16
 """Masks picked at a time: later rounds know the scores of the earlier ones."""
 ALIKE = 1000
 """Masks count as the same if their feature maps, scaled to 0 to 1, agree to one part in this many."""
+STATED = "likeness to the whole Score-CAM is estimated at "
+"""Before the number, in a note."""
 DRAWS = 32
 """Maps drawn from what the fast way does not know, to say how far off it may be."""
 
@@ -61,25 +63,14 @@ def feature_maps(model: nn.Module, x: Tensor, class_index: int) -> Tensor:
     return seen[-1][0].detach()
 
 
-def masks(maps: Tensor, size: torch.Size) -> Tensor:
-    """Feature maps (B, h, w) to masks (B, 1, H, W) in [0, 1] over the input."""
-    large = interpolate(maps[:, None], size=size, mode="bilinear", align_corners=True)  # (B, 1, H, W)
-    low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
-    return (large - low) / (high - low + 1e-8)
-
-
 def _exact(model: nn.Module, x: Tensor, class_index: int, maps: Tensor, progress: Progress) -> Evidence:
     if not torch.isfinite(maps).all():
         return Evidence(maps.sum(0))
     first, of = distinct(maps)
-    scorer = Scorer(model, x, class_index)
-    chosen = maps[first]
-    batches = torch.split(torch.arange(len(first)), scorer.batch)
-    scores = []
-    for batch in batches:
-        scores.append(scorer(masks(chosen[batch], x.shape[-2:])))
-        progress((int(batch[-1]) + 1) / len(first), f"{len(first)} masks")
-    return Evidence(_weighted(maps, torch.cat(scores)[of]))
+    count = len(first)
+    with Scorer(model, x, class_index) as scorer:
+        scores = scorer(maps[first], lambda done: progress(done / count, f"{count} masks"))
+    return Evidence(_weighted(maps, scores[of]))
 
 
 def _fast(model: nn.Module, x: Tensor, class_index: int, maps: Tensor, progress: Progress) -> Evidence:
@@ -88,25 +79,36 @@ def _fast(model: nn.Module, x: Tensor, class_index: int, maps: Tensor, progress:
     first, of = distinct(maps)
     if len(first) <= PICKS:
         return _exact(model, x, class_index, maps, progress)
-    scorer = Scorer(model, x, class_index, half=False)
-    sizes = torch.zeros(len(first)).index_add(0, of, maps.flatten(1).norm(dim=1).float())  # what each score weighs
-    surrogate = Surrogate(scaled_maps(maps[first]).flatten(1), sizes)
-    for done in range(0, PICKS, ROUND):
-        picked = surrogate.pick(min(ROUND, PICKS - done))
-        surrogate.learn(picked, scorer(masks(maps[first][picked], x.shape[-2:])))
-        progress(min(1.0, (done + ROUND) / PICKS), f"{PICKS} of {len(first)} masks")
-    heat = _weighted(maps, surrogate.mean[of].float())
-    drawn = [_weighted(maps, scores[of].float()) for scores in surrogate.draw(DRAWS)]
-    return Evidence(heat, _closeness(heat, drawn, len(first)))
+    with Scorer(model, x, class_index) as scorer:
+        surrogate = Surrogate(scaled_maps(maps[first]).flatten(1), _sizes(maps, of))
+        for done in range(0, PICKS, ROUND):
+            picked = surrogate.pick(min(ROUND, PICKS - done))
+            surrogate.learn(picked, scorer(maps[first][picked], partial(_told, progress, done, len(first))))
+        heat = _weighted(maps, surrogate.mean[of].float())
+        drawn = [_weighted(maps, scores[of].float()) for scores in surrogate.draw(DRAWS)]
+        return Evidence(heat, _closeness(heat, drawn, len(first)))
+
+
+def _told(progress: Progress, before: int, masks: int, done: int) -> None:
+    progress((before + done) / PICKS, f"{PICKS} of {masks} masks")
+
+
+def _sizes(maps: Tensor, of: Tensor) -> Tensor:
+    """How much each mask's score weighs: the summed sizes of the maps (K, h, w) that make it."""
+    return torch.zeros(int(of.max()) + 1).index_add(0, of, maps.flatten(1).norm(dim=1).float())
 
 
 def _closeness(heat: Tensor, drawn: list[Tensor], distinct: int) -> str:
     """What the spread of the drawn maps says of this one: the likeness that 19 of 20 reach."""
     pairs = [torch.corrcoef(torch.stack([heat.clamp(min=0).flatten(), one.clamp(min=0).flatten()])) for one in drawn]
     low = float(torch.stack([pair[0, 1] for pair in pairs]).nan_to_num(0.0).quantile(0.05))
-    return (
-        f"{PICKS} of {distinct} masks were scored; likeness to the whole Score-CAM is estimated at {low:.2f} or more."
-    )
+    return f"{PICKS} of {distinct} masks were scored; {STATED}{low:.2f} or more."
+
+
+def stated(note: str) -> float | None:
+    """The likeness that the note of a fast map promises; None where it promises none."""
+    _, found, rest = note.partition(STATED)
+    return float(rest.split()[0]) if found else None
 
 
 def _weighted(maps: Tensor, scores: Tensor) -> Tensor:

@@ -36,12 +36,16 @@ class Surrogate:
     def pick(self, count: int) -> Tensor:
         """Indices of up to `count` points whose scores are worth the most now."""
         weight = self.sizes * torch.softmax(self.mean, 0) if len(self.known) else self.sizes
-        known, picked = self.known, []
-        for _ in range(min(count, len(self.sizes) - len(known))):
-            worth = weight.square() * self._unknown(known)
-            worth[known] = -1
+        factor = self._factor()  # (M, P), a column for every known point
+        open_ = 1 + NUGGET - factor.square().sum(1)  # share of each score's variance that the known ones leave
+        picked: list[int] = []
+        for _ in range(min(count, len(self.sizes) - len(self.known))):
+            worth = weight.square() * open_
+            worth[self.known] = worth[picked] = -1
             picked.append(int(worth.argmax()))
-            known = torch.cat([known, torch.tensor(picked[-1:])])
+            near = self._cross(torch.tensor(picked[-1:]))[:, 0] - factor @ factor[picked[-1]]
+            factor = torch.cat([factor, (near / open_[picked[-1]].sqrt())[:, None]], 1)
+            open_ = open_ - factor[:, -1].square()
         return torch.tensor(picked, dtype=torch.long)
 
     def learn(self, points: Tensor, scores: Tensor) -> None:
@@ -60,6 +64,14 @@ class Surrogate:
         """Scores (count, M) as they may be, given what is known: each point on its own, the same every time."""
         noise = torch.randn(count, len(self.mean), dtype=torch.double, generator=torch.Generator().manual_seed(0))
         return self.mean + noise * self.variance.clamp(min=0).sqrt()
+
+    def _factor(self) -> Tensor:
+        """Known columns of the kernel's Cholesky factor (M, P): one more column for each point that becomes known."""
+        if not len(self.known):
+            return torch.zeros(len(self.sizes), 0, dtype=torch.double)
+        lower = torch.linalg.cholesky(self._kernel(self.known, self.known))
+        found: Tensor = torch.linalg.solve_triangular(lower, self._cross(self.known).T, upper=False).T
+        return found
 
     def _centered(self) -> Tensor:
         return self.scores - self.scores.mean()

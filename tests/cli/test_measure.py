@@ -8,9 +8,13 @@ from typing import Any
 
 import PIL.Image
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from kdlight import golden
 from kdlight.bundle import Bundle
+from kdlight.inference import heatmaps, peer
+from kdlight.models import create_model
 
 Run = Callable[..., Any]
 
@@ -72,16 +76,31 @@ def test_verify_names_a_changed_byte(kdlight: Run, bundle_copy: Path) -> None:
     assert "student.safetensors was changed" in said.err
 
 
-def test_explain_times_heat_maps_against_the_package(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
-    said = kdlight("benchmark", "explain", tiny_bundle.path, "--size", "64", "--runs", "1", "--image", scan, "--json")
+def test_explain_times_heat_maps_against_the_package(
+    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heatmaps, "MORE", 2)
+    monkeypatch.setattr(peer, "FIRST", 8)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / scan.name).write_bytes(scan.read_bytes())
+    weights = tmp_path / "teacher.safetensors"
+    torch.manual_seed(0)
+    save_file(create_model("mobilenetv2", 5).state_dict(), weights)
+    chosen = ("--image", scan, "--images", folder, "--weights", weights, "--threads", "1")
+    said = kdlight("benchmark", "explain", tiny_bundle.path, "--size", "64", *chosen, "--json")
     assert said.status == 0, said.err
     found = said.json
-    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
-    likeness = {row["name"]: row["pearson"] for row in found["rows"] if row["pearson"] is not None}
-    assert found["ratio"] == pytest.approx(p50[found["baseline"]] / p50[found["candidate"]])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert found["ratio"] == pytest.approx(rows[found["baseline"]]["p50_ms"] / rows[found["candidate"]]["p50_ms"])
     assert "grad-cam package" in found["baseline"]
+    assert (rows[found["baseline"]]["runs"], rows[found["candidate"]]["runs"]) == (1, 2)
+    assert str(found["probe"]["package_batch"]) in found["probe"]["ms_per_mask"]
     assert found["bound"]["masks"] <= found["bound"]["maps"] == 1280
-    assert all(value > 0.99 for name, value in likeness.items() if name == found["candidate"])
+    assert rows[found["candidate"]]["pearson"] > 0.99
+    assert found["weights"] == "teacher.safetensors"
+    assert found["fast_likeness"]["images"] == 1
+    assert -1 <= found["fast_likeness"]["median"] <= 1
 
 
 def test_latency_times_both_in_one_run(kdlight: Run, tiny_bundle: Bundle) -> None:
