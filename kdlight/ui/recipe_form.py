@@ -12,6 +12,7 @@ import streamlit as st
 
 from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, read_recipe, shipped
 from kdlight.modality import MODALITIES
+from kdlight.preprocessing import STAGES
 from kdlight.ui import waiting, words
 
 TRIAL = "kdlight-synthetic"
@@ -56,6 +57,7 @@ def data_step() -> Recipe | None:
     left, right = st.columns(2)
     kind = left.selectbox("Modality", list(MODALITIES), format_func=lambda name: MODALITIES[name].words)
     size = right.select_slider("Input side, px", [64, 96, 128, 160, 192, 224], 128)
+    stages = stages_control()
     if not path.strip():
         return None
     _check(path.strip())
@@ -63,7 +65,24 @@ def data_step() -> Recipe | None:
     name = "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:40] or "own"
     augmentation = kind if kind in catalog()["augmentations"] else "standard"
     data = DataConfig(path=path.strip(), modality=kind, name=name, title=title, size=size, augmentation=augmentation)
-    return Recipe(data)
+    return Recipe(replace(data, stages=stages))
+
+
+def stages_control() -> tuple[str, ...]:
+    """Which stages every image goes through before a model sees it, in the order in which they are meant to stand."""
+    chosen = st.pills(
+        "Preprocessing, between resizing and normalizing",
+        list(STAGES),
+        selection_mode="multi",
+        format_func=lambda name: STAGES[name].title,
+        help="Made for photographs of skin. The trained pair keeps the stages and shows each on Read, before and "
+        "after.  \n" + "  \n".join(f"**{s.title}**: {s.summary}" for s in STAGES.values()),
+    )
+    stages = tuple(name for name in STAGES if name in chosen)
+    if stages:
+        said = ", ".join(STAGES[name].title.lower() for name in stages)
+        st.html(f'<div class="kd-line">After resizing, in this order: {said}. The same in training and in use.</div>')
+    return stages
 
 
 def teacher_step(recipe: Recipe) -> Recipe:
@@ -91,8 +110,9 @@ def student_step(recipe: Recipe) -> Recipe:
     known = {name: line for name, line in catalog()["models"].items() if name.startswith("kdlight_")}
     name = left.selectbox("Network", list(known), format_func=words.architecture, help="  \n".join(known.values()))
     epochs = right.number_input("Epochs", 1, 1000, recipe.train.epochs, key="student epochs")
-    inits = list(INITS)
-    init = left.selectbox("First weights from", inits, inits.index(recipe.student.init), format_func=INITS.__getitem__)
+    inits = [init for init in INITS if init != "general" or name in catalog()["general"]]
+    first = inits.index(recipe.student.init) if recipe.student.init in inits else 0
+    init = left.selectbox("First weights from", inits, first, format_func=INITS.__getitem__)
     right.space("small")
     alone = right.toggle(
         "Train it alone too",

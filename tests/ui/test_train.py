@@ -14,6 +14,8 @@ from streamlit.testing.v1 import AppTest
 from kdlight import runs
 from kdlight.bundle import Bundle
 from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.models import SHIPPED
+from kdlight.preprocessing import STAGES
 from kdlight.ui import recipe_form
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
@@ -128,6 +130,41 @@ def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[
     assert recipe.data.path == str(tmp_path / "My Set")
     assert recipe.data.name == "my_set"
     assert recipe.data.augmentation == "xray"
+    assert recipe.data.stages == ()
+
+
+def test_general_weights_are_offered_where_they_are_shipped(
+    train: AppTest, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_weights() -> Any:
+        return next(s for s in train.selectbox if s.label == "First weights from")
+
+    assert recipe_form.catalog()["general"] == [path.stem for path in sorted(SHIPPED.glob("*.safetensors"))]
+    found = {**recipe_form.catalog(), "general": ["kdlight_small"]}
+    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
+    words = recipe_form.INITS["general"]
+    train.run()
+    assert words not in first_weights().options
+    next(s for s in train.selectbox if "kdlight small" in s.options).select("kdlight_small").run()
+    assert words in first_weights().options
+    first_weights().select("general").run()
+    button(train, "Start training").click().run()
+    assert Recipe.from_mapping(tomllib.loads(started[0])).student.init == "general"
+
+
+def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
+    train: AppTest, started: list[str], tmp_path: Path
+) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path / "skin")).run()
+    stages = next(group for group in train.get("button_group") if group.label.startswith("Preprocessing"))
+    assert [option.content for option in stages.proto.options] == [stage.title for stage in STAGES.values()]
+    stages.set_value(["clahe", "hair"]).run()
+    assert not train.exception
+    assert "After resizing, in this order: hair removed, contrast evened. The same in training" in said(train)
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert recipe.data.stages == ("hair", "clahe")
 
 
 def test_a_live_run_is_drawn_from_its_folder_and_can_be_stopped(

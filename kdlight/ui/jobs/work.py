@@ -25,10 +25,10 @@ BATCHES = 10
 
 
 def catalog(say: Say) -> dict[str, Any]:
-    """Teachers, students and methods with their knobs, as the registries hold them."""
+    """Teachers, students, methods with their knobs, augmentations, and the students with shipped general weights."""
     say(0.1, "Looking up models and methods")
     from kdlight.distillers import METHODS, hyperparameters
-    from kdlight.models import MODELS
+    from kdlight.models import MODELS, SHIPPED
     from kdlight.preprocessing.augment import AUGMENTATIONS
 
     methods = {
@@ -42,7 +42,8 @@ def catalog(say: Say) -> dict[str, Any]:
         for name, kind in METHODS.items()
     }
     models = {name: summary for name, (_, summary) in MODELS.items()}
-    return {"methods": methods, "models": models, "augmentations": list(AUGMENTATIONS)}
+    general = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+    return {"methods": methods, "models": models, "augmentations": list(AUGMENTATIONS), "general": general}
 
 
 def knob_help(text: str) -> dict[str, str]:
