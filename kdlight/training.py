@@ -214,7 +214,7 @@ class Loop:
 
     def see(self, index: Tensor, draws: Any) -> Tensor:
         """Images of a batch as they are drawn: float32 (B, 3, S, S). Draws nothing itself, so a thread may do it."""
-        pixels = self.train.pixels[index].permute(0, 3, 1, 2)
+        pixels = self.train.pixels.index_select(0, index).permute(0, 3, 1, 2)
         x = self.spec.normalise(self.augment.see(pixels, draws[index]).permute(0, 2, 3, 1))
         return x.to(memory_format=torch.channels_last)
 
