@@ -12,6 +12,9 @@ from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, t
 from kdlight.cli.opinion import open_bundle
 from kdlight.cli.progress import counted
 
+DECODED = (512, 1024)
+"""Sides of the decoded images that the whole way of one image is timed with, besides the network's own."""
+
 
 class Benchmark(StrEnum):
     """What can be timed."""
@@ -71,6 +74,12 @@ def benchmark(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Of explain: MobileNetV2 weights in the teacher's place.")
     ] = None,
+    decoded: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="PX", min=32, max=8192, help="Of latency: side of a decoded image, repeatable (SIZE, 512, 1024)."
+        ),
+    ] = None,
     files: Annotated[int, typer.Option(min=50, help="Of batch: DICOM files to draw and read.")] = 200,
     as_json: Json = False,
 ) -> Answer:
@@ -89,8 +98,27 @@ def benchmark(
         elif what is Benchmark.batch:
             found = batch.throughput(opened, files, threads or 1, progress=progress)
         else:
-            found = inference.latency(opened, size=size, runs=runs or 50, threads=threads or 1, progress=progress)
+            sides = list(dict.fromkeys(decoded or (size, *DECODED)))
+            found = inference.latency(opened, size, threads or 1, runs or 50, progress=progress, images=sides)
+            return Answer(found, _latency(found))
     return Answer(found, _timing(found))
+
+
+def _latency(found: dict[str, Any]) -> Any:
+    """Every row with its ratio to the student's measured the same way, what arithmetic allows, and the engines."""
+    from rich.console import Group
+
+    rows = [(row["name"], row["p50_ms"], row["p95_ms"], found["ratios"][row["name"]]) for row in found["rows"]]
+    tried, bound = found["engines"], found["bound"]
+    engines = [
+        (row["name"], row["p50_ms"], row["difference"], "yes" if row["within"] else "no") for row in tried["candidates"]
+    ]
+    words = (
+        f"Bound at {bound['peak_gmacs']:.3g} G multiply-adds a second: teacher {bound['teacher_ms']:.3g} ms, "
+        f"student {bound['student_ms']:.3g} ms. Chosen for the student: {tried['chosen']}."
+    )
+    header = ("the student's engines", "p50 ms", "difference", f"within {tried['parity']:.0e}")
+    return Group(table(("", "p50 ms", "p95 ms", "x student"), rows), table(header, engines), words)
 
 
 def _epochs(data: Path | None, size: int, rounds: int, threads: int) -> Answer:

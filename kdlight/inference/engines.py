@@ -57,17 +57,18 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads.
+    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads that may `spin` for work.
 
     The class maps are the file's second output; they cost nothing beside the logits, which are made from them.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, spin: bool = True) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         with flushed_denormals():
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -91,9 +92,9 @@ def torch_engine(model: Any) -> Engine:
     return TorchEngine(model)
 
 
-def onnx_engine(path: Path, threads: int) -> Engine:
+def onnx_engine(path: Path, threads: int, spin: bool = True) -> Engine:
     """The file on ONNX Runtime."""
-    return OnnxEngine(path, threads)
+    return OnnxEngine(path, threads, spin)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from kdlight import explain as explaining
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image, facts
+from kdlight.inference import choice
 from kdlight.inference.eligibility import IneligibleError, eligibility
-from kdlight.inference.engines import METHODS, Answer, Engine, flushed_denormals, onnx_engine, torch_engine
+from kdlight.inference.engines import METHODS, Answer, Engine, flushed_denormals, torch_engine
 from kdlight.metrics import prediction_sets, softmax
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
@@ -31,7 +32,10 @@ MAP_SIDE = 512
 
 
 class Predictor:
-    """Teacher on torch, student on ONNX Runtime, both loaded and warm. `threads` None: as many as torch has now."""
+    """Teacher on torch, student on ONNX Runtime or the engine that `choice` kept, both loaded and warm.
+
+    threads: of both; None is as many as torch has now.
+    """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         import torch
@@ -42,7 +46,7 @@ class Predictor:
         self.models["teacher"].to(memory_format=torch.channels_last)
         self._engines: dict[Role, Engine] = {
             "teacher": torch_engine(self.models["teacher"]),
-            "student": onnx_engine(bundle.onnx, threads or torch.get_num_threads()),
+            "student": choice.engine(bundle.onnx, choice.chosen(bundle, threads or torch.get_num_threads())),
         }
         self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
 

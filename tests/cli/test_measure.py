@@ -103,8 +103,11 @@ def test_explain_times_heat_maps_against_the_package(
     assert -1 <= found["fast_likeness"]["median"] <= 1
 
 
-def test_latency_times_both_in_one_run(kdlight: Run, tiny_bundle: Bundle) -> None:
-    said = kdlight("benchmark", "latency", tiny_bundle.path, "--size", "32", "--json")
+def test_latency_times_both_in_one_run(
+    kdlight: Run, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path))
+    said = kdlight("benchmark", "latency", tiny_bundle.path, "--size", "32", "--decoded", "48", "--json")
     assert said.status == 0, said.err
     found = said.json
     p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}

@@ -2,56 +2,105 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from kdlight.bundle import Bundle
-from kdlight.inference import latency, timing
+from kdlight.images import Image, read
+from kdlight.inference import Predictor, latency, timing, turns
 from kdlight.models import macs
 
+SPEEDS = {"teacher, torch eager": 8.0, "teacher, ONNX Runtime": 3.0, "student, ONNX Runtime": 0.5}
 
-def test_the_report_counts_every_timed_round(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a made-up clock each engine's percentiles are known."""
-    base = {"teacher, torch eager": 8.0, "teacher, torch eager, channels last": 7.0, "student, torch eager": 2.0}
-    base |= {"student, ONNX Runtime": 0.5, "teacher, ONNX Runtime": 3.0}
-    rounds: dict[str, int] = dict.fromkeys(base, 0)
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
+
+
+def test_blocks_count_what_follows_the_lead_and_the_warm_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a made-up clock: call n of a way takes n milliseconds of its own speed."""
+    calls: list[str] = []
+
+    def clock(call: turns.Call) -> float:
+        name = call()
+        calls.append(name)
+        return float(calls.count(name))
+
+    monkeypatch.setattr(turns, "_time", clock)
+    steps: list[tuple[int, int]] = []
+    ways = {name: (lambda name=name: name) for name in ("a", "b", "c")}
+    rng = np.random.default_rng(0)
+    found = turns.blocks(ways, 12, 10, rng, lambda done, total: steps.append((done, total)))
+    # blocks of 7 calls, the first 2 of each uncounted; 2 blocks of warm-ups, then 3 of which 12 calls are kept
+    assert found == {name: [17.0, 18, 19, 20, 21, 24, 25, 26, 27, 28, 31, 32] for name in "abc"}
+    assert steps == [(n, 5) for n in range(1, 6)]
+    rows = [calls[i : i + 7] for i in range(0, len(calls), 7)]
+    assert all(len(set(row)) == 1 for row in rows)
+    orders = {tuple(row[0] for row in rows[i : i + 3]) for i in range(0, 15, 3)}
+    assert {frozenset(order) for order in orders} == {frozenset("abc")}
+    assert len(orders) > 1
+
+
+def test_the_report_compares_each_row_with_the_student_measured_alike(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads_seen: set[int] = set()
 
-    def clock(engine: str, _x: torch.Tensor) -> float:
-        rounds[engine] += 1
+    def made_up(ways: dict[str, object], runs: int, *_: object) -> dict[str, list[float]]:
         threads_seen.add(torch.get_num_threads())
-        return base[engine] * (1000 if rounds[engine] <= 10 else rounds[engine])
+        speed = {name: SPEEDS.get(name.split(";")[0], 6.0) + 1000 * ("decoded" in name) for name in ways}
+        return {name: (np.arange(1, runs + 1) * ms).tolist() for name, ms in speed.items()}
 
     before = torch.get_num_threads()
-    monkeypatch.setattr(timing, "_engines", lambda _bundle, _threads: {name: name for name in base})
-    monkeypatch.setattr(timing, "_time", clock)
-    monkeypatch.setattr(timing, "_bound", lambda _bundle, _size: {})
-    seen: list[tuple[int, int]] = []
-    found = latency(tiny_bundle, size=32, threads=before + 1, progress=lambda done, total: seen.append((done, total)))
-    counts = np.arange(11, 61)
-    for row in found["rows"]:
-        assert row["p50_ms"] == pytest.approx(np.median(counts) * base[row["name"]])
-        assert row["p95_ms"] == pytest.approx(np.quantile(counts, 0.95) * base[row["name"]])
-    assert found["ratio"] == pytest.approx(16)
-    assert found["ratios"] == pytest.approx({name: taken / 0.5 for name, taken in base.items()})
-    assert seen == [(n, 60) for n in range(1, 61)]
+    engines = dict.fromkeys(SPEEDS, torch.sum)
+    monkeypatch.setattr(timing, "_engines", lambda *_: engines)
+    monkeypatch.setattr(timing, "blocks", made_up)
+    monkeypatch.setattr(timing, "race", lambda ways, runs, *_: made_up(dict.fromkeys(ways, 0), runs))
+    monkeypatch.setattr(timing, "_bound", lambda *_: {"peak_gmacs": 1.0})
+    monkeypatch.setattr(timing, "choose", lambda *_: {"chosen": "one"})
+    found = latency(tiny_bundle, size=32, threads=before + 1, images=(40,))
+    rows, ratios = {row["name"]: row for row in found["rows"]}, found["ratios"]
+    assert rows["teacher, torch eager"]["p50_ms"] == pytest.approx(8 * 25.5)
+    assert rows["teacher, torch eager"]["p95_ms"] == pytest.approx(8 * np.quantile(np.arange(1, 51), 0.95))
+    assert found["ratio"] == ratios["teacher, torch eager"] == pytest.approx(16)
+    assert ratios["teacher, torch eager; cold"] == pytest.approx(16)
+    whole = "{}; from a decoded image of 40 px"
+    assert ratios[whole.format("teacher, ONNX Runtime")] == pytest.approx(1003 / 1000.5)
+    assert ratios[whole.format("student, ONNX Runtime")] == 1
+    assert ratios[whole.format("Grad-CAM of both")] == pytest.approx(1006 / 1000.5)
+    assert (found["engines"], found["bound"]) == ({"chosen": "one"}, {"peak_gmacs": 1.0})
     assert (threads_seen, torch.get_num_threads()) == ({before + 1}, before)
 
 
-def test_every_engine_runs_and_the_report_is_json(tiny_bundle: Bundle) -> None:
-    found = json.loads(json.dumps(latency(tiny_bundle, size=32)))
+def test_every_way_runs_and_the_report_is_json(tiny_bundle: Bundle) -> None:
+    steps: list[tuple[int, int]] = []
+    found = latency(tiny_bundle, size=32, images=(48,), progress=lambda done, total: steps.append((done, total)))
+    found = json.loads(json.dumps(found))
     assert {"machine", "threads", "warmups", "runs", "rows", "candidate", "baseline", "ratio"} <= set(found)
     names = [row["name"] for row in found["rows"]]
-    assert found["candidate"] in names
-    assert found["baseline"] in names
+    assert len(names) == len(set(names)) == 5 + 5 + 2 + 5  # alone, whole, transforms and Grad-CAM, cold
+    assert {found["candidate"], found["baseline"]} <= set(names) == set(found["ratios"])
     assert all(0 < row["p50_ms"] <= row["p95_ms"] for row in found["rows"])
     bound = found["bound"]
     expected = macs(tiny_bundle.model("student"), 32) / bound["peak_gmacs"] / 1e6
     assert bound["student_ms"] == pytest.approx(expected)
+    assert bound["teacher_memory_ms"] > bound["student_memory_ms"] > 0
+    assert found["engines"]["chosen"] in [row["name"] for row in found["engines"]["candidates"]]
     assert found["machine"]["torch"] == torch.__version__.split("+")[0]
+    assert steps == [(n, 12) for n in range(1, 13)]
+
+
+def test_without_images_only_the_networks_are_timed(tiny_bundle: Bundle) -> None:
+    found = latency(tiny_bundle, size=32)
+    assert len(found["rows"]) == 5
+    assert not {"bound", "engines"} & set(found)
 
 
 def test_the_engines_give_one_answer(tiny_bundle: Bundle) -> None:
@@ -61,6 +110,30 @@ def test_the_engines_give_one_answer(tiny_bundle: Bundle) -> None:
         own = [value for name, value in logits.items() if name.startswith(role)]
         for other in own[1:]:
             np.testing.assert_allclose(own[0], other, atol=1e-3)
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_the_whole_way_is_that_of_a_reading(tiny_bundle: Bundle, color: bool, tmp_path: Path) -> None:
+    """Each timed call gives what the Predictor says of the same file; torchvision's way differs by rounding only."""
+    card = dataclasses.replace(tiny_bundle.card, eligibility={"modalities": ["mri"], "color": color})
+    bundle = dataclasses.replace(tiny_bundle, card=card)
+    engines = timing._engines(bundle, 1)
+    calls = timing._whole(bundle, engines, bundle.spec.size, 1, (96,))
+    image = timing.drawn(96, color)
+    PIL.Image.fromarray(image.display()).save(tmp_path / "picture.png")
+    decoded: Image = read(tmp_path / "picture.png")
+    np.testing.assert_array_equal(decoded.pixels, image.pixels)
+    assert decoded.pixels.dtype == image.pixels.dtype
+    reading = Predictor(bundle, 1).read(decoded, explain="gradcam", confirmed=True)
+    for name in engines:
+        opinion = getattr(reading, name.split(",")[0])
+        found = calls[timing.WHOLE.format(name, 96)]()
+        np.testing.assert_allclose(found[0], list(opinion.probabilities.values()), atol=1e-4)
+    plain = calls[timing.WHOLE.format(timing.PLAIN, 96)]()
+    np.testing.assert_allclose(plain[0], list(reading.teacher.probabilities.values()), atol=0.02)
+    maps = calls[timing.MAPS.format(96)]()
+    for role in ("teacher", "student"):
+        np.testing.assert_allclose(maps[role].values, getattr(reading, role).heat_map.values, atol=1e-4)
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 49}, {"warmups": 9}, {"size": 16}, {"threads": 0}])
