@@ -83,7 +83,7 @@ def epochs(
     memory.hold()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench.of(_images(data, images, Path(folder)), InputSpec(size), Path(folder))
+            bench = Bench.of(images_of(data, images, Path(folder)), InputSpec(size), Path(folder))
             found = _measure(bench, rounds, big, progress)
     finally:
         torch.set_num_threads(before)
@@ -92,7 +92,7 @@ def epochs(
     return {"benchmark": "training", "machine": machine(), **settings, **found}
 
 
-def _images(data: Path | None, most: int, folder: Path) -> Dataset:
+def images_of(data: Path | None, most: int, folder: Path) -> Dataset:
     """At most so many images of a set, in an order drawn once."""
     dataset = open_dataset(data or synthetic(folder / "drawn", per_class=-(-most // 3), size=128))
     if len(dataset) < 2 * BATCH or most < 2 * BATCH:
@@ -162,9 +162,10 @@ class Bench:
         kind: type[Loop] = Loop,
         precision: str = "32-true",
         teacher_bfloat16: bool = False,
+        method: str = METHOD,
     ) -> Loop:
         """One way to train a new student: taught by `teacher`, from its `answers` where they are given, or alone."""
-        distiller = create_distiller(METHOD if teacher else "alone", self.model(STUDENT), teacher)
+        distiller = create_distiller(method if teacher else "alone", self.model(STUDENT), teacher)
         distiller.teacher_bfloat16 = teacher_bfloat16
         views = 0 if teacher is not None and answers is None else 1
         schedule = Schedule(10_000, 1e-4, 0.02, BATCH, 0.0, 0, precision, self.seed, views)
@@ -177,8 +178,8 @@ class Bench:
         answers, cost = self.answers(teacher, TEACHER)
         kept = self.loop(teacher, answers)
         ways = {ALONE: self.loop(None), KEPT: kept, ASKED: self.loop(teacher), MEMORY: InMemory.like(kept)}
-        calls = _calls(ways) | {PLAIN: partial(plain, self.model(TEACHER), self.model(STUDENT), self.train, self.spec)}
-        return race(calls, rounds, 1, progress=progress), {TEACHER: cost}
+        epochs = calls(ways) | {PLAIN: partial(plain, self.model(TEACHER), self.model(STUDENT), self.train, self.spec)}
+        return race(epochs, rounds, 1, progress=progress), {TEACHER: cost}
 
     def several(self, big: Sequence[str], rounds: int, progress: Progress | None) -> tuple[Times, Costs]:
         """The answers of the `big` teachers against no teacher, by name; and MobileNetV2's in other number formats."""
@@ -193,7 +194,7 @@ class Bench:
         ways[BFLOAT16] = self.loop(teacher, answers, precision="bf16-mixed")
         ways[FIRST] = self.loop(teacher, answers, ChannelsFirst)
         ways[ASKED_BFLOAT16] = self.loop(teacher, teacher_bfloat16=True)
-        return race(_calls(ways), rounds, 1, seed=1, progress=progress), costs
+        return race(calls(ways), rounds, 1, seed=1, progress=progress), costs
 
     def answers(self, teacher: Classifier, name: str) -> tuple[Answers, Cost]:
         """A teacher's answers to one view, kept, and what asking and keeping them took."""
@@ -223,7 +224,7 @@ def plain(teacher: Classifier, student: Classifier, train: Arrays, spec: InputSp
         optimizer.step()
 
 
-def _calls(ways: Mapping[str, Loop]) -> dict[str, Callable[[], Any]]:
+def calls(ways: Mapping[str, Loop]) -> dict[str, Callable[[], Any]]:
     """One epoch of each way, the next one with each call."""
     return {name: partial(_next, loop, count()) for name, loop in ways.items()}
 

@@ -67,6 +67,7 @@ def test_the_report_fits_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(bench_, "race", race)
     monkeypatch.setattr(bench_, "TEACHER", "kdlight_small")
+    monkeypatch.setattr(bench_, "training_bound", lambda *_: {})
     seen: list[tuple[int, int]] = []
     found = epochs(None, 64, SIZE, 3, 1, ("kdlight_base",), lambda done, total: seen.append((done, total)))
     json.dumps(found, allow_nan=False)
