@@ -2,6 +2,7 @@
 # make test   set up what is missing and run every test
 # make check  style, types and floors
 # make card-table   write the README's table of measured bundles from their cards
+# make speed-table  write the README's table of measured speeds from docs/benchmarks
 # make results      write docs/results.md from the records in docs/studies
 
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PORT ?=
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup card-table results licences clean
+.PHONY: app test check setup card-table speed-table results licences clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -29,6 +30,9 @@ setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
 	@$(BIN)/python .ci/card_table.py --write
+
+speed-table: $(VENV)/.runtime
+	@$(BIN)/python .ci/speed_table.py --write
 
 results: $(VENV)/.runtime
 	@$(BIN)/kdlight results docs/studies --out docs/results.md

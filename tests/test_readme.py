@@ -27,6 +27,36 @@ def test_the_table_is_what_the_cards_say() -> None:
     assert written == script["table"](), "run make card-table"
 
 
+def test_the_speeds_are_what_the_kept_reports_say() -> None:
+    script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
+    written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
+    assert written == script["table"](), "run make speed-table"
+
+
+def test_the_speed_table_compares_like_with_like() -> None:
+    """On a made-up report: each teacher's row against the student's that was measured the same way."""
+    script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
+    how = "; from a decoded image of 64 px"
+    p50 = {"teacher, torch eager": 20.0, "student, torch eager": 4.0, "student, ONNX Runtime": 2.0}
+    p50 |= {f"teacher, ONNX Runtime{how}": 12.0, f"student, ONNX Runtime{how}": 3.0, f"Grad-CAM of both{how}": 2500.0}
+    rows = [{"name": name, "p50_ms": ms} for name, ms in p50.items()]
+    bound = {"peak_gmacs": 50.0, "teacher_ms": 6.0, "student_ms": 0.8}
+    found = list(script["latency"]({"rows": rows, "bound": bound, "size": 224}))
+    assert [cells[1:] for cells in found] == [
+        ("2 ms", "teacher in torch: 20 ms, 10 x"),
+        ("3 ms", "on the same engine: 12 ms, 4 x"),
+        ("2.5 s", ""),
+        ("0.8 ms", "teacher: 6 ms, 7.5 x"),
+    ]
+    report = {"rows": rows, "candidate": "student, ONNX Runtime", "baseline": "teacher, torch eager", "ratio": 10.0}
+    for name in ("training", "batch"):
+        (cells,) = script[name]({**report, "files": 9})
+        assert cells[1:] == ("2 ms", "teacher, torch eager: 20 ms, 10 x")
+    maps = [("Score-CAM of the teacher, package", 8000.0), ("Score-CAM of the teacher, fast", 80.0), ("class map", 2.0)]
+    heat = {"rows": [{"name": name, "p50_ms": ms} for name, ms in maps], "baseline": maps[0][0]}
+    assert [cells[1:] for cells in script["explain"](heat)] == [("80 ms", f"{maps[0][0]}: 8 s, 100 x"), ("2 ms", "")]
+
+
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("kdlight ")])
 def test_every_command_shown_is_understood(line: str) -> None:
     """The words are parsed by the command line itself; nothing is run."""

@@ -1,0 +1,105 @@
+"""Print the table of measured speeds from docs/benchmarks/*.json; with --write, put it into README.md.
+
+Each file is what `kdlight benchmark NAME ... --json` printed. A benchmark without a file has no lines.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "docs" / "benchmarks"
+BEGIN, END = "<!-- speed: written by `make speed-table` -->", "<!-- end of speed -->"
+HEADER = """| what | kdlight | against: milliseconds, times as fast |
+|---|---|---|"""
+STUDENT, GRAD_CAM = "student, ONNX Runtime", "Grad-CAM of both"
+AGAINST = {
+    "teacher, torch eager": "teacher in torch",
+    "teacher, torch eager, channels last": "channels last",
+    "teacher, ONNX Runtime": "on the same engine",
+    "teacher, torch eager after torchvision's transforms": "in torch after torchvision's transforms",
+}
+Line = tuple[str, str, str]
+"""What was timed, kdlight's time, and the others'."""
+
+
+def latency(found: dict[str, Any]) -> Iterator[Line]:
+    """One image: the networks alone, from a decoded image, cold; the student's rows against the teacher's alike."""
+    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
+    for name, own in p50.items():
+        engine, _, how = name.partition("; ")
+        if engine == STUDENT:
+            alike = {words: p50.get(f"{other}; {how}" if how else other) for other, words in AGAINST.items()}
+            against = [beside(words, ms, own) for words, ms in alike.items() if ms is not None]
+            yield f"one image at {found['size']} px, {how or 'prepared'}", milliseconds(own), "; ".join(against)
+        elif engine == GRAD_CAM:
+            yield f"both models' answers and Grad-CAM at {found['size']} px, {how}", milliseconds(own), ""
+    bound = found["bound"]
+    what = f"the multiply-adds alone, at the measured peak of {bound['peak_gmacs']:.3g} G a second"
+    yield what, milliseconds(bound["student_ms"]), beside("teacher", bound["teacher_ms"], bound["student_ms"])
+
+
+def explain(found: dict[str, Any]) -> Iterator[Line]:
+    """Heat maps; Score-CAM of the teacher against the grad-cam package's."""
+    p50, other = {row["name"]: row["p50_ms"] for row in found["rows"]}, found["baseline"]
+    for name, own in p50.items():
+        if name != other:
+            alike = name.startswith("Score-CAM of the teacher")
+            yield name, milliseconds(own), beside(other, p50[other], own) if alike else ""
+
+
+def training(found: dict[str, Any]) -> Iterator[Line]:
+    """An epoch with kept answers against the plain loop."""
+    yield pair(found, "an epoch: ")
+
+
+def batch(found: dict[str, Any]) -> Iterator[Line]:
+    """A file of a folder against the plain loop."""
+    yield pair(found, f"each of {found['files']} DICOM files: ")
+
+
+def pair(found: dict[str, Any], what: str) -> Line:
+    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
+    own, other = found["candidate"], found["baseline"]
+    return f"{what}{own}", milliseconds(p50[own]), f"{other}: {milliseconds(p50[other])}, {found['ratio']:.3g} x"
+
+
+BENCHMARKS = {"latency": latency, "explain": explain, "training": training, "batch": batch}
+
+
+def milliseconds(value: float) -> str:
+    return f"{value / 1000:.3g} s" if value >= 1000 else f"{value:.3g} ms"
+
+
+def beside(words: str, other: float, own: float) -> str:
+    """Another's time, and how many times as fast kdlight is."""
+    return f"{words}: {milliseconds(other)}, {other / own:.3g} x"
+
+
+def table() -> str:
+    paths = {name: KEPT / f"{name}.json" for name in BENCHMARKS}
+    found = {n: json.loads(p.read_text(encoding="utf-8")) for n, p in paths.items() if p.is_file()}
+    if not found:
+        return "Nothing is measured yet."
+    lines = [f"| {' | '.join(cells)} |" for name, report in found.items() for cells in BENCHMARKS[name](report)]
+    places = []
+    for name, report in found.items():
+        machine = report["machine"]
+        places.append(f"`kdlight benchmark {name}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
+    return "\n".join([HEADER, *lines, "", f"Medians. {'; '.join(places)}."])
+
+
+def main() -> None:
+    if "--write" not in sys.argv:
+        print(table())  # noqa: T201
+        return
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
