@@ -134,14 +134,13 @@ def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int, thread
     parts = [bundle.spec.normalise(part).numpy() for part in torch.split(torch.from_numpy(chosen), PART)]
     other = dataset.split("val").images(bundle.spec)
     source = _probabilities(bundle, bundle.onnx, threads)(other)
-    changes = select(
+    changes, kept = select(
         bundle.onnx,
         path,
         parts,
         lambda tried: float(np.abs(_probabilities(bundle, tried, threads)(other) - source).mean()),
         activations,
     )
-    kept = min(changes, key=changes.__getitem__)
     return {"images": len(chosen), "split": "train", "chosen_on": len(other), "changes": changes, "kept": kept}
 
 

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdlight import golden
 from kdlight.bundle import Bundle
-from kdlight.compress import CompressError, alternate, compare, export_half, quantize, select
-from kdlight.compress.correct import correct, round_weights
+from kdlight.compress import CompressError, alternate, compare, export_half, int8, quantize, select
+from kdlight.compress.correct import correct
 from kdlight.compress.graph import compact
 from kdlight.compress.int8 import CALIBRATIONS
+from kdlight.compress.rounding import round_weights
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:
@@ -119,9 +120,26 @@ def test_the_least_changed_is_kept(net: Path, inputs: list[np.ndarray], tmp_path
         seen.setdefault(error, path.read_bytes())
         return error
 
-    found = select(net, tmp_path / "kept.onnx", inputs[:3], change, calibrations=ways)
+    found, kept = select(net, tmp_path / "kept.onnx", inputs[:3], change, calibrations=ways)
     assert list(found) == list(ways)
+    assert found[kept] == min(found.values())
     assert (tmp_path / "kept.onnx").read_bytes() == seen[min(found.values())]
+
+
+def test_a_file_above_the_limit_is_not_kept_where_one_below_is(
+    net: Path, inputs: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = {name: CALIBRATIONS[name] for name in ("minmax", "minmax, float ends")}
+    sizes: list[int] = []
+
+    def change(path: Path) -> float:
+        sizes.append(path.stat().st_size)
+        return float(len(sizes))
+
+    for limit, expected in ((10**9, "minmax"), (0, "minmax"), (1, "minmax, float ends")):
+        monkeypatch.setattr(int8, "LIMIT", limit if limit != 1 else min(sizes[:2]))
+        assert select(net, tmp_path / "kept.onnx", inputs[:3], change, calibrations=ways)[1] == expected
+    assert (tmp_path / "kept.onnx").stat().st_size == min(sizes[:2]) < max(sizes[:2])
 
 
 @pytest.mark.parametrize(("batches", "bits"), [([], 8), ([np.zeros((1, 3, 8, 8), np.float32)], 4)])
@@ -145,21 +163,14 @@ def test_short_names_and_shared_constants_change_nothing(net: Path, inputs: list
 
 def test_corrected_biases_bring_the_means_back(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     """With coarse steps the mean logit is off; corrected it is what it was, on the images that were shown."""
-    rounded = onnx.load(net)
     correct(net, tmp_path / "corrected.onnx", inputs)
-    corrected = onnx.load(tmp_path / "corrected.onnx")
-    for model in (rounded, corrected):
-        for constant in model.graph.initializer:
-            if constant.name in "wv":
-                values = numpy_helper.to_array(constant)
-                constant.CopyFrom(numpy_helper.from_array(round_weights(values), constant.name))
+    corrected, rounded = onnx.load(tmp_path / "corrected.onnx"), onnx.load(net)
+    weights = {c.name: numpy_helper.to_array(c) for c in corrected.graph.initializer}
+    for constant in rounded.graph.initializer:
+        if constant.name in ("w", "v"):
+            constant.CopyFrom(numpy_helper.from_array(weights[constant.name], constant.name))
+            np.testing.assert_allclose(round_weights(weights[constant.name]), weights[constant.name], rtol=1e-6)
     onnx.save(rounded, tmp_path / "rounded.onnx")
-    names = ("w", "v")
-    weights = [
-        {c.name: numpy_helper.to_array(c) for c in m.graph.initializer if c.name in names} for m in (rounded, corrected)
-    ]
-    for name in names:
-        np.testing.assert_allclose(weights[0][name], weights[1][name], rtol=1e-6)
     x = np.concatenate(inputs)
     off = [np.abs((run(tmp_path / f"{n}.onnx", x) - run(net, x)).mean(axis=0)).max() for n in ("rounded", "corrected")]
     assert off[1] < 1e-5 < off[0]
