@@ -39,4 +39,7 @@ def test_contributing_shows_this_method_as_it_is() -> None:
     root = Path(__file__).resolve().parents[2]
     shown = re.findall(r"```python\n(.*?)```", (root / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
     assert shown[0] == (root / "kdlight" / "distillers" / "mse.py").read_text(encoding="utf-8")
-    assert shown[1] in Path(__file__).read_text(encoding="utf-8")
+    imports, _, test = shown[1].partition("\n\n\n")
+    own = Path(__file__).read_text(encoding="utf-8")
+    assert test in own
+    assert set(imports.splitlines()) <= set(own.splitlines())
