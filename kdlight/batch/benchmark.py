@@ -36,6 +36,7 @@ SYNTAXES = {
 """Taken in turn by the generated files."""
 CANDIDATE, BASELINE = "overlapped", "one by one"
 TIMED = "one by one, each model timed"
+HAND = "pydicom and torch by hand, one by one"
 
 Progress = Callable[[int, int], None]
 
@@ -84,11 +85,12 @@ def throughput(
 ) -> dict[str, Any]:
     """Files per second over generated DICOM files, both ways on every chunk of them, in an order drawn anew.
 
-    Both ways decode in the sandbox, prepare, and ask both models; TIMED is `Predictor.read`, which asks each model
+    CANDIDATE and BASELINE decode in the sandbox, prepare, and ask both models once; HAND is the loop that a user writes
+    without kdlight: no sandbox, no checks, both models on torch. TIMED is `Predictor.read`, which asks each model
     several times to tell its time, on the first chunk only. threads: of both models. `files` is rounded down to whole
-    chunks. `ratio` is the baseline's median time per file over the candidate's; `bound` the rate at which the
-    candidate's own processor seconds would fill every core; `memory_mb` the largest resident set of this process up to
-    EARLY files and up to the last. Raises ValueError for fewer files than one chunk.
+    chunks. `ratio` is the baseline's median time per file over the candidate's, `ratios` that of every row; `bound` the
+    rate at which the candidate's own processor seconds would fill every core; `memory_mb` the largest resident set of
+    this process up to EARLY files and up to the last. Raises ValueError for fewer files than one chunk.
     """
     import torch
 
@@ -123,14 +125,14 @@ class Race:
 
     def __init__(self, predictor: Predictor, rng: np.random.Generator) -> None:
         self.predictor, self.rng, self.files = predictor, rng, 0
-        self.seconds: dict[str, list[float]] = {BASELINE: [], CANDIDATE: []}
+        self.seconds: dict[str, list[float]] = {BASELINE: [], HAND: [], CANDIDATE: []}
         self.processor, self.early, self.peak = 0.0, 0.0, 0.0
 
     def run(self, chunk: list[Path]) -> None:
         """Every way on one chunk of CHUNK files."""
         for name in self.rng.permutation(list(self.seconds)).tolist():
             before = _processor_seconds()
-            way = self._overlapped if name == CANDIDATE else self._plain
+            way = {CANDIDATE: self._overlapped, BASELINE: self._plain, HAND: self._by_hand}[name]
             self.seconds[name].append(_seconds(lambda way=way: way(chunk)))  # type: ignore[misc]
             self.processor += _processor_seconds() - before if name == CANDIDATE else 0.0
         self.files += len(chunk)
@@ -147,12 +149,16 @@ class Race:
             "candidate": CANDIDATE,
             "baseline": BASELINE,
             "ratio": rows[BASELINE]["p50_ms"] / rows[CANDIDATE]["p50_ms"],
+            "ratios": {name: row["p50_ms"] / rows[CANDIDATE]["p50_ms"] for name, row in rows.items()},
             "memory_mb": {str(min(EARLY, self.files)): round(self.early, 1), str(self.files): round(self.peak, 1)},
             "bound": {"processor_seconds_per_file": spent, "files_per_second": _cores() / spent},
         }
 
     def _plain(self, chunk: list[Path]) -> None:
         one_by_one(self.predictor, chunk)
+
+    def _by_hand(self, chunk: list[Path]) -> None:
+        by_hand(self.predictor, chunk)
 
     def _overlapped(self, chunk: list[Path]) -> None:
         """`read_all` as the command runs it, with its file written and synced."""
@@ -171,6 +177,25 @@ def one_by_one(predictor: Predictor, files: list[Path]) -> None:
         x = predictor.spec.prepare(read(file))[None]
         for role in ROLES:
             predictor.probabilities(role, x)
+
+
+def by_hand(predictor: Predictor, files: list[Path]) -> None:
+    """The loop of a script: pydicom, its window, Pillow, and both networks in torch, each asked once."""
+    import PIL.Image
+    import torch
+    from pydicom import dcmread
+    from pydicom.pixels.processing import apply_voi_lut
+
+    side = predictor.spec.size
+    for file in files:
+        data = dcmread(file)
+        pixels = apply_voi_lut(data.pixel_array, data).astype(np.float32)
+        gray = 255 * (pixels - pixels.min()) / max(float(np.ptp(pixels)), 1.0)
+        small = PIL.Image.fromarray(gray.astype(np.uint8)).resize((side, side), PIL.Image.Resampling.BILINEAR)
+        x = predictor.spec.normalise(torch.from_numpy(np.asarray(small.convert("RGB"))[None].copy()))
+        with torch.inference_mode():
+            for role in ROLES:
+                predictor.models[role](x).softmax(1).numpy()
 
 
 def _seconds(work: Callable[[], Any]) -> float:

@@ -12,6 +12,7 @@ import pytest
 from kdlight.batch import benchmark, throughput
 from kdlight.bundle import Bundle
 from kdlight.images import read
+from kdlight.inference import Predictor
 
 
 def test_the_files_are_whole_mixed_and_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,11 +39,27 @@ def test_the_report_fits_what_was_timed(tiny_bundle: Bundle, monkeypatch: pytest
     assert (found["files"], found["runs"], seen) == (8, 2, [(4, 8), (8, 8)])
     rows = {row["name"]: row for row in found["rows"]}
     assert found["ratio"] == pytest.approx(rows[found["baseline"]]["p50_ms"] / rows[found["candidate"]]["p50_ms"])
+    assert set(found["ratios"]) == set(rows) == {benchmark.BASELINE, benchmark.HAND, benchmark.CANDIDATE}
     for row in rows.values():
         assert row["p50_ms"] == pytest.approx(1000 / row["files_per_second"])  # of two chunks the median is the mean
     assert found["memory_mb"]["8"] > 0
     spent = found["bound"]["processor_seconds_per_file"]
     assert found["bound"]["files_per_second"] * spent == pytest.approx(benchmark._cores())
+
+
+def test_the_loop_by_hand_asks_both_networks_what_the_bundle_asks(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same image to about the same pixels: its window and resizing differ by little from the bundle's."""
+    monkeypatch.setattr(benchmark, "SIDE", 64)
+    predictor = Predictor(tiny_bundle, 1)
+    seen: list[np.ndarray] = []
+    predictor.models["teacher"].register_forward_pre_hook(lambda _module, given: seen.append(given[0].numpy()))
+    files = benchmark.generate(tmp_path, 2)
+    benchmark.by_hand(predictor, files)
+    own = [predictor.spec.prepare(read(file)).numpy() for file in files]
+    assert len(seen) == 2
+    assert all(np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99 for a, b in zip(seen, own, strict=True))
 
 
 def test_too_few_files_are_refused(tiny_bundle: Bundle) -> None:
