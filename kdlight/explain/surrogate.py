@@ -61,9 +61,15 @@ class Surrogate:
         self.variance[self.known] = 0
 
     def draw(self, count: int) -> Tensor:
-        """Scores (count, M) as they may be, given what is known: each point on its own, the same every time."""
-        noise = torch.randn(count, len(self.mean), dtype=torch.double, generator=torch.Generator().manual_seed(0))
-        return self.mean + noise * self.variance.clamp(min=0).sqrt()
+        """Scores (count, M) as they may be, given what is known: likes err together; the same every time."""
+        points = torch.arange(len(self.mean))
+        factor, even = self._factor(), NUGGET * torch.eye(len(points), dtype=torch.double)
+        open_ = self._cross(points) + even - factor @ factor.T  # (M, M), how the unknown shares go together
+        lower = torch.linalg.cholesky(open_ + even)
+        noise = torch.randn(count, len(points), dtype=torch.double, generator=torch.Generator().manual_seed(0))
+        drawn = self.mean + noise @ lower.T * self._scale().clamp(min=0).sqrt()
+        drawn[:, self.known] = self.scores
+        return drawn
 
     def _factor(self) -> Tensor:
         """Known columns of the kernel's Cholesky factor (M, P): one more column for each point that becomes known."""
