@@ -67,7 +67,7 @@ class Surrogate:
         open_ = self._cross(points) + even - factor @ factor.T  # (M, M), how the unknown shares go together
         lower = torch.linalg.cholesky(open_ + even)
         noise = torch.randn(count, len(points), dtype=torch.double, generator=torch.Generator().manual_seed(0))
-        drawn = self.mean + noise @ lower.T * self._scale().clamp(min=0).sqrt()
+        drawn: Tensor = self.mean + noise @ lower.T * self._scale().clamp(min=0).sqrt()
         drawn[:, self.known] = self.scores
         return drawn
 
