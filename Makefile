@@ -3,6 +3,7 @@
 # make check  style, types and floors
 # make card-table   write the README's table of measured bundles from their cards
 # make speed-table  write the README's table of measured speeds from docs/benchmarks
+# make size-table   write the README's table of int8 students from docs/benchmarks/int8
 # make results      write docs/results.md from the records in docs/studies
 
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PORT ?=
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup card-table speed-table results licences clean
+.PHONY: app test check setup card-table speed-table size-table results licences clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -33,6 +34,9 @@ card-table: $(VENV)/.runtime
 
 speed-table: $(VENV)/.runtime
 	@$(BIN)/python .ci/speed_table.py --write
+
+size-table: $(VENV)/.runtime
+	@$(BIN)/python .ci/size_table.py --write
 
 results: $(VENV)/.runtime
 	@$(BIN)/kdlight results docs/studies --out docs/results.md

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
 from pathlib import Path
 
 import pytest
+
+from kdlight.bundle import load
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +34,15 @@ def test_the_speeds_are_what_the_kept_reports_say() -> None:
     script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
     written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
     assert written == script["table"](), "run make speed-table"
+
+
+def test_the_sizes_are_those_of_the_shipped_bundles() -> None:
+    script = runpy.run_path(str(ROOT / ".ci" / "size_table.py"))
+    written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
+    assert written == script["table"](), "run make size-table"
+    for path in script["KEPT"].glob("*.json"):
+        measured = json.loads(path.read_text(encoding="utf-8"))["source_sha256"]
+        assert measured == load(ROOT / "assets" / "bundles" / path.stem).sha256, f"compress {path.stem} again"
 
 
 def test_the_speed_table_compares_like_with_like() -> None:
