@@ -87,7 +87,9 @@ def table() -> str:
     places = []
     for name, report in found.items():
         machine = report["machine"]
-        places.append(f"`kdlight benchmark {name}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
+        what = " ".join([name, *([report["bundle"]] if "bundle" in report else [])])
+        what += f" --weights {report['weights']}" if report.get("weights") else ""
+        places.append(f"`kdlight benchmark {what}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
     return "\n".join([HEADER, *lines, "", f"Medians. {'; '.join(places)}."])
 
 

@@ -89,7 +89,10 @@ def open_bundle(path: Path) -> Bundle:
     from kdlight import bundle
 
     listed = {found.name: found for found in bundle.find()}
-    return bundle.load(path if path.exists() else listed.get(str(path), path))
+    if not path.exists() and str(path) not in listed:
+        known = ", ".join(sorted(listed)) or "none is listed"
+        raise UsageError(f"There is no bundle {path}; a folder, or one of these was expected: {known}.")
+    return bundle.load(path if path.exists() else listed[str(path)])
 
 
 def _batch(

@@ -24,7 +24,7 @@ from kdlight.explain.base import logit
 
 PIXELS = 16 * 128 * 128
 """Pixels of a batch, however large the inputs: more of them leave the processor's cache and take longer each."""
-OFF = 0.1
+OFF = 0.02
 """Largest root mean square difference of a bfloat16 score, in logits, for it to be taken."""
 TRIAL = 4
 """Inputs that the comparison needs; a smaller first batch stays in float32."""

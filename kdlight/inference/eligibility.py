@@ -19,7 +19,7 @@ class IneligibleError(ValueError):
     """The bundle was not made for such a file, and nobody confirmed that it is to be read all the same."""
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__(" ".join((*reasons, "Confirm to read it all the same.")))
+        super().__init__(" ".join((*reasons, "Confirm (--confirm) to read it all the same.")))
         self.reasons = reasons
 
 

@@ -41,7 +41,11 @@ def table(bundle: Bundle, figures: Figures) -> None:
 
 
 def verdict(figures: Figures) -> str:
-    """What the teacher gave the student, in one sentence; a gain whose interval may be nothing is called so."""
+    """What teaching gave the student, in one sentence: as its study found it over seeds, else of this one training."""
+    study = figures.get("study")
+    if study:
+        seeds = f"{len(study['seeds'])} student seeds" if len(study["seeds"]) > 1 else "one student seed"
+        return f"Against the same student without a teacher, over {seeds}: {study['gain']} points."
     student, alone = (figures.get(role, {}).get("balanced_accuracy") for role in ("student", "alone"))
     if not student or not alone:
         return "The same student without its teacher was not trained for this bundle."
@@ -49,7 +53,7 @@ def verdict(figures: Figures) -> str:
     said = f"Against the same student without its teacher: {100 * gain:+.1f} points"
     apart = student["low"] > alone["high"] or student["high"] < alone["low"]
     if not apart:
-        return f"{said}, and the intervals overlap: no proven gain."
+        return f"{said}, and the intervals overlap: no proven gain, and one training would prove none."
     return f"{said}, with intervals that do not overlap."
 
 
