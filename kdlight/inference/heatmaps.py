@@ -50,9 +50,9 @@ def explain_speed(
     takes the next of `images` (the bundle's golden inputs if none are given), for the teacher's top class. `ratio` is
     the package's p50 over that of every mask, `ratios` over every row. `bound` says how long the multiply-adds of the
     masks alone take at the processor's measured peak. `likeness`: images on which the fast way is held against every
-    mask. `weights`: a MobileNetV2 state dict, classifier included, that takes the teacher's place.
-    progress(done, total) counts rounds, then
-    the images of `likeness`. threads: every core by default. Raises ValueError for less than one run or thread.
+    mask. `weights`: a MobileNetV2 state dict, classifier included, that takes the teacher's place. threads: every core
+    by default. progress(done, total) counts rounds, then the images of `likeness`. Raises ValueError for less than one
+    run or thread.
     """
     import torch
 

@@ -12,30 +12,32 @@ from kdlight.inference import explain_speed, heatmaps
 
 def test_the_report_compares_each_run_on_its_own_image(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand-ins for the methods: the whole one gives the package's map, the fast one its negative."""
-    seen: dict[str, list[float]] = {}
+    seen: list[tuple[int, float]] = []
 
-    def stand_in(name: str, sign: float) -> heatmaps.Call:
+    def package(_model: object, batch: int) -> heatmaps.Call:
         def run(x: torch.Tensor, _top: int) -> np.ndarray:
-            seen.setdefault(name, []).append(float(x.sum()))
-            return sign * x[0, 0].numpy()
+            seen.append((batch, float(x.sum())))
+            return x[0, 0].numpy()
 
         return run
 
-    names = [heatmaps.PACKAGE.format(16), heatmaps.PACKAGE.format(64), heatmaps.EXACT, heatmaps.FAST]
-    calls = {name: stand_in(name, -1.0 if name == heatmaps.FAST else 1.0) for name in names}
-    monkeypatch.setattr(heatmaps, "_calls", lambda _models: calls)
+    def explain(_model: object, x: torch.Tensor, _top: int, method: str = "gradcam") -> np.ndarray:
+        return -x[0, 0].numpy() if method == "scorecam-fast" else x[0, 0].numpy()
+
+    monkeypatch.setattr(heatmaps, "package", package)
+    monkeypatch.setattr(heatmaps, "explain", explain)
+    monkeypatch.setattr(heatmaps, "best_batch", lambda *_: {4: 2.0, 16: 1.0, 64: 3.0})
     monkeypatch.setattr(heatmaps, "_bound", lambda *_: {})
     steps: list[tuple[int, int]] = []
     found = explain_speed(tiny_bundle, size=32, runs=2, progress=lambda done, total: steps.append((done, total)))
-    likeness = {row["name"]: row["pearson"] for row in found["rows"]}
-    assert (likeness[heatmaps.EXACT], likeness[heatmaps.FAST]) == pytest.approx((1.0, -1.0))
-    assert likeness[names[0]] is None
-    assert seen[heatmaps.EXACT][1:] == seen[names[0]] == seen[names[1]]  # one more before, without the package
-    assert len(set(seen[names[0]])) == 2
-    assert steps == [(1, 3), (2, 3), (3, 3)]
-    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
-    assert p50[found["baseline"]] == min(p50[name] for name in names[:2])
-    assert found["ratios"][heatmaps.FAST] == pytest.approx(p50[found["baseline"]] / p50[heatmaps.FAST])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert (rows[heatmaps.EXACT]["pearson"], rows[heatmaps.FAST]["pearson"]) == pytest.approx((1.0, -1.0))
+    assert [batch for batch, _ in seen] == [16, 16]
+    assert len({image for _, image in seen}) == 2
+    assert (rows[heatmaps.PACKAGE]["runs"], rows[heatmaps.EXACT]["runs"]) == (2, 2 * heatmaps.MORE)
+    assert steps == [(done, 13) for done in range(2, 14)]
+    fast = rows[found["baseline"]]["p50_ms"] / rows[heatmaps.FAST]["p50_ms"]
+    assert found["ratios"][heatmaps.FAST] == pytest.approx(fast)
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"threads": 0}, {"size": 16}])
