@@ -30,13 +30,13 @@ check: $(VENV)/.dev
 setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/card_table.py --write
+	@$(BIN)/python .ci/readme_block.py card_table --write
 
 speed-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/speed_table.py --write
+	@$(BIN)/python .ci/readme_block.py speed_table --write
 
 size-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/size_table.py --write
+	@$(BIN)/python .ci/readme_block.py size_table --write
 
 results: $(VENV)/.runtime
 	@$(BIN)/kdlight results docs/studies --out docs/results.md

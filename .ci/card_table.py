@@ -1,7 +1,6 @@
-"""Print the table of shipped bundles from their cards; with --write, put it into README.md."""
+"""The table of shipped bundles from their cards, for README.md: see readme_block.py."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +38,3 @@ def table() -> str:
     paths = sorted((ROOT / "assets" / "bundles").glob("*/card.json"))
     rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     return "\n".join([HEADER, *rows]) if rows else "No bundle is shipped yet."
-
-
-def main() -> None:
-    if "--write" not in sys.argv:
-        print(table())  # noqa: T201
-        return
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
-"""Print the table of int8 students from docs/benchmarks/int8/*.json; with --write, put it into README.md.
+"""The table of int8 students from docs/benchmarks/int8/*.json, for README.md: see readme_block.py.
 
 Each file is what `kdlight compress BUNDLE --precision int8 --data DIR --out OUT --json` printed, less what names a
-folder or an image: `python .ci/size_table.py --keep PRINTED...` puts it there.
+folder or an image: `python .ci/size_table.py PRINTED...` puts it there.
 """
 
 import json
@@ -43,19 +43,6 @@ def table() -> str:
     return "\n".join([HEADER, *(row(path) for path in sorted(KEPT.glob("*.json")))])
 
 
-def main() -> None:
-    if "--keep" in sys.argv:
-        for name in sys.argv[sys.argv.index("--keep") + 1 :]:
-            keep(Path(name))
-        return
-    if "--write" not in sys.argv:
-        print(table())  # noqa: T201
-        return
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:]:
+        keep(Path(name))

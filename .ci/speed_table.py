@@ -1,10 +1,9 @@
-"""Print the table of measured speeds from docs/benchmarks/*.json; with --write, put it into README.md.
+"""The table of measured speeds from docs/benchmarks/*.json, for README.md: see readme_block.py.
 
 Each file is what `kdlight benchmark NAME ... --json` printed. A benchmark without a file has no lines.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,17 +90,3 @@ def table() -> str:
         what += f" --weights {report['weights']}" if report.get("weights") else ""
         places.append(f"`kdlight benchmark {what}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
     return "\n".join([HEADER, *lines, "", f"Medians. {'; '.join(places)}."])
-
-
-def main() -> None:
-    if "--write" not in sys.argv:
-        print(table())  # noqa: T201
-        return
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

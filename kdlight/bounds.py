@@ -49,8 +49,15 @@ def traffic(model: nn.Module, size: int) -> int:
 
 
 def peaks(side: int = 1024) -> tuple[float, float]:
-    """Multiply-adds (1e9 a second) of a float32 matrix product and bytes (1e9 a second) of a copy, the best of ten."""
-    square, long = torch.rand(side, side), torch.rand(2**25)
+    """Multiply-adds (1e9 a second) in float32 and bytes (1e9 a second) of a copy, the best of ten."""
+    long = torch.rand(2**25)
     target = torch.empty_like(long)
-    times = race({"product": lambda: square @ square, "copy": lambda: target.copy_(long)}, rounds=10, warmups=2)
-    return side**3 / min(times["product"]) / 1e6, 2 * long.nbytes / min(times["copy"]) / 1e6
+    times = race({"copy": lambda: target.copy_(long)}, rounds=10, warmups=2)
+    return product_rate(side=side), 2 * long.nbytes / min(times["copy"]) / 1e6
+
+
+def product_rate(kind: torch.dtype = torch.float32, side: int = 1024) -> float:
+    """Multiply-adds (1e9 a second) of a matrix product of one type, the best of ten."""
+    square = torch.rand(side, side).to(kind)
+    times = race({"product": lambda: square @ square}, rounds=10, warmups=2)
+    return side**3 / min(times["product"]) / 1e6

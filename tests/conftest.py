@@ -15,6 +15,7 @@ from kdlight.modality import Window
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
+    from kdlight.training_benchmark import Bench
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,14 @@ def tiny_image() -> Image:
 def bundle_copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
     """A folder with the tiny bundle that a test may change."""
     return Path(shutil.copytree(tiny_bundle.path, tmp_path / "tiny_mri"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """The training benchmark on 36 drawn images of 32 px."""
+    from kdlight.data import open_dataset, synthetic
+    from kdlight.preprocessing import InputSpec
+    from kdlight.training_benchmark import Bench
+
+    dataset = open_dataset(synthetic(tmp_path / "drawn", per_class=12, size=32))
+    return Bench.of(dataset, InputSpec(32), tmp_path)

@@ -9,18 +9,12 @@ import pytest
 import torch
 
 from kdlight import training_benchmark as bench_
-from kdlight.data import open_dataset, synthetic
+from kdlight.data import synthetic
 from kdlight.preprocessing import InputSpec
 from kdlight.stopwatch import Progress
 from kdlight.training_benchmark import ALONE, ASKED, KEPT, MEMORY, PLAIN, Bench, BenchmarkError, InMemory, epochs
 
 SIZE = 32
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    dataset = open_dataset(synthetic(tmp_path / "drawn", per_class=12, size=SIZE))
-    return Bench.of(dataset, InputSpec(SIZE), tmp_path)
 
 
 def test_kept_answers_teach_what_the_asked_teacher_would(bench: Bench) -> None:

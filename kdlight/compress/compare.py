@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from kdlight.metrics import SCORES, interval
 from kdlight.metrics.intervals import wilson
+from kdlight.stopwatch import race, row
 
 WARMUPS, RUNS = 10, 50
 
@@ -39,15 +39,4 @@ def alternate(
     calls: Mapping[str, Callable[[], Any]], runs: int = RUNS, warmups: int = WARMUPS, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Milliseconds of each call, p50 and p95, in turns in one run, in an order drawn anew each round."""
-    rng = np.random.default_rng(seed)
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(warmups + runs):
-        for name in rng.permutation(list(calls)).tolist():
-            started = time.perf_counter()
-            calls[name]()
-            if number >= warmups:
-                times[name].append((time.perf_counter() - started) * 1000)
-    return [
-        {"name": name, "p50_ms": float(np.percentile(taken, 50)), "p95_ms": float(np.percentile(taken, 95))}
-        for name, taken in times.items()
-    ]
+    return [row(name, taken) for name, taken in race(calls, runs, warmups, seed).items()]

@@ -176,6 +176,7 @@ def _bound(model: Any, x: Tensor, size: int) -> dict[str, Any]:
     """What the multiply-adds of every distinct mask cost at the best rate of a matrix product of 1024, each type."""
     import torch
 
+    from kdlight.bounds import product_rate
     from kdlight.explain.scorecam import distinct, feature_maps
     from kdlight.models import macs
 
@@ -183,15 +184,9 @@ def _bound(model: Any, x: Tensor, size: int) -> dict[str, Any]:
     masks, each = len(distinct(maps)[0]), macs(model, size)
     found: dict[str, Any] = {"maps": len(maps), "masks": masks, "gmacs_each": each / 1e9}
     for kind in (torch.float32, torch.bfloat16):
-        square = torch.rand(1024, 1024).to(kind)
-        seconds = []
-        for _ in range(10):
-            started = time.perf_counter()
-            square @ square
-            seconds.append(time.perf_counter() - started)
-        rate = 1024**3 / min(seconds)
+        gmacs = product_rate(kind)
         name = str(kind).removeprefix("torch.")
-        found[name] = {"peak_gmacs": rate / 1e9, "ms": masks * each / rate * 1000}
+        found[name] = {"peak_gmacs": gmacs, "ms": 1e-6 * masks * each / gmacs}
     return found
 
 

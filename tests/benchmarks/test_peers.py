@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from benchmarks import peers
-from kdlight.data import open_dataset, synthetic
-from kdlight.preprocessing import InputSpec
 from kdlight.training_benchmark import Bench
 
 SIZE = 32
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    dataset = open_dataset(synthetic(tmp_path / "drawn", per_class=12, size=SIZE))
-    return Bench.of(dataset, InputSpec(SIZE), tmp_path)
 
 
 def test_a_picture_keeps_its_label_and_is_standardized(bench: Bench) -> None:

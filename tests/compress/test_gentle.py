@@ -87,11 +87,6 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def inputs() -> list[np.ndarray]:
-    return list(np.random.default_rng(1).normal(size=(6, 4, 3, 8, 8)).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
 def rounded(net: Path, inputs: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rounded") / "rounded.onnx"
     correct(net, path, inputs)

@@ -53,11 +53,6 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def inputs() -> list[np.ndarray]:
-    return list(np.random.default_rng(1).normal(size=(6, 4, 3, 8, 8)).astype(np.float32))
-
-
 def test_flips_are_counted_as_by_hand(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     """Against a loop over single images, on a real int8 file."""
     quantize(net, tmp_path / "int8.onnx", inputs[:3], CALIBRATIONS["minmax"])
