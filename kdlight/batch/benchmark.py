@@ -81,14 +81,15 @@ def _draw(number: int, syntax: str) -> Any:
 
 
 def throughput(
-    bundle: Bundle, files: int = 2000, threads: int = 1, seed: int = 0, progress: Progress | None = None
+    bundle: Bundle, files: int = 2000, threads: int | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Files per second over generated DICOM files, both ways on every chunk of them, in an order drawn anew.
 
     CANDIDATE and BASELINE decode in the sandbox, prepare, and ask both models once; HAND is the loop that a user writes
     without kdlight: no sandbox, no checks, both models on torch. TIMED is `Predictor.read`, which asks each model
-    several times to tell its time, on the first chunk only. threads: of both models. `files` is rounded down to whole
-    chunks. `ratio` is the baseline's median time per file over the candidate's, `ratios` that of every row; `bound` the
+    several times to tell its time, on the first chunk only. threads: of both models in all ways but the candidate's,
+    which gives them one; every core by default. `files` is rounded down to whole chunks. `ratio` is the baseline's
+    median time per file over the candidate's, `ratios` that of every row; `bound` the
     rate at which the candidate's own processor seconds would fill every core; `memory_mb` the largest resident set of
     this process up to EARLY files and up to the last. Raises ValueError for fewer files than one chunk.
     """
@@ -96,10 +97,10 @@ def throughput(
 
     if files < CHUNK:
         raise ValueError(f"{files} files were asked for; at least {CHUNK} are needed to time a chunk.")
-    before = torch.get_num_threads()
+    before, threads = torch.get_num_threads(), threads or _cores()
     torch.set_num_threads(threads)
     try:
-        found = _race(Predictor(bundle, threads), files - files % CHUNK, seed, progress)
+        found = _race(Predictor(bundle, threads), Predictor(bundle, 1), files - files % CHUNK, seed, progress)
     finally:
         torch.set_num_threads(before)
     settings = {"threads": threads, "seed": seed, "chunk": CHUNK, "batch": BATCH, "ahead": AHEAD}
@@ -107,8 +108,8 @@ def throughput(
     return {"benchmark": "batch", "bundle": bundle.card.id, "machine": machine(), **settings, **drawn, **found}
 
 
-def _race(predictor: Predictor, files: int, seed: int, progress: Progress | None) -> dict[str, Any]:
-    race = Race(predictor, np.random.default_rng(seed))
+def _race(predictor: Predictor, single: Predictor, files: int, seed: int, progress: Progress | None) -> dict[str, Any]:
+    race = Race(predictor, single, np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
         made = generate(Path(folder), files)
         one_by_one(predictor, made[: len(SYNTAXES)])
@@ -123,8 +124,8 @@ def _race(predictor: Predictor, files: int, seed: int, progress: Progress | None
 class Race:
     """The two ways over chunk after chunk: their seconds, the candidate's processor seconds, the memory held."""
 
-    def __init__(self, predictor: Predictor, rng: np.random.Generator) -> None:
-        self.predictor, self.rng, self.files = predictor, rng, 0
+    def __init__(self, predictor: Predictor, single: Predictor, rng: np.random.Generator) -> None:
+        self.predictor, self.single, self.rng, self.files = predictor, single, rng, 0
         self.seconds: dict[str, list[float]] = {BASELINE: [], HAND: [], CANDIDATE: []}
         self.processor, self.early, self.peak = 0.0, 0.0, 0.0
 
@@ -163,7 +164,7 @@ class Race:
     def _overlapped(self, chunk: list[Path]) -> None:
         """`read_all` as the command runs it, with its file written and synced."""
         with tempfile.TemporaryDirectory() as folder:
-            read_all(self.predictor, chunk, Path(folder), confirmed=True, progress=self._look)
+            read_all(self.single, chunk, Path(folder), confirmed=True, progress=self._look)
 
     def _look(self, *_: int) -> None:
         import psutil

@@ -6,6 +6,7 @@ only inside a decoder; what waits is the models' small input.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -14,12 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdlight.batch.journal import Journal
-from kdlight.images import ImageError, facts, read
+from kdlight.images import ImageError, Lane, facts, lanes, read
 from kdlight.inference import IneligibleError, eligibility
 from kdlight.metrics import prediction_sets
 from kdlight.reading import ROLES, Eligibility, Opinion, Reading, Role
@@ -62,12 +64,13 @@ def read_all(
 
     With `resume` what stands there is kept and not read again. A file that cannot be read, or that the bundle was not
     made for and nobody `confirmed`, gets a line with the reason. progress(done, total) counts files. Returns the
-    counts: files, read, refused, kept (there before). Raises JournalError; see `Journal`.
+    counts: files, read, refused, kept (there before). Raises JournalError; see `Journal`. The networks get one thread
+    each, torch's until the end: the other cores decode, and threads that wait for work take them away.
     """
     files = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     settings = {"bundle": predictor.bundle.card.id, "sha256": predictor.bundle.sha256, "frame": frame}
     counts: Counter[str] = Counter(files=len(files))
-    with Journal(out, settings | {"confirmed": confirmed}, resume) as journal:
+    with Journal(out, settings | {"confirmed": confirmed}, resume) as journal, one_thread():
         todo = [file for file in files if str(file) not in journal.done]
         counts["kept"] = len(files) - len(todo)
         for part in _batches(prepared(predictor, todo, frame, confirmed, decoders)):
@@ -80,29 +83,54 @@ def read_all(
     return {**{name: counts[name] for name in ("files", "read", "refused", "kept")}, "readings": str(journal.path)}
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch's operations on one thread inside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def prepared(
     predictor: Predictor, files: Iterable[Path], frame: int = 0, confirmed: bool = False, decoders: int | None = None
 ) -> Iterator[Prepared]:
     """The files in order, each decoded and prepared; never more than AHEAD are begun and not yet taken."""
     count = decoders or max(2, os.cpu_count() or 1)
-    with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
-        waiting: deque[Future[Prepared]] = deque()
+    free: SimpleQueue[Lane] = SimpleQueue()
+
+    def turn(file: Path) -> Prepared:
+        lane = free.get()
         try:
-            for file in files:
-                waiting.append(pool.submit(prepare, predictor, file, frame, confirmed))
-                if len(waiting) >= AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            return prepare(predictor, file, frame, confirmed, lane)
         finally:
-            pool.shutdown(cancel_futures=True)
+            free.put(lane)
+
+    with contextlib.ExitStack() as stack:
+        for lane in lanes(count):
+            free.put(stack.enter_context(lane))
+        pool = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="decode"))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        waiting: deque[Future[Prepared]] = deque()
+        for file in files:
+            waiting.append(pool.submit(turn, file))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def prepare(predictor: Predictor, file: Path, frame: int = 0, confirmed: bool = False) -> Prepared:
+def prepare(
+    predictor: Predictor, file: Path, frame: int = 0, confirmed: bool = False, lane: Lane | None = None
+) -> Prepared:
     """Decode one file in the sandbox and render the models' input. What the caller can mend is a refusal."""
     started = time.perf_counter()
     try:
-        image = read(file, frame)
+        image = read(file, frame, lane)
         allowed = eligibility(predictor.bundle.card, image, confirmed=confirmed)
         if not allowed.eligible and not confirmed:
             raise IneligibleError(allowed.reasons)

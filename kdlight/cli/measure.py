@@ -65,7 +65,9 @@ def benchmark(
     runs: Annotated[
         int | None, typer.Option(min=1, help="Timed runs: 50 or more; of explain, of the package (1), ours five each.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads: 1; of explain, every core.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads: 1; of explain and batch, every core.")
+    ] = None,
     image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Of explain: an image; repeatable.")] = None,
     images: Annotated[
         list[Path] | None,
@@ -96,7 +98,7 @@ def benchmark(
             many: dict[str, Any] = {"weights": weights, "likeness": batch.listed(images or ())}
             found = inference.explain_speed(opened, image or (), size, runs or 1, threads, 0, progress, **many)
         elif what is Benchmark.batch:
-            found = batch.throughput(opened, files, threads or 1, progress=progress)
+            found = batch.throughput(opened, files, threads, progress=progress)
         else:
             sides = list(dict.fromkeys(decoded or (size, *DECODED)))
             found = inference.latency(opened, size, threads or 1, runs or 50, progress=progress, images=sides)

@@ -107,13 +107,13 @@ def _batch(
         raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
     found = batch.listed(files, without=out)
     with counted("Reading") as progress:
-        return Answer(batch.read_all(_predictor(bundle), found, out, frame, confirm, resume, progress=progress))
+        return Answer(batch.read_all(_predictor(bundle, 1), found, out, frame, confirm, resume, progress=progress))
 
 
-def _predictor(bundle: Path) -> Any:
+def _predictor(bundle: Path, threads: int | None = None) -> Any:
     from kdlight.inference import Predictor
 
-    return Predictor(open_bundle(bundle))
+    return Predictor(open_bundle(bundle), threads)
 
 
 def _read(

@@ -2,9 +2,23 @@
 
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
-from kdlight.images.reading import facts, read, report, warm
+from kdlight.images.reading import facts, lanes, read, report, warm
 from kdlight.images.samples import Sample, samples
+from kdlight.images.sandbox import Lane
 from kdlight.images.sniff import sniff
 from kdlight.modality import Window
 
-__all__ = ["Image", "ImageError", "Sample", "Window", "facts", "read", "report", "samples", "sniff", "warm"]
+__all__ = [
+    "Image",
+    "ImageError",
+    "Lane",
+    "Sample",
+    "Window",
+    "facts",
+    "lanes",
+    "read",
+    "report",
+    "samples",
+    "sniff",
+    "warm",
+]

@@ -1,8 +1,9 @@
-"""The decoding helper: one small process that forks a child for every file, so that a codec may crash, hang or swell.
+"""The decoding helper: one small process that forks children which decode, so that a codec may crash, hang or swell.
 
 Run as `python -m kdlight.images.helper TARGET FD LIMITS`. It has one thread, holds the codecs in memory and decodes
-nothing itself. Over the socket FD come pairs of descriptors: a channel for one file, and a pipe on which the helper
-writes how the child ended. When the socket closes (the owner ended, in whatever way) the children are killed.
+nothing itself. Over the socket FD come pairs of descriptors: a channel for a child's files, and a pipe on which the
+helper writes how the child ended. A child decodes until its channel closes. When the socket closes (the owner ended,
+in whatever way) the children are killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import gc
 import importlib
 import json
 import logging
+import math
 import os
 import resource
 import select
@@ -20,6 +22,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
@@ -95,19 +98,22 @@ def _close(*descriptors: int) -> None:
 
 
 def _child(channel: socket.socket, decode: Decode, limits: Limits) -> NoReturn:
-    """Decode one file under the limits, answer, end. Nothing is cleaned up: the process is gone."""
+    """Decode under the limits until the owner asks no more, and end. Nothing is cleaned up: the process is gone."""
     status = 1
     try:
         _limit(limits)
-        _answer(channel, decode, limits)
+        while (request := receive_request(channel)) is not None:
+            _time(limits)
+            _answer(channel, decode, request, limits)
+            signal.setitimer(signal.ITIMER_REAL, 0)
         status = 0
     finally:
         os._exit(status)
 
 
-def _answer(channel: socket.socket, decode: Decode, limits: Limits) -> None:
+def _answer(channel: socket.socket, decode: Decode, request: tuple[bytes, int], limits: Limits) -> None:
     try:
-        send_image(channel, decode(*receive_request(channel)))
+        send_image(channel, decode(*request))
     except ImageError as error:
         send_error(channel, error)
     except MemoryError:
@@ -119,16 +125,20 @@ def _answer(channel: socket.socket, decode: Decode, limits: Limits) -> None:
         send_error(channel, CodecError(f"The file could not be decoded: {type(error).__name__} in its content."))
 
 
+def _time(limits: Limits) -> None:
+    """From now on this file's wall time counts, and its processor time, where a codec keeps the alarm from coming."""
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    seconds = math.ceil(time.process_time() + limits.seconds) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
 def _limit(limits: Limits) -> None:
     """The kernel stops this process at these limits, in C code too."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    seconds = int(limits.seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         with open("/proc/self/statm") as pages:

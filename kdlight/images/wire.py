@@ -77,10 +77,13 @@ def _receive(channel: socket.socket, buffer: bytearray | memoryview) -> bytearra
     return buffer
 
 
-def receive_request(channel: socket.socket) -> tuple[bytes, int]:
-    """In the child: the bytes of the file and the frame asked for."""
-    frame, length = REQUEST.unpack(_receive(channel, bytearray(REQUEST.size)))
-    return bytes(_receive(channel, bytearray(length))), frame
+def receive_request(channel: socket.socket) -> tuple[bytes, int] | None:
+    """In the child: the bytes of the next file and the frame asked for; None where the owner asks no more."""
+    try:
+        frame, length = REQUEST.unpack(_receive(channel, bytearray(REQUEST.size)))
+        return bytes(_receive(channel, bytearray(length))), frame
+    except (EOFError, ConnectionResetError):
+        return None
 
 
 def _send_json(channel: socket.socket, values: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def test_what_stands_there_is_neither_read_again_nor_doubled(
     before = (out / "readings.jsonl").read_bytes()
     asked: list[Path] = []
     true = reader.read
-    monkeypatch.setattr(reader, "read", lambda file, frame: (asked.append(file), true(file, frame))[1])
+    monkeypatch.setattr(reader, "read", lambda file, *rest: (asked.append(file), true(file, *rest))[1])
     found = read_all(predictor, [*files, *files[:3]], out, resume=True)
     assert (found["kept"], found["read"] + found["refused"]) == (7, 15)
     assert sorted(asked) == files[7:]
@@ -102,7 +102,7 @@ def test_no_more_than_the_queue_is_ever_begun(
             taken += 1
             yield Path(str(number))
 
-    def prepare(_predictor: Predictor, file: Path, _frame: int, _confirmed: bool) -> reader.Prepared:
+    def prepare(_predictor: Predictor, file: Path, *_rest: object) -> reader.Prepared:
         nonlocal begun
         with lock:
             begun += 1
@@ -139,9 +139,9 @@ def test_folders_are_walked_without_what_is_hidden_or_written_there(scans: Path)
 def _read_slowly(predictor: Predictor, scans: Path, out: Path) -> None:
     """In a forked process: two files a batch, ten at once, the rest with seconds between; the models are not asked."""
 
-    def slow(file: Path, frame: int) -> Any:
+    def slow(file: Path, *rest: Any) -> Any:
         time.sleep(2 if file.name > "10" else 0)
-        return read(file, frame)
+        return read(file, *rest)
 
     def answer(_predictor: Predictor, part: list[reader.Prepared]) -> list[dict[str, Any]]:
         return [{"file": str(item.file), "refused": item.refused or "read in the child"} for item in part]

@@ -11,15 +11,25 @@ import numpy as np
 from kdlight.images.image import Image
 from kdlight.modality import Window
 
+SEEN: list[bytes] = []
+"""What this child was asked before."""
+
 
 def misbehave(data: bytes, frame: int) -> Image:
     """The bytes say how; anything else gives an image of their number."""
-    word = data.decode()
+    word, before = data.decode(), len(SEEN)
+    SEEN.append(data)
+    if word == "alone" and before:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if word == "picky" and before:
+        raise RuntimeError
     if word == "spin":
         while True:
             pass
     if word == "sleep":
         time.sleep(60)
+    if word == "nap":
+        time.sleep(0.4)
     if word in ("SIGSEGV", "SIGKILL", "SIGABRT"):
         os.kill(os.getpid(), signal.Signals[word])
     if word == "owner":

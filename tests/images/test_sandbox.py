@@ -18,7 +18,7 @@ import pytest
 from kdlight.images import read
 from kdlight.images.errors import CodecError, CrashError, ImageError, TimeLimitError, TooBigError
 from kdlight.images.limits import Limits
-from kdlight.images.sandbox import Sandbox
+from kdlight.images.sandbox import Lane, Sandbox
 
 HERE = Path(__file__).parent
 
@@ -61,6 +61,38 @@ def test_every_file_has_a_process_of_its_own(sandbox: Sandbox) -> None:
     processes = {sandbox.decode(b"x").frames for _ in range(4)}
     assert len(processes) == 4
     assert os.getpid() not in processes
+
+
+def test_a_lane_lends_one_child_to_so_many_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdlight.images.sandbox.FILES", 3)
+    with Lane(sandbox) as lane:
+        processes = [lane.decode(b"x").frames for _ in range(7)]
+    assert [processes.count(p) for p in dict.fromkeys(processes)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("word", [b"alone", b"picky"])
+def test_no_file_is_refused_for_what_an_earlier_one_did(sandbox: Sandbox, word: bytes) -> None:
+    with Lane(sandbox) as lane:
+        first = lane.decode(b"x").frames
+        found = lane.decode(word)
+        assert (found.pixels[0, 0], found.frames != first) == (len(word), True)
+
+
+@pytest.mark.parametrize(("word", "kind"), [(b"SIGSEGV", CrashError), (b"bug", CodecError), (b"spin", TimeLimitError)])
+def test_a_lane_goes_on_after_a_file_that_fails(sandbox: Sandbox, word: bytes, kind: type[ImageError]) -> None:
+    with Lane(sandbox) as lane:
+        lane.decode(b"x")
+        with pytest.raises(kind):
+            lane.decode(word)
+        assert lane.decode(b"four").pixels.tolist() == [[4, 4], [4, 4]]
+
+
+def test_the_time_limit_is_of_each_file_not_of_the_lane(sandbox: Sandbox) -> None:
+    with Lane(sandbox) as lane:
+        children = {lane.decode(word).frames for word in [b"nap", b"nap", b"nap"]}
+        time.sleep(sandbox.limits.seconds)
+        children.add(lane.decode(b"nap").frames)
+    assert len(children) == 1
 
 
 def test_a_helper_that_was_killed_is_replaced(sandbox: Sandbox) -> None:
