@@ -45,8 +45,12 @@ def explain(found: dict[str, Any]) -> Iterator[Line]:
     p50, other = {row["name"]: row["p50_ms"] for row in found["rows"]}, found["baseline"]
     for name, own in p50.items():
         if name != other:
-            alike = name.startswith("Score-CAM of the teacher")
-            yield name, milliseconds(own), beside(other, p50[other], own) if alike else ""
+            against = beside(other, p50[other], own) if name.startswith("Score-CAM of the teacher") else ""
+            near = found.get("likeness", {}).get(name)
+            words = (
+                f"; Pearson with every mask {near['median']:.4f} (median of {near['images']} images)" if near else ""
+            )
+            yield name, milliseconds(own), against + words
 
 
 def training(found: dict[str, Any]) -> Iterator[Line]:

@@ -72,14 +72,14 @@ _ALL = (
         "scorecam",
         "Score-CAM",
         "Shows the model the image through one feature at a time and weighs it by the class score; no gradients. "
-        "Slow; large models take the fast way and say so.",
+        "Ends when the features left cannot change the map; large models take the fast way. Slow.",
         "kdlight.explain.scorecam:scorecam",
         slow=True,
     ),
     Explainer(
         "scorecam-fast",
         "Score-CAM, fast",
-        "Score-CAM that scores some of the features and predicts the others; says how close it is likely to be.",
+        "Score-CAM that scores a few of the features and predicts the others; says how close it is likely to be.",
         "kdlight.explain.scorecam:fast",
     ),
     Explainer(

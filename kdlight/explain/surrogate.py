@@ -18,6 +18,9 @@ WIDTHS = (0.5, 1.0, 2.0, 4.0)
 NUGGET = 1e-3
 """Share of a score's variance that its neighbors say nothing about."""
 
+TOLD = 2
+"""Rounds of picks whose misses say how far the predictions can be trusted."""
+
 
 class Surrogate:
     """Knows points (M, D), learns some of their scores, and predicts all: `mean` (M,) and `variance` (M,)."""
@@ -32,6 +35,7 @@ class Surrogate:
         self.mean = torch.zeros(len(points), dtype=torch.double)
         self.variance = torch.ones(len(points), dtype=torch.double)
         self.width = 1.0
+        self._misses: list[float] = []
 
     def pick(self, count: int) -> Tensor:
         """Indices of up to `count` points whose scores are worth the most now."""
@@ -50,6 +54,9 @@ class Surrogate:
 
     def learn(self, points: Tensor, scores: Tensor) -> None:
         """Take in the scores (P,) of these points (P,), and predict the rest anew with the width that fits best."""
+        if len(self.known):
+            miss = (scores.double() - self.mean[points]).square() / self.variance[points].clamp(min=1e-12)
+            self._misses.append(float(miss.mean()))
         self.known = torch.cat([self.known, points])
         self.scores = torch.cat([self.scores, scores.double()])
         self.width = max(WIDTHS, key=self._fit)
@@ -61,13 +68,17 @@ class Surrogate:
         self.variance[self.known] = 0
 
     def draw(self, count: int) -> Tensor:
-        """Scores (count, M) as they may be, given what is known: likes err together; the same every time."""
+        """Scores (count, M) as they may be, given what is known: likes err together; the same every time.
+
+        They spread more than the process says where its last TOLD predictions missed by more than it said.
+        """
         points = torch.arange(len(self.mean))
         factor, even = self._factor(), NUGGET * torch.eye(len(points), dtype=torch.double)
         open_ = self._cross(points) + even - factor @ factor.T  # (M, M), how the unknown shares go together
         lower = torch.linalg.cholesky(open_ + even)
         noise = torch.randn(count, len(points), dtype=torch.double, generator=torch.Generator().manual_seed(0))
-        drawn: Tensor = self.mean + noise @ lower.T * self._scale().clamp(min=0).sqrt()
+        missed = max(1.0, sum(self._misses[-TOLD:]) / max(1, len(self._misses[-TOLD:])))
+        drawn: Tensor = self.mean + noise @ lower.T * (missed * self._scale().clamp(min=0)).sqrt()
         drawn[:, self.known] = self.scores
         return drawn
 

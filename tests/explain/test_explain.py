@@ -77,7 +77,6 @@ def test_scorecam_equals_the_plain_loop(x: Tensor, dead: int) -> None:
 
 def test_scorecam_skips_dead_maps_and_holds_one_batch(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "PIXELS", 4 * 32 * 32)
-    monkeypatch.setattr(scoring, "TRIAL", 99)
     net, sizes = TinyNet(channels=10, dead=3), []
     net.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
     explain(net, x, 0, "scorecam-exact")
