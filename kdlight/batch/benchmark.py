@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SIDE = 512
 CHUNK = 50
 """Files of one turn."""
+RACED = 500
+"""Files that every way reads, at most; the candidate alone reads the rest, in one go."""
 EARLY = 200
 """Memory is told after so many files, and after all."""
 DIFFERENT = 8
@@ -88,10 +90,11 @@ def throughput(
     CANDIDATE and BASELINE decode in the sandbox, prepare, and ask both models once; HAND is the loop that a user writes
     without kdlight: no sandbox, no checks, both models on torch. TIMED is `Predictor.read`, which asks each model
     several times to tell its time, on the first chunk only. threads: of both models in all ways but the candidate's,
-    which gives them one; every core by default. `files` is rounded down to whole chunks. `ratio` is the baseline's
-    median time per file over the candidate's, `ratios` that of every row; `bound` the
-    rate at which the candidate's own processor seconds would fill every core; `memory_mb` the largest resident set of
-    this process up to EARLY files and up to the last. Raises ValueError for fewer files than one chunk.
+    which gives them one; every core by default. `files` is rounded down to whole chunks; those beyond RACED are links
+    to the first ones, and the candidate alone reads them, in one go (`alone`). `ratio` is the baseline's median time per
+    file over the candidate's, `ratios` that of every row; `bound` the rate at which the candidate's own processor
+    seconds would fill every core; `memory_mb` the largest resident set of this process up to EARLY files and up to the
+    last. Raises ValueError for fewer files than one chunk.
     """
     import torch
 
@@ -111,14 +114,25 @@ def throughput(
 def _race(predictor: Predictor, single: Predictor, files: int, seed: int, progress: Progress | None) -> dict[str, Any]:
     race = Race(predictor, single, np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
-        made = generate(Path(folder), files)
+        made = generate(Path(folder), min(files, RACED))
         one_by_one(predictor, made[: len(SYNTAXES)])
         timed = CHUNK / _seconds(lambda: [predictor.read(read(file), confirmed=True) for file in made[:CHUNK]])
-        for start in range(0, files, CHUNK):
+        for start in range(0, len(made), CHUNK):
             race.run(made[start : start + CHUNK])
             if progress is not None:
                 progress(race.files, files)
-    return {**race.report(), "timed": {"name": TIMED, "files": CHUNK, "files_per_second": timed}}
+        alone = race.alone(_linked(made, files - len(made)), progress)
+    told = {"name": TIMED, "files": CHUNK, "files_per_second": timed}
+    return {**race.report(), "memory_mb": race.memory(files), "timed": told, "alone": alone}
+
+
+def _linked(files: list[Path], count: int) -> list[Path]:
+    """`count` more names for these files, in turn."""
+    found = []
+    for number in range(count):
+        found.append(files[0].with_name(f"link-{number:06d}.dcm"))
+        os.link(files[number % len(files)], found[-1])
+    return found
 
 
 class Race:
@@ -140,6 +154,23 @@ class Race:
         self._look()
         self.early = self.peak if self.files <= EARLY else self.early
 
+    def alone(self, files: list[Path], progress: Progress | None) -> dict[str, Any] | None:
+        """The candidate over files that nothing else reads; None where there are none."""
+        if not files:
+            return None
+
+        def told(done: int, total: int) -> None:
+            self._look()
+            if progress is not None:
+                progress(self.files + done, self.files + total)
+
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = _seconds(lambda: read_all(self.single, files, Path(folder), confirmed=True, progress=told))
+        return {"files": len(files), "files_per_second": len(files) / seconds}
+
+    def memory(self, files: int) -> dict[str, float]:
+        return {str(min(EARLY, files)): round(self.early, 1), str(files): round(self.peak, 1)}
+
     def report(self) -> dict[str, Any]:
         rows = {name: _row(name, taken) for name, taken in self.seconds.items()}
         spent = self.processor / self.files
@@ -151,7 +182,6 @@ class Race:
             "baseline": BASELINE,
             "ratio": rows[BASELINE]["p50_ms"] / rows[CANDIDATE]["p50_ms"],
             "ratios": {name: row["p50_ms"] / rows[CANDIDATE]["p50_ms"] for name, row in rows.items()},
-            "memory_mb": {str(min(EARLY, self.files)): round(self.early, 1), str(self.files): round(self.peak, 1)},
             "bound": {"processor_seconds_per_file": spent, "files_per_second": _cores() / spent},
         }
 

@@ -42,9 +42,24 @@ def test_the_report_fits_what_was_timed(tiny_bundle: Bundle, monkeypatch: pytest
     assert set(found["ratios"]) == set(rows) == {benchmark.BASELINE, benchmark.HAND, benchmark.CANDIDATE}
     for row in rows.values():
         assert row["p50_ms"] == pytest.approx(1000 / row["files_per_second"])  # of two chunks the median is the mean
-    assert found["memory_mb"]["8"] > 0
+    assert (found["memory_mb"]["8"] > 0, found["alone"]) == (True, None)
     spent = found["bound"]["processor_seconds_per_file"]
     assert found["bound"]["files_per_second"] * spent == pytest.approx(benchmark._cores())
+
+
+def test_files_beyond_the_race_are_read_by_the_candidate_alone(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "SIDE", 64)
+    monkeypatch.setattr(benchmark, "CHUNK", 4)
+    monkeypatch.setattr(benchmark, "RACED", 4)
+    read_one_by_one: list[int] = []
+    plain = benchmark.one_by_one
+    monkeypatch.setattr(benchmark, "one_by_one", lambda p, files: (read_one_by_one.append(len(files)), plain(p, files)))
+    seen: list[tuple[int, int]] = []
+    found = throughput(tiny_bundle, 24, progress=lambda done, total: seen.append((done, total)))
+    assert (found["files"], found["alone"]["files"], read_one_by_one) == (4, 20, [4, 4])
+    assert (seen, list(found["memory_mb"])) == ([(4, 24), (20, 24), (24, 24)], ["24"])
 
 
 def test_the_loop_by_hand_asks_both_networks_what_the_bundle_asks(
