@@ -91,8 +91,8 @@ def throughput(
     without kdlight: no sandbox, no checks, both models on torch. TIMED is `Predictor.read`, which asks each model
     several times to tell its time, on the first chunk only. threads: of both models in all ways but the candidate's,
     which gives them one; every core by default. `files` is rounded down to whole chunks; those beyond RACED are links
-    to the first ones, and the candidate alone reads them, in one go (`alone`). `ratio` is the baseline's median time per
-    file over the candidate's, `ratios` that of every row; `bound` the rate at which the candidate's own processor
+    to the first ones, and the candidate alone reads them, in one go (`alone`). `ratio` is the baseline's median time
+    per file over the candidate's, `ratios` that of every row; `bound` the rate at which the candidate's own processor
     seconds would fill every core; `memory_mb` the largest resident set of this process up to EARLY files and up to the
     last. Raises ValueError for fewer files than one chunk.
     """
