@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, compress, frame, learn, look, measure, opinion, results, study
+from kdlight.cli import baseline, benchmark, compress, frame, learn, look, measure, opinion, results, study
 
 INTERRUPTED = 130
 
@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, or make one of several.")
 app.add_typer(data, name="data")
+
+timed = typer.Typer(no_args_is_help=True, help="Time kdlight against what it is held against.")
+app.add_typer(timed, name="benchmark")
 
 app.command("list")(look.list_)
 app.command("inspect")(look.inspect)
@@ -37,7 +40,10 @@ app.command("compress")(compress.compress)
 app.command("export")(compress.export)
 app.command("baseline")(baseline.baseline)
 app.command("verify")(measure.verify)
-app.command("benchmark")(measure.benchmark)
+timed.command("latency")(benchmark.latency)
+timed.command("explain")(benchmark.explain)
+timed.command("batch")(benchmark.batch)
+timed.command("training")(benchmark.training)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -49,7 +49,7 @@ def test_a_mistake_is_one_line_and_status_2(kdlight: Run, arguments: tuple[str, 
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [(), ("data",)])
+@pytest.mark.parametrize("arguments", [(), ("data",), ("benchmark",)])
 def test_no_command_shows_the_help(kdlight: Run, arguments: tuple[str, ...]) -> None:
     said = kdlight(*arguments)
     assert "Usage" in said.out + said.err

@@ -1,4 +1,4 @@
-"""evaluate, verify and benchmark, on a whole tiny bundle."""
+"""evaluate and verify, on a whole tiny bundle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import Any
 
 import PIL.Image
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from kdlight import golden
 from kdlight.bundle import Bundle
-from kdlight.inference import heatmaps, peer
-from kdlight.models import create_model
 
 Run = Callable[..., Any]
 
@@ -74,44 +70,3 @@ def test_verify_names_a_changed_byte(kdlight: Run, bundle_copy: Path) -> None:
     said = kdlight("verify", bundle_copy)
     assert (said.status, said.out) == (2, "")
     assert "student.safetensors was changed" in said.err
-
-
-def test_explain_times_heat_maps_against_the_package(
-    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heatmaps, "MORE", 2)
-    monkeypatch.setattr(peer, "FIRST", 8)
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    (folder / scan.name).write_bytes(scan.read_bytes())
-    weights = tmp_path / "teacher.safetensors"
-    torch.manual_seed(0)
-    save_file(create_model("mobilenetv2", 5).state_dict(), weights)
-    chosen = ("--image", scan, "--images", folder, "--weights", weights, "--threads", "1")
-    said = kdlight("benchmark", "explain", tiny_bundle.path, "--size", "64", *chosen, "--json")
-    assert said.status == 0, said.err
-    found = said.json
-    rows = {row["name"]: row for row in found["rows"]}
-    assert found["ratio"] == pytest.approx(rows[found["baseline"]]["p50_ms"] / rows[found["candidate"]]["p50_ms"])
-    assert "grad-cam package" in found["baseline"]
-    assert (rows[found["baseline"]]["runs"], rows[found["candidate"]]["runs"]) == (1, 2)
-    assert str(found["probe"]["package_batch"]) in found["probe"]["ms_per_mask"]
-    assert found["bound"]["masks"] <= found["bound"]["maps"] == 1280
-    assert rows[found["candidate"]]["pearson"] > 0.99
-    assert found["weights"] == "teacher.safetensors"
-    alike = found["likeness"]
-    assert {row["images"] for row in alike.values()} == {1}
-    assert all(-1 <= row["least"] <= row["median"] <= 1 for row in alike.values())
-
-
-def test_latency_times_both_in_one_run(
-    kdlight: Run, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path))
-    said = kdlight("benchmark", "latency", tiny_bundle.path, "--size", "32", "--decoded", "48", "--json")
-    assert said.status == 0, said.err
-    found = said.json
-    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
-    assert (found["warmups"] >= 10, found["runs"] >= 50, found["threads"]) == (True, True, 1)
-    assert found["ratio"] == pytest.approx(p50[found["baseline"]] / p50[found["candidate"]])
-    assert all(row["p50_ms"] <= row["p95_ms"] for row in found["rows"])
