@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -39,12 +39,6 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
     return read_recipe(RECIPES[request.param], TINY)
 
 
-@pytest.fixture(scope="session")
-def done() -> dict[tuple[Any, ...], str]:
-    """What has been trained already: recipes that differ only in their set and schedule are one training here."""
-    return {}
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_names_what_exists_and_says_what_it_trains(name: str) -> None:
     path = RECIPES[name]
@@ -74,19 +68,13 @@ def known_elsewhere(name: str) -> bool:
 
 
 @pytest.mark.slow
-def test_teacher_and_student_take_one_step(
-    recipe: Recipe, done: dict[tuple[Any, ...], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pipeline, "start_from", lambda *_: "random weights")
-    same = (recipe.teacher.name, recipe.student, str(recipe.distill), classes(recipe), recipe.data.labeled)
-    if same in done:
-        return
     if recipe.teacher.name.startswith(GIANTS):
         by_hand(recipe)
     else:
         in_a_run(recipe, tmp_path / "run")
-    done[same] = recipe.name
 
 
 def in_a_run(recipe: Recipe, folder: Path) -> None:
