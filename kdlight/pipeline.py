@@ -6,62 +6,31 @@ Each stage leaves its result in the run's folder, so a run that was stopped goes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from kdlight import assembly
-from kdlight.answers import Answers
 from kdlight.bundle import Bundle
-from kdlight.compress import round_to_half
-from kdlight.config import DataConfig, Recipe, TeacherConfig, TrainConfig
+from kdlight.config import DataConfig, Recipe
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
 from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
-from kdlight.distillers import METHODS, Distiller, create_distiller
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
-from kdlight.models import Classifier, create_model, start_from, start_student
-from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
 from kdlight.reading import ROLES, Role
 from kdlight.runs import Run
-from kdlight.training import Arrays, Augment, Schedule, fit
+from kdlight.stages import BASELINES, PARTNER, Prepared, Stages
+from kdlight.training import Arrays
 
 PREDICTIONS = "predictions.safetensors"
 """In a run's folder: calibrated test probabilities (N, K) per model, labels (N,) and groups (N,) as numbers."""
-BASELINES = ("alone", "scratch")
-"""Students that no teacher taught; the recipe's [train] says which are trained."""
-PARTNER = "partner"
-"""The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
-REESTIMATE = 512
-"""Training images that set a selected student's batch-norm statistics."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The labelled set of a run, split, in memory."""
-
-    dataset: Dataset
-    spec: InputSpec
-    splits: dict[str, Arrays]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.dataset.classes
-
-    @property
-    def labeled(self) -> Arrays:
-        """The training images whose label is known."""
-        train = self.splits["train"]
-        known = train.labels >= 0
-        return train if bool(known.all()) else Arrays(train.pixels[known], train.labels[known])
 
 
 def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
@@ -140,157 +109,6 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
         )
     lacking = {n: share for n, share in (("val", config.val), ("test", config.test)) if n not in dataset.splits}
     return carve(dataset, lacking, config.split_seed) if lacking else dataset
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The trainings of one run, in order; each yields its records and ends in a file of the run's folder."""
-
-    recipe: Recipe
-    run: Run
-    data: Prepared
-    weights: torch.Tensor
-    augment: Augment
-
-    def teacher(self) -> Iterator[dict[str, Any]]:
-        """Fine-tune the big model."""
-        if self._file("teacher").is_file():
-            return
-        config = self.recipe.teacher
-        model = self._start()
-        teacher_weights = self.weights if self.recipe.train.balance != "none" else None
-        distiller = create_distiller("alone", model, None, teacher_weights, config.label_smoothing, config.focal)
-        yield from self._fit("teacher", distiller, teacher_schedule(config, self.recipe.train))
-
-    def student(self, stage: str) -> Iterator[dict[str, Any]]:
-        """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
-        if self._file(stage).is_file():
-            return
-        model = self.new_student(stage)
-        shared = (self.weights, self.recipe.train.label_smoothing)
-        if stage in BASELINES:
-            distiller = create_distiller("alone", model, None, *shared)
-        else:
-            method = self.recipe.distill
-            asked = METHODS.get(method.method, Distiller).reads != "nothing" or self.recipe.student.init == "teacher"
-            teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
-            distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
-            if self.recipe.data.labeled < 1 and not distiller.unlabeled:
-                able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
-                raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
-        distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
-        yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
-
-    def answers(self, distiller: Distiller) -> Answers | None:
-        """The teacher's answers, kept, where the recipe fixes the views and the method reads no more than is kept."""
-        if not self.recipe.train.views or distiller.reads not in ("logits", "pooled"):
-            return None
-        split = self.data.splits["train"].pixels
-        return Answers.of(distiller.guide, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
-
-    def finished(self, stage: str) -> Classifier:
-        """A model that a stage has left, its weights rounded to the float16 that is shipped."""
-        name = self.recipe.teacher.name if stage == "teacher" else self.recipe.student.name
-        model = create_model(name, len(self.data.classes))
-        model.load_state_dict(load_file(self._file(stage)))
-        round_to_half(model)
-        return model.eval()
-
-    def start(self) -> str:
-        """Which weights the teacher began with, in words."""
-        return (self.run.path / "start.txt").read_text(encoding="utf-8")
-
-    def _start(self) -> Classifier:
-        """The teacher with its first weights: looked for once, then kept in the run with where they came from."""
-        config = self.recipe.teacher
-        torch.manual_seed(self.recipe.train.seed)
-        model = create_model(config.name, len(self.data.classes))
-        if self._file("start").is_file():
-            model.load_state_dict(load_file(self._file("start")))
-            return model
-        words = start_from(model, config.name, config.weights)
-        (self.run.path / "start.txt").write_text(words, encoding="utf-8")
-        self._keep("start", model)
-        self.run.update(message=f"The teacher starts from {words}.")
-        return model
-
-    def new_student(self, stage: str) -> Classifier:
-        """The student with its first weights; only the taught one may take them from what a teacher has taught."""
-        config, seed = self.recipe.student, self.recipe.train.seed
-        init = "selection" if config.init == "general" and stage == "alone" else config.init
-        torch.manual_seed(seed)
-        model = create_model(config.name, len(self.data.classes))
-        if init == "random" or stage == "scratch":
-            return model
-        if init in ("general", "published"):
-            start_student(model, config.name, init, config.weights)
-            return model
-        source = self.finished("teacher") if init == "teacher" and stage == "student" else self._start()
-        select_weights(source, model, how=config.selection, layers=config.layers, seed=seed)
-        pixels = self.data.splits["train"].pixels
-        some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
-        reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
-        return model
-
-    def _fit(
-        self, stage: str, distiller: Distiller, schedule: Schedule, answers: Answers | None = None
-    ) -> Iterator[dict[str, Any]]:
-        self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
-        checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
-        splits = self.data.splits
-        train = splits["train"] if distiller.unlabeled else self.data.labeled
-        of = (distiller, train, splits["val"], schedule, self.data.spec, self.augment)
-        logs = fit(*of, stage, checkpoint, answers)
-        for log in logs:
-            if log.best and distiller.partner is not None:
-                self._keep(PARTNER, distiller.partner)
-            self.run.append(log.to_json())
-            self.run.update(epoch=log.epoch)
-            yield log.to_json()
-        self._keep(stage, distiller.student)
-        checkpoint.unlink(missing_ok=True)
-
-    def _keep(self, stage: str, model: Classifier) -> None:
-        beside = self._file(stage).with_suffix(".part")
-        save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
-        beside.replace(self._file(stage))
-
-    def has(self, stage: str) -> bool:
-        """Whether a stage has left its model."""
-        return self._file(stage).is_file()
-
-    def _file(self, stage: str) -> Path:
-        return self.run.path / f"{stage}.safetensors"
-
-
-def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:
-    return Schedule(
-        teacher.epochs,
-        teacher.lr,
-        teacher.weight_decay,
-        teacher.batch_size,
-        shared.warmup,
-        shared.patience,
-        teacher.precision,
-        shared.seed,
-        mixup=teacher.mixup,
-        cutmix=teacher.cutmix,
-        swa=teacher.swa,
-    )
-
-
-def student_schedule(train: TrainConfig) -> Schedule:
-    return Schedule(
-        train.epochs,
-        train.lr,
-        train.weight_decay,
-        train.batch_size,
-        train.warmup,
-        train.patience,
-        train.precision,
-        train.seed,
-        train.views,
-    )
 
 
 def evaluate(

@@ -22,6 +22,7 @@ FLOORS = (
     {"training", "evaluation"},
     {"explain", "baselines"},
     {"compress"},
+    {"stages"},
     {"inference"},
     {"batch", "golden", "training_benchmark"},
     {"assembly", "workers"},

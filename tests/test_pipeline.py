@@ -18,6 +18,7 @@ from kdlight.config import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
+from kdlight.stages import Stages
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +120,7 @@ def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> 
 def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
     data = pipeline.prepare(recipe(weights).data, run.path)
-    stages = pipeline.Stages(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    stages = Stages(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     list(stages.teacher())
     first = create_model("mobilenetv2", len(data.classes))
     start_from(first, "mobilenetv2", str(weights))
@@ -140,7 +141,7 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
     asked = recipe(weights, *options)
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
     data = pipeline.prepare(asked.data, run.path)
-    stages = pipeline.Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     taught, alone = (stages.new_student(stage) for stage in ("student", "alone"))
     source = create_model("mobilenetv2", 2)
     start_from(source, "mobilenetv2", str(weights))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kdlight import pipeline, runs
+from kdlight import runs
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.data import Dataset
 from kdlight.distillers import Batch, Distiller, create_distiller, find, hyperparameters
@@ -20,6 +20,7 @@ from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, create_model
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
+from kdlight.stages import Prepared, Stages
 from kdlight.training import Arrays
 
 SIDE, IMAGES = 64, 12
@@ -70,7 +71,7 @@ def known_elsewhere(name: str) -> bool:
 @pytest.mark.slow
 def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pipeline, "start_from", lambda *_: "random weights")
+    monkeypatch.setattr("kdlight.stages.start_from", lambda *_: "random weights")
     if recipe.teacher.name.startswith(GIANTS):
         by_hand(recipe)
     else:
@@ -81,7 +82,7 @@ def in_a_run(recipe: Recipe, folder: Path) -> None:
     """The pipeline's own stages on one batch: both log one finite epoch, and both leave weights that moved."""
     data = drawn(recipe, IMAGES)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, SIDE)
-    stages = pipeline.Stages(recipe, runs.create(recipe.to_toml(), path=folder), data, weights(recipe), augment)
+    stages = Stages(recipe, runs.create(recipe.to_toml(), path=folder), data, weights(recipe), augment)
     teacher = list(stages.teacher())
     first = stages.new_student("student").state_dict()
     student = list(stages.student("student"))
@@ -132,7 +133,7 @@ def weights(recipe: Recipe) -> Tensor:
     return torch.ones(classes(recipe))
 
 
-def drawn(recipe: Recipe, images: int) -> pipeline.Prepared:
+def drawn(recipe: Recipe, images: int) -> Prepared:
     """Noise whose brightness tells its class; every other label is hidden where the recipe hides labels."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % classes(recipe)
@@ -141,4 +142,4 @@ def drawn(recipe: Recipe, images: int) -> pipeline.Prepared:
     hidden = torch.where(torch.arange(images) % 4 == 3, -1, whole.labels)
     train = Arrays(whole.pixels, hidden) if recipe.data.labeled < 1 else whole
     named = cast(Dataset, SimpleNamespace(classes=tuple(f"class {n}" for n in range(classes(recipe)))))
-    return pipeline.Prepared(named, InputSpec(SIDE), {"train": train, "val": whole, "test": whole})
+    return Prepared(named, InputSpec(SIDE), {"train": train, "val": whole, "test": whole})

@@ -21,6 +21,7 @@ from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.golden import check
 from kdlight.metrics import Interval
+from kdlight.stages import PARTNER, Prepared, Stages, student_schedule
 from kdlight.study import grid as grids
 from kdlight.study import inherit, publish, study, summarize, take, words
 from kdlight.training import Arrays, EpochLog
@@ -115,14 +116,14 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
                 pair.partner.classifier.bias.fill_(epoch)  # type: ignore[union-attr, operator]
             yield EpochLog("student", epoch, 3, 1.0, 1.0, 0.0, 1.0, 0.5, best, 0.1, 1.0)
 
-    monkeypatch.setattr(pipeline, "fit", fit)
+    monkeypatch.setattr("kdlight.stages.fit", fit)
     run = runs.create(RECIPE.to_toml(), path=tmp_path / "run")
     nothing = torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
-    data = pipeline.Prepared(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
-    stages = pipeline.Stages(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
-    assert not stages.has(pipeline.PARTNER)
-    list(stages._fit("student", pair, pipeline.student_schedule(RECIPE.train)))
-    kept = load_file(run.path / f"{pipeline.PARTNER}.safetensors")
+    data = Prepared(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
+    stages = Stages(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
+    assert not stages.has(PARTNER)
+    list(stages._fit("student", pair, student_schedule(RECIPE.train)))
+    kept = load_file(run.path / f"{PARTNER}.safetensors")
     assert set(kept["classifier.bias"].tolist()) == {2.0}
     assert kept.keys() == pair.student.state_dict().keys()
 

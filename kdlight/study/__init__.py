@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlight import bundle as bundles
-from kdlight import pipeline, runs
+from kdlight import pipeline, runs, stages
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError, read_recipe
 from kdlight.runs import Run, write_atomically
@@ -106,7 +106,7 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
 
 def teacher_of(recipe: Recipe) -> Any:
     """All of a recipe that its teacher's training hangs on."""
-    return recipe.data, recipe.teacher, recipe.train.balance, pipeline.teacher_schedule(recipe.teacher, recipe.train)
+    return recipe.data, recipe.teacher, recipe.train.balance, stages.teacher_schedule(recipe.teacher, recipe.train)
 
 
 def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.results.settings import settings
 from kdlight.runs import Run
+from kdlight.stages import PARTNER
 
 SCHEMA = "kdlight.study/1"
 MODELS = ("teacher", "student", "alone")
@@ -43,7 +44,7 @@ SCRATCH = "scratch"
 """The student alone from random weights, where the recipe asks for it (train.scratch)."""
 ENSEMBLE = "ensemble"
 """Of a method that trains two models: the mean of the calibrated probabilities of the student and its partner."""
-BESIDES = (SCRATCH, pipeline.PARTNER, ENSEMBLE)
+BESIDES = (SCRATCH, PARTNER, ENSEMBLE)
 """Models that only some studies have."""
 Answers = dict[str, Any]
 """Test answers: probabilities (N, K) by model, labels (N,), groups (N,)."""
@@ -83,8 +84,8 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> dict[str, 
 def answers(run: Run) -> Answers:
     """A finished run's test answers, with the mean of a pair that learned together."""
     found: Answers = load_file(run.path / pipeline.PREDICTIONS)
-    if pipeline.PARTNER in found:
-        found[ENSEMBLE] = (found["student"] + found[pipeline.PARTNER]) / 2
+    if PARTNER in found:
+        found[ENSEMBLE] = (found["student"] + found[PARTNER]) / 2
     return found
 
 
@@ -108,7 +109,7 @@ def _besides(pooled: Answers) -> dict[str, Any]:
     """The gains that only some studies have."""
     pairs = {
         "gain_over_scratch": ("student", SCRATCH),
-        "gain_of_partner": (pipeline.PARTNER, "alone"),
+        "gain_of_partner": (PARTNER, "alone"),
         "gain_of_ensemble": (ENSEMBLE, "alone"),
     }
     return {
