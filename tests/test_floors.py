@@ -99,6 +99,12 @@ def test_every_module_has_a_floor(source: Path) -> None:
     assert room_of(source) in FLOOR, f"{room_of(source)} stands on no floor; give it one in FLOORS."
 
 
+def test_the_guide_shows_these_floors() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = [set(rooms.split(", ")) for rooms in re.findall(r"^ ?\d+ (.+)$", guide, re.M)]
+    assert shown == [set(rooms) for rooms in FLOORS]
+
+
 def test_imports_come_from_below(source: Path) -> None:
     own = room_of(source)
     for dotted in imports(source):
