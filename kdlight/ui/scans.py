@@ -16,6 +16,7 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, ImageError, Sample
+from kdlight.ui import work
 
 THUMBNAIL = 240
 FRAMES_KEPT = 4
@@ -100,7 +101,9 @@ def thumbnail(name: str) -> str:
 
 
 def clear() -> None:
-    for entry in ("scan", "readings", "asked", "confirmed", "modality", "encoded"):
+    """Take the scan off the table, with all that was asked and said of it."""
+    work.drop()
+    for entry in ("scan", "readings", "confirmed", "modality", "encoded"):
         st.session_state.pop(entry, None)
 
 
