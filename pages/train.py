@@ -20,7 +20,7 @@ with left:
     with st.container(border=True):
         recipe = recipe_form.data_step()
     if recipe is None:
-        st.info("Name a labelled set to go on.")
+        st.info("Name a labeled set to go on.")
         st.stop()
     with st.container(border=True):
         recipe = recipe_form.teacher_step(recipe)

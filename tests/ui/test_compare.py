@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
-from kdlight.ui import comparison, waiting
+from kdlight.ui import comparison, confusion, waiting
 from tests.ui.conftest import page, said
 
 CLASSES = ("benign", "malignant", "normal")
@@ -124,7 +125,7 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
     page(app, "compare")
     next(b for b in app.button if b.key == "flip 0").click().run()
-    assert "image of the labelled set" in said(app)
+    assert "image of the labeled set" in said(app)
     assert "They agree" in said(app)
 
 
@@ -143,8 +144,25 @@ def test_a_gain_counts_only_where_the_intervals_part() -> None:
     assert "was not trained" in comparison.verdict({"student": {}})
 
 
-def test_confusion_says_every_number_and_shades_by_the_share_of_its_row() -> None:
-    html = comparison.matrix([[3, 1], [0, 4]], ["a", "b"], "teacher")
-    assert html.count("<td") == 4
-    assert "--share:41%" in html  # 3 of 4, of at most 55 %
-    assert ">+1<" in comparison.matrix([[-1, 1], [0, 0]], ["a", "b"], "change")
+def test_confusion_says_every_number_and_shades_by_the_share_of_its_true_class() -> None:
+    html = confusion.table(["a", "b"], [[3, 1], [0, 200]], [[4, 0], [2, 198]])
+    cells = re.findall(r'<td class="cell (\w+)" style="--share:(\d+)%">([^<]+)</td>', html)
+    assert [text for _, _, text in cells] == ["3", "1", "+1", "-1", "4", "0", "0", "200", "+2", "-2", "2", "198"]
+    shades = {text: (kind, int(share)) for kind, share, text in cells}
+    assert shades["3"] == ("teacher", 41)  # 3 of 4, of at most 55 %
+    assert shades["+1"] == ("student", 55)  # a quarter of its class, the most that changed
+    assert shades["-1"] == ("teacher", 55)
+    assert shades["+2"] == ("student", 2)  # a hundredth of its class, though more images
+    assert "a <small>n = 4</small>" in html
+
+
+def test_a_small_change_is_not_blown_up() -> None:
+    assert confusion.scale([[199, 1]], [[200, 0]]) == confusion.LEAST
+
+
+def test_names_that_do_not_fit_over_the_columns_become_the_numbers_of_their_rows() -> None:
+    assert confusion.heads(["Glioma", "No tumor"]) == ["Glioma", "No tumor"]
+    assert confusion.heads(["Actinic keratosis", "Dermatofibroma", "Nevus"]) == ["1", "2", "3"]
+    assert "2 Dermatofibroma" in confusion.table(
+        ["Actinic keratosis", "Dermatofibroma", "Nevus"], *[[[1, 0, 0]] * 3] * 2
+    )

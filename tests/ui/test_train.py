@@ -123,7 +123,7 @@ def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expecte
 
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    assert "Name a labelled set to go on." in train.info[0].value
+    assert "Name a labeled set to go on." in train.info[0].value
     train.text_input(key="train data").set_value(str(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
