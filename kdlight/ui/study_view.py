@@ -130,7 +130,7 @@ def _mcnemar(record: Record) -> list[str]:
     pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
     if pooled is None and first is None:
         return []
-    said = f"Exact McNemar test of taught against alone: p = {words.number(first if pooled is None else pooled, 2)}"
+    said = f"Exact McNemar test of taught against alone: p {words.p_value(first if pooled is None else pooled)}"
     if len(record.seeds) > 1:
         over = "pooled over seeds that answered the same images: too sure, the interval decides"
         said += f", {'first seed' if pooled is None else over}"

@@ -45,6 +45,11 @@ def score(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "not measured"
 
 
+def p_value(p: float) -> str:
+    """With its sign: = 0.021, or < 0.001 for whatever is smaller."""
+    return "< 0.001" if p < 0.001 else f"= {number(p, 2)}"
+
+
 def interval(measured: Mapping[str, Any]) -> str:
     """{"value", "low", "high"} to 0.92 [0.88, 0.95]."""
     if measured.get("value") is None:
