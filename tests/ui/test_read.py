@@ -13,9 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.images import Image
 from kdlight.inference import IneligibleError
-from kdlight.ui import scans, viewer, work
-from kdlight.workers import QueueFull, WorkerDied
+from kdlight.ui import opinions, scans, viewer, work
+from kdlight.workers import QueueFull, Read, WorkerDied
 from tests.ui.conftest import APP, FakeTicket, FakeWorkers, a_reading, page, said
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"
@@ -73,6 +74,34 @@ def test_disagreement_is_said_before_the_numbers(app: AppTest, workers: FakeWork
     warning = "They disagree: teacher Malignant, student Benign. Treat both with care."
     assert warning in text
     assert text.index(warning) < text.index("70 %")
+
+
+def test_what_must_not_be_missed_and_is_not_ruled_out_is_said_before_the_numbers(
+    app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle
+) -> None:
+    answers = {"teacher": (0.6, 0.3, 0.1), "student": (0.7, 0.25, 0.05)}
+    workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle, answers))
+    text = said(sample(app, MRI))
+    warning = "They agree: Benign. Neither rules out Malignant."
+    assert warning in text
+    assert text.index(warning) < text.index("60 %")
+    assert "kd-verdict differ" in text
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "sentence"),
+    [
+        ((0.6, 0.3, 0.1), (0.9, 0.05, 0.05), "The teacher does not rule out Malignant."),
+        ((0.1, 0.8, 0.1), (0.7, 0.25, 0.05), "The student does not rule out Malignant."),
+        ((0.1, 0.8, 0.1), (0.1, 0.8, 0.1), ""),
+        ((0.9, 0.05, 0.05), (0.9, 0.05, 0.05), ""),
+    ],
+)
+def test_who_does_not_rule_it_out_is_named(
+    tiny_bundle: Bundle, tiny_image: Image, teacher: Any, student: Any, sentence: str
+) -> None:
+    reading = a_reading(Read(tiny_bundle.path, tiny_image), tiny_bundle, {"teacher": teacher, "student": student})
+    assert opinions.not_ruled_out(reading, tiny_bundle) == sentence
 
 
 @pytest.mark.parametrize(
