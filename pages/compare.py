@@ -29,17 +29,15 @@ if bundle is None:
 
 measured = waiting.result(f"compare {bundle.sha256}") or {}
 fresh = "teacher" in measured
-figures = {**bundle.card.metrics, **measured}
+figures = measured if fresh else {**bundle.card.metrics, **measured}  # never one set's figures beside another's
 if fresh:
-    figures["alone"] = {}
     split = words.safe(measured["split"])
-    said = f"Measured just now on {measured['n']} images, split {split}."
+    said = f"Measured just now on {measured['n']} images, split {split}. {comparison.seen(measured['split'])}"
 else:
-    recorded = words.safe(f"{figures.get('n', '?')} images, split {figures.get('split')}")
-    said = f"As recorded in the card: {recorded}."
+    said = words.safe(f"As recorded in the card: {figures.get('n', '?')} images, split {figures.get('split')}.")
 st.html(f'<div class="kd-line">{said} {words.PRECISION}</div>')
 
-comparison.table(bundle, {k: v for k, v in figures.items() if not (fresh and k == "alone")})
+comparison.table(bundle, figures)
 if not fresh:
     st.html(f'<div class="kd-line">{comparison.verdict(figures)}</div>')
 comparison.speed(figures)

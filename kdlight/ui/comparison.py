@@ -40,6 +40,13 @@ def table(bundle: Bundle, figures: Figures) -> None:
     st.html(grid("kd-table", f"<th></th>{head}", body))
 
 
+def seen(split: str) -> str:
+    """What to think of figures on images that had a part in making the pair, if it was made on this set."""
+    part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
+    part["all"] = "it learned from some of these images"
+    return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
+
+
 def verdict(figures: Figures) -> str:
     """What teaching gave the student, in one sentence: as its study found it over seeds, else of this one training."""
     study = figures.get("study")
@@ -154,7 +161,7 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
     truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
     text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
     if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.put(Path(flip["file"]), "image of the labeled set")
+        scans.put(Path(flip["file"]), "Image of the labeled set")
         st.session_state["modality"] = bundle.card.modality
         st.switch_page("pages/read.py")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
 from kdlight.ui import comparison, confusion, waiting
@@ -98,6 +100,25 @@ def test_a_measurement_shows_curves_confusion_time_and_flips(
     assert len(app.get("vega_lite_chart")) == 3
 
 
+def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere(
+    app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"]["scratch"] = card["metrics"]["alone"]
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+    assert "Student from scratch" in said(page(app, "compare"))
+    sha256 = bundles.load(file.parent).sha256
+    app.session_state[f"job compare {sha256}"] = DoneJob({**measured, "split": "val"})
+    text = said(app.run())
+    assert not app.exception
+    assert "Measured just now" in text
+    assert "Student from scratch" not in text
+    assert "Student alone" not in text
+    assert "these images chose its best epoch: the figures are then too good." in text
+
+
 def test_a_failed_measurement_says_why_and_the_card_stays(app: AppTest, tiny_bundle: Bundle) -> None:
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(None, "nothing here does not exist.")
     page(app, "compare")
@@ -125,7 +146,7 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
     page(app, "compare")
     next(b for b in app.button if b.key == "flip 0").click().run()
-    assert "image of the labeled set" in said(app)
+    assert "Image of the labeled set" in said(app)
     assert "They agree" in said(app)
 
 
