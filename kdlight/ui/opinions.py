@@ -39,6 +39,8 @@ def scan_line(image: Image, title: str, modality: str | None) -> None:
 
 def result(reading: Reading, bundle: Bundle) -> None:
     """The whole answer, under the panes; what a reader must not overlook stands first."""
+    if reading.eligibility.confirmed:
+        unsuited(reading)
     loud = not reading.agree or bool(not_ruled_out(reading, bundle))
     if loud:
         verdict(reading, bundle, loud)
@@ -48,6 +50,13 @@ def result(reading: Reading, bundle: Bundle) -> None:
         verdict(reading, bundle, loud)
     measured(reading, bundle)
     meaning(bundle)
+
+
+def unsuited(reading: Reading) -> None:
+    """What was confirmed by the person stays in sight: the numbers below look as sure as any others."""
+    reasons = " ".join(words.plain(reason) for reason in reading.eligibility.reasons)
+    said = f"Read because you confirmed it. {reasons} Do not rely on what both say here."
+    st.warning(said, icon=":material/report:")
 
 
 def verdict(reading: Reading, bundle: Bundle, loud: bool) -> None:
@@ -109,9 +118,6 @@ def measured(reading: Reading, bundle: Bundle) -> None:
     )
     known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
     st.html(f'<div class="kd-line">{_tested_on(bundle)}<br>{known}</div>')
-    if reading.eligibility.confirmed:
-        reasons = " ".join(words.safe(reason) for reason in reading.eligibility.reasons)
-        st.html(f'<div class="kd-line">Read because you confirmed it. {reasons}</div>')
 
 
 def meaning(bundle: Bundle) -> None:
