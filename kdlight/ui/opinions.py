@@ -55,7 +55,7 @@ def result(reading: Reading, bundle: Bundle) -> None:
 def unsuited(reading: Reading) -> None:
     """What was confirmed by the person stays in sight: the numbers below look as sure as any others."""
     reasons = " ".join(words.plain(reason) for reason in reading.eligibility.reasons)
-    said = f"Read because you confirmed it. {reasons} Do not rely on what both say here."
+    said = f"Read because you confirmed it. {reasons} Do not rely on either answer."
     st.warning(said, icon=":material/report:")
 
 

@@ -24,7 +24,12 @@ PRECISION = "Scores go from 0 to 1, in two decimals with 95 % intervals in brack
 ROUNDED = "Scores in two decimals; differences were taken before rounding, in points of 0.01."
 """How scores are written on every page: test sets of this size warrant no third decimal."""
 
-ARCHITECTURES = {"mobilenetv2": "MobileNetV2", "kdlight_nano": "kdlight nano", "kdlight_small": "kdlight small"}
+ARCHITECTURES = {
+    "mobilenetv2": "MobileNetV2",
+    "kdlight_nano": "kdlight nano",
+    "kdlight_small": "kdlight small",
+    "vgg19": "VGG19",
+}
 METHODS = {e.name: f"{e.title} (slow)" if e.slow else e.title for e in EXPLAINERS.values() if e.available}
 """The heat map methods that can run here; one whose package is missing is left out."""
 

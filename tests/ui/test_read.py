@@ -138,7 +138,7 @@ def test_a_file_outside_the_bundle_is_not_classified_until_confirmed(
     assert [asked.confirmed for asked in workers.asked] == [False, True]
     assert "kd-opinion" in said(app)
     assert "Read because you confirmed it." in app.warning[0].value
-    assert "Do not rely on what both say here." in app.warning[0].value
+    assert "Do not rely on either answer." in app.warning[0].value
 
 
 def test_a_confirmation_holds_for_that_file_only(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
