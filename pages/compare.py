@@ -1,8 +1,8 @@
-"""Compare: one bundle's two models on labelled images; or the studies, which say what a teacher gave."""
+"""Compare: one bundle's two models on labeled images; or the studies, which say what a teacher gave."""
 
 import streamlit as st
 
-from kdlight.ui import comparison, front, kept, shelf, study_view, theme, waiting, words
+from kdlight.ui import comparison, confusion, front, kept, shelf, study_view, theme, waiting, words
 
 front.door()
 with st.sidebar:
@@ -15,7 +15,7 @@ with st.sidebar:
     bundle = shelf.pick()
     if bundle is not None:
         data = st.text_input(
-            "Labelled images on this machine",
+            "Labeled images on this machine",
             placeholder="/path/to/folder, .npz or .csv",
             help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
             "Leave it empty for the test recorded in the card.",
@@ -29,16 +29,15 @@ if bundle is None:
 
 measured = waiting.result(f"compare {bundle.sha256}") or {}
 fresh = "teacher" in measured
-figures = {**bundle.card.metrics, **measured}
+figures = measured if fresh else {**bundle.card.metrics, **measured}  # never one set's figures beside another's
 if fresh:
-    figures["alone"] = {}
     split = words.safe(measured["split"])
-    st.html(f'<div class="kd-line">Measured just now on {measured["n"]} images, split {split}.</div>')
+    said = f"Measured just now on {measured['n']} images, split {split}. {comparison.seen(measured['split'])}"
 else:
-    recorded = words.safe(f"{figures.get('n', '?')} images, split {figures.get('split')}")
-    st.html(f'<div class="kd-line">As recorded in the card: {recorded}.</div>')
+    said = words.safe(f"As recorded in the card: {figures.get('n', '?')} images, split {figures.get('split')}.")
+st.html(f'<div class="kd-line">{said} {words.PRECISION}</div>')
 
-comparison.table(bundle, {k: v for k, v in figures.items() if not (fresh and k == "alone")})
+comparison.table(bundle, figures)
 if not fresh:
     st.html(f'<div class="kd-line">{comparison.verdict(figures)}</div>')
 comparison.speed(figures)
@@ -48,11 +47,11 @@ if "latency" in figures:
 if fresh:
     comparison.curves(bundle, figures)
 if "confusion" in figures.get("teacher", {}):
-    comparison.confusion(bundle, figures)
+    confusion.draw(bundle, figures)
 if fresh:
     comparison.flips(bundle, figures)
 else:
     st.info(
         "ROC, reliability, time per image and the list of differing images need the images: "
-        "name a labelled folder on the left, or leave it empty to measure the time only."
+        "name a labeled folder on the left, or leave it empty to measure the time only."
     )

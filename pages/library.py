@@ -43,7 +43,7 @@ if not found:
     st.info("No bundle is on this machine yet. Train one, or import one on the left.")
 for start in range(0, len(found), PER_ROW):
     for column, bundle in zip(st.columns(PER_ROW, gap="medium"), found[start : start + PER_ROW], strict=False):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             st.html(cards.tile(bundle))
             if st.button("Open the card", key=f"open {bundle.path}"):
                 st.query_params["bundle"] = bundle.sha256

@@ -32,7 +32,9 @@ viewer.show(image, settings.names(), settings.maps(reading), opinions.label(imag
 
 if question is None:
     screens.choose_first(settings)
-elif reading is None or work.known(question) is None:
+elif work.known(question) is None:
     screens.ask(question, image, settings.bundle)
+else:
+    work.drop()  # what was asked before and is no longer waited for
 if reading is not None:
     opinions.result(reading, settings.bundle)

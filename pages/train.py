@@ -15,20 +15,16 @@ if run is not None:
     st.stop()
 
 theme.heading("Train", "Make your own pair: a teacher learns from your images, a student learns from both.")
-left, right = st.columns(2, gap="large")
-with left:
-    with st.container(border=True):
-        recipe = recipe_form.data_step()
-    if recipe is None:
-        st.info("Name a labelled set to go on.")
-        st.stop()
-    with st.container(border=True):
-        recipe = recipe_form.teacher_step(recipe)
-with right:
-    with st.container(border=True):
-        recipe = recipe_form.student_step(recipe)
-    with st.container(border=True):
-        recipe = recipe_form.method_step(recipe)
+with st.container(border=True):
+    start = recipe_form.data_step()
+recipe = start.recipe
+steps = (recipe_form.teacher_step, recipe_form.student_step, recipe_form.method_step)
+for column, step in zip(st.columns(3, gap="small"), steps, strict=True):
+    with column.container(border=True, height="stretch"):
+        recipe = step(start, recipe)
+if not start.named:
+    st.info("Name a labeled set to go on.")
+    st.stop()
 
 toml = recipe_form.checked(recipe)
 if toml is not None and recipe_form.launch(toml):

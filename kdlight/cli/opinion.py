@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
+from kdlight.cli.look import unopened
 from kdlight.cli.progress import counted
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
+    from kdlight.images import Image
     from kdlight.reading import HeatMap, Reading
 
 Frame = Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")]
@@ -56,7 +58,7 @@ def predict(
             except (ValueError, OSError) as error:
                 refused.append({"file": str(file), "reason": _reason(error)})
             progress(number, len(files))
-    return _readings(readings, refused, alone=len(files) == 1)
+    return _readings(predictor.bundle, readings, refused, alone=len(files) == 1)
 
 
 @answers
@@ -73,9 +75,8 @@ def explain(
 ) -> Answer:
     """Where a model looked: a heat map over the scan, and how far it can be trusted."""
     from kdlight.cli.picture import save_overlay
-    from kdlight.images import read
 
-    predictor, image = _predictor(bundle), read(file, frame)
+    predictor, image = _predictor(bundle), _image(file, frame)
     reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
     heat: HeatMap = getattr(reading, model).heat_map
     save_overlay(image, heat, out)
@@ -119,13 +120,23 @@ def _predictor(bundle: Path, threads: int | None = None) -> Any:
 def _read(
     predictor: Any, file: Path, frame: int, method: str | None, class_name: str | None, confirm: bool, out: Path | None
 ) -> Reading:
-    from kdlight.images import read
-
-    image = read(file, frame)
+    image = _image(file, frame)
     reading: Reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
     if out is not None:
         _write(reading, image, out)
     return reading
+
+
+def _image(file: Path, frame: int) -> Image:
+    """The file's pixels. Raises ImageError, UsageError where the file cannot be opened at all."""
+    from kdlight.images import ImageError, read
+
+    try:
+        return read(file, frame)
+    except ImageError as error:
+        if error.reason != "missing" or file.is_dir():
+            raise
+        raise UsageError(unopened(file)) from error
 
 
 def _write(reading: Reading, image: Any, folder: Path) -> None:
@@ -140,36 +151,44 @@ def _write(reading: Reading, image: Any, folder: Path) -> None:
             save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")
 
 
-def _readings(readings: list[tuple[Path, Reading]], refused: list[dict[str, str]], alone: bool) -> Answer:
+def _readings(
+    bundle: Bundle, readings: list[tuple[Path, Reading]], refused: list[dict[str, str]], alone: bool
+) -> Answer:
     """One file gives its Reading; several give them all, with what was refused and why."""
     if alone and refused:
         raise UsageError(refused[0]["reason"])
     if alone:
-        return Answer(readings[0][1].to_json(), _words(readings))
+        return Answer(readings[0][1].to_json(), _words(bundle, readings))
     payload = {"readings": [{"file": str(f), **r.to_json()} for f, r in readings], "refused": refused}
     reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in refused)
     fault = f"{len(refused)} of {len(readings) + len(refused)} files were not read. {reasons}" if refused else None
-    return Answer(payload, _words(readings), fault)
+    return Answer(payload, _words(bundle, readings), fault)
 
 
-def _words(readings: list[tuple[Path, Reading]]) -> Any:
+def _words(bundle: Bundle, readings: list[tuple[Path, Reading]]) -> Any:
     columns = ("file", "model", "answer", "probability", "set", "ms", "heat map")
-    return table(columns, [row for file, reading in readings for row in _rows(file, reading)])
+    return table(columns, [row for file, reading in readings for row in _rows(bundle, file, reading)])
 
 
-def _rows(file: Path, reading: Reading) -> list[tuple[Any, ...]]:
+def _rows(bundle: Bundle, file: Path, reading: Reading) -> list[tuple[Any, ...]]:
     return [
         (
             file.name,
             opinion.role,
-            opinion.prediction,
+            _named(bundle, opinion.prediction),
             opinion.confidence,
-            opinion.prediction_set,
+            [bundle.words(name) for name in opinion.prediction_set],
             opinion.seconds * 1000,
             opinion.heat_map.note if opinion.heat_map else None,
         )
         for opinion in (reading.teacher, reading.student)
     ]
+
+
+def _named(bundle: Bundle, name: str) -> str:
+    """A class in words, with its code behind where that is another word."""
+    said = bundle.words(name)
+    return said if said.casefold() == name.casefold() else f"{said} ({name})"
 
 
 def _reason(error: ValueError | OSError) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from kdlight import bundle as bundles
+from kdlight import results
 from kdlight.bundle import Bundle
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
@@ -14,7 +15,7 @@ from kdlight.ui import comparison, shelf, store, waiting, words, work
 
 
 def tile(bundle: Bundle) -> str:
-    """The card in a glance, as HTML: name, modality, classes, both accuracies, size, date."""
+    """The card in a glance, as HTML: name, modality, classes, both accuracies, size, what teaching gave, license."""
     card = bundle.card
     rows = []
     for role in ROLES:
@@ -29,8 +30,33 @@ def tile(bundle: Bundle) -> str:
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
         f'<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
-        f"<dt>Tested on</dt><dd>{words.safe(card.metrics.get('n', '?'))} images, balanced accuracy</dd></dl></div>"
+        f"<dt>Tested on</dt><dd>{words.safe(card.metrics.get('n', '?'))} images, balanced accuracy</dd>"
+        f"<dt>Gain</dt><dd>{words.safe(gain(bundle))}</dd>"
+        f"<dt>License</dt><dd>{words.safe(license_of_weights(card.licence))} <small>· weights</small></dd></dl></div>"
     )
+
+
+def gain(bundle: Bundle) -> str:
+    """What the card's own study says of the student against the same student alone; never more than it says."""
+    metrics = bundle.card.metrics
+    if "study" not in metrics:
+        return "not proven: one training of each" if "alone" in metrics else "not measured"
+    try:
+        record = results.read(bundle.path / "card.json")
+    except (results.RecordError, OSError):
+        return "not readable on its card"
+    if len(record.seeds) == 1:
+        return "not proven: one seed"
+    if record.gain is None or None in record.gain.values():
+        return "not proven: too few images for an interval"
+    value, low, high = (100 * float(record.gain[key] or 0) for key in ("value", "low", "high"))
+    how = "proven" if record.proven else "not proven"
+    return f"{how}: {value:+.1f} [{low:+.1f}, {high:+.1f}] points, {len(record.seeds)} seeds"
+
+
+def license_of_weights(said: str) -> str:
+    """The short name of the weights' own license, which a card puts first; the card's page has the whole text."""
+    return said.partition(" for the weights")[0].partition(" (")[0]
 
 
 def whole(bundle: Bundle) -> None:

@@ -139,13 +139,13 @@ def paired(seeds: Sequence[Mapping[str, float]], teacher: float) -> Chart:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("x:N", title=None, sort=order, scale=alt.Scale(padding=0.4), axis=alt.Axis(labelAngle=0, grid=False)),
         y=alt.Y("score:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=24)),
-        tooltip=["seed", "role", alt.Tooltip("score", format=".3f")],
+        tooltip=["seed", "role", alt.Tooltip("score", format=".2f")],
     )
     lines = base.mark_line(strokeWidth=1.5, color=theme.color("alone")).encode(detail="seed:N")
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         color=roles(list(names.values())), shape=_shapes(list(names.values()))
     )
-    drawn = _level(teacher, f"teacher {teacher:.3f}") + lines + points
+    drawn = _level(teacher, f"teacher {teacher:.2f}") + lines + points
     return drawn + _seeds(seeds) if len(seeds) <= MOST_NAMED else drawn
 
 

@@ -1,9 +1,9 @@
-"""Compare, piece by piece: the table, the trade, the curves, the confusion, the flips."""
+"""Compare, piece by piece: the table, the trade, the curves, the flips."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,13 @@ def table(bundle: Bundle, figures: Figures) -> None:
         f'<tr><th scope="row">{title}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for title, cells in rows
     )
     st.html(grid("kd-table", f"<th></th>{head}", body))
+
+
+def seen(split: str) -> str:
+    """What to think of figures on images that had a part in making the pair, if it was made on this set."""
+    part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
+    part["all"] = "it learned from some of these images"
+    return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
 
 
 def verdict(figures: Figures) -> str:
@@ -120,38 +127,6 @@ def curves(bundle: Bundle, figures: Figures) -> None:
         st.altair_chart(charts.reliability(found).properties(height=charts.HEIGHT), alt="Reliability of both models")
 
 
-def confusion(bundle: Bundle, figures: Figures) -> None:
-    """Truth in rows, answer in columns: both models, and student minus teacher between them."""
-    st.subheader("Confusion", anchor=False)
-    teacher, student = (figures[role]["confusion"] for role in ROLES)
-    change = [[s - t for s, t in zip(*rows, strict=True)] for rows in zip(student, teacher, strict=True)]
-    names = [words.safe(bundle.words(name)) for name in bundle.classes]
-    parts = (
-        ("Teacher", teacher, "teacher"),
-        ("Student minus teacher", change, "change"),
-        ("Student", student, "student"),
-    )
-    tables = "".join(f"<div><b>{title}</b>{matrix(counts, names, kind)}</div>" for title, counts, kind in parts)
-    st.html(f'<div class="kd-heats" style="--least:{100 + 64 * len(names)}px">{tables}</div>')
-
-
-def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], kind: str) -> str:
-    """A confusion table as HTML; the shade is the share of its row, and every cell says its number."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = []
-    for name, row in zip(names, counts, strict=True):
-        total = sum(abs(n) for n in row) or 1
-        signed = [f"{n:+d}" if kind == "change" and n else str(n) for n in row]
-        shares = [f"{abs(n) / total * 55:.0f}%" for n in row]
-        cells = "".join(
-            f'<td class="cell {kind}" style="--share:{share}">{text}</td>'
-            for share, text in zip(shares, signed, strict=True)
-        )
-        body.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
-    corner = '<th scope="col"><small>truth \\ answer</small></th>'
-    return grid("kd-table kd-heat", f"{corner}{head}", "".join(body))
-
-
 def grid(classes: str, head: str, body: str) -> str:
     """A table that scrolls by itself where the page is narrow."""
     return (
@@ -186,7 +161,7 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
     truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
     text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
     if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.put(Path(flip["file"]), "image of the labelled set")
+        scans.put(Path(flip["file"]), "Image of the labeled set")
         st.session_state["modality"] = bundle.card.modality
         st.switch_page("pages/read.py")
 

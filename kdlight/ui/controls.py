@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.explain import EXPLAINERS
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, HeatMap, Reading
@@ -15,6 +16,7 @@ from kdlight.ui.scans import Scan
 from kdlight.ui.work import Question
 
 OWN_TOP = "each model's top class"
+METHOD_HELP = "  \n".join(f"**{EXPLAINERS[name].title}**: {EXPLAINERS[name].summary}" for name in words.METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,7 @@ class Settings:
         if reading is None or self.method is None:
             return {}
         found = {role: getattr(reading, role).heat_map for role in ROLES}
-        return {role: heat for role, heat in found.items() if heat is not None and self._asked_for(heat)}
-
-    def _asked_for(self, heat: HeatMap) -> bool:
-        return heat.method == self.method and self.class_name in (None, heat.class_name)
+        return {role: heat for role, heat in found.items() if heat is not None}
 
 
 def settings(scan: Scan, image: Image) -> Settings:
@@ -90,7 +89,8 @@ def _modality(image: Image) -> str | None:
 def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
     if not kept.toggle("Heat map", "map"):
         return None, None
-    method = kept.select("Method", list(words.METHODS), "method", "gradcam", format_func=words.method)
+    names = list(words.METHODS)
+    method = kept.select("Method", names, "method", "gradcam", format_func=words.method, help=METHOD_HELP)
     options = [OWN_TOP, *bundle.classes]
     name = kept.select(
         "Class of the map",

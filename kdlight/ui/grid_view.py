@@ -43,7 +43,8 @@ def draw(record: Mapping[str, Any]) -> None:
     st.html(cells_table(record))
     st.subheader("Cell against cell", anchor=False)
     st.html(differences_table(record))
-    st.html(f'<div class="kd-line">{seeds} student seed{"s" if seeds > 1 else ""} in each cell, one teacher.</div>')
+    each = f"{seeds} student seed{'s' if seeds > 1 else ''} in each cell, one teacher."
+    st.html(f'<div class="kd-line">{each} {words.ROUNDED}</div>')
 
 
 def cells_table(record: Mapping[str, Any]) -> str:
@@ -55,7 +56,9 @@ def cells_table(record: Mapping[str, Any]) -> str:
     body = ""
     for cell in record["cells"]:
         values = "".join(f'<th scope="row">{words.safe(cell["values"][key])}</th>' for key in keys)
-        scores = "".join(f"<td>{float(cell['mean'][model]):.3f}</td>" for model in ("teacher", "alone", "student"))
+        scores = "".join(
+            f"<td>{words.score(float(cell['mean'][model]))}</td>" for model in ("teacher", "alone", "student")
+        )
         said = "one seed" if len(cell["seeds"]) == 1 else words.safe(cell["gain"])
         body += f"<tr>{values}{scores}<td>{said}</td></tr>"
     return comparison.grid("kd-table", head, body)

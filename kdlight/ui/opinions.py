@@ -38,25 +38,51 @@ def scan_line(image: Image, title: str, modality: str | None) -> None:
 
 
 def result(reading: Reading, bundle: Bundle) -> None:
-    """The whole answer, under the panes."""
-    if not reading.agree:
-        verdict(reading, bundle)
+    """The whole answer, under the panes; what a reader must not overlook stands first."""
+    if reading.eligibility.confirmed:
+        unsuited(reading)
+    loud = not reading.agree or bool(not_ruled_out(reading, bundle))
+    if loud:
+        verdict(reading, bundle, loud)
     both(reading, bundle)
     st.divider()
-    if reading.agree:
-        verdict(reading, bundle)
+    if not loud:
+        verdict(reading, bundle, loud)
     measured(reading, bundle)
     meaning(bundle)
 
 
-def verdict(reading: Reading, bundle: Bundle) -> None:
-    """Agreement or not. Disagreement is said first and louder: it is what a reader must not overlook."""
+def unsuited(reading: Reading) -> None:
+    """What was confirmed by the person stays in sight: the numbers below look as sure as any others."""
+    reasons = " ".join(words.plain(reason) for reason in reading.eligibility.reasons)
+    said = f"Read because you confirmed it. {reasons} Do not rely on either answer."
+    st.warning(said, icon=":material/report:")
+
+
+def verdict(reading: Reading, bundle: Bundle, loud: bool) -> None:
+    """Agreement or not, and whether something that must not be missed is still possible."""
     teacher, student = (words.safe(bundle.words(o.prediction)) for o in (reading.teacher, reading.student))
-    if reading.agree:
-        st.html(f'<div class="kd-verdict" role="status">They agree: {teacher}. {_alike(reading)}</div>')
-    else:
+    said = f"They agree: {teacher}."
+    if not reading.agree:
         said = f"They disagree: teacher {teacher}, student {student}. Treat both with care."
-        st.html(f'<div class="kd-verdict differ" role="status">{said} {_alike(reading)}</div>')
+    rest = " ".join(filter(None, (words.safe(not_ruled_out(reading, bundle)), _alike(reading))))
+    st.html(f'<div class="kd-verdict{" differ" if loud else ""}" role="status">{said} {rest}</div>')
+
+
+def not_ruled_out(reading: Reading, bundle: Bundle) -> str:
+    """The classes that must not be missed and that a model holds possible though it answers another, as sentences."""
+    open_to: dict[str, list[str]] = {
+        "Neither rules": [],
+        "The teacher does not rule": [],
+        "The student does not rule": [],
+    }
+    for entry in bundle.card.classes:
+        name = entry["name"]
+        held = [o.role for o in (reading.teacher, reading.student) if o.prediction != name and name in o.prediction_set]
+        if entry.get("must_not_miss") and held:
+            who = "Neither rules" if len(held) == len(ROLES) else f"The {held[0]} does not rule"
+            open_to[who].append(entry["words"])
+    return " ".join(f"{who} out {words.listed(names)}." for who, names in open_to.items() if names)
 
 
 def both(reading: Reading, bundle: Bundle) -> None:
@@ -90,10 +116,8 @@ def measured(reading: Reading, bundle: Bundle) -> None:
         f'<div class="kd-line"><span class="kd-strong">Student: {words.times(reading.times_smaller)} smaller, '
         f"{speed}</span>, measured on this machine just now.</div>"
     )
-    st.html(f'<div class="kd-line">{_tested_on(bundle)}</div>')
-    if reading.eligibility.confirmed:
-        reasons = " ".join(words.safe(reason) for reason in reading.eligibility.reasons)
-        st.html(f'<div class="kd-line">Read because you confirmed it. {reasons}</div>')
+    known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
+    st.html(f'<div class="kd-line">{_tested_on(bundle)}<br>{known}</div>')
 
 
 def meaning(bundle: Bundle) -> None:
@@ -118,7 +142,7 @@ def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
     return (
         f'<div class="kd-row{" first" if first else ""}">'
-        f'<span class="kd-name">{words.safe(entry["words"])}{alarm}</span>'
+        f'<span class="kd-name" title="{words.safe(entry["words"])}">{words.safe(entry["words"])}{alarm}</span>'
         f'<span class="kd-track" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
         f'<span class="kd-num">{words.percent(p)}</span></div>'
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -13,16 +13,19 @@ import streamlit as st
 from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, read_recipe, shipped
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
-from kdlight.ui import waiting, words
+from kdlight.ui import terms, waiting, words
 
 TRIAL = "kdlight-synthetic"
 OWN = "own"
 SOURCES = {TRIAL: "Drawn shapes (try it)", OWN: "Mine"}
+PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
+"""The recipes of the shipped pairs: one of them fills the form."""
+SIZES = [64, 96, 128, 160, 192, 224]
 INITS = {
     "teacher": "the trained teacher",
     "selection": "the teacher's first weights",
     "random": "random numbers",
-    "general": "a lesson on all sets before",
+    "general": "an earlier lesson on seven sets",
     "published": "the student's own published weights",
 }
 
@@ -36,9 +39,19 @@ def catalog() -> dict[str, Any]:
     return found
 
 
-def data_step() -> Recipe | None:
-    """Which images: drawn ones, a shipped recipe's set, or the person's own. None until a path is given."""
-    recipes = shipped()
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the form begins with once the images are chosen."""
+
+    recipe: Recipe
+    of: str
+    """The shipped recipe that fills the form; widgets of another one start anew."""
+    named: bool
+    """Whether there are images to train on."""
+
+
+def data_step() -> Start:
+    """Which images, drawn ones or the person's own, and the shipped recipe that the other steps begin with."""
     st.subheader("1  Data", anchor=False)
     source = st.segmented_control(
         "Images",
@@ -47,25 +60,46 @@ def data_step() -> Recipe | None:
         required=True,
         format_func=SOURCES.__getitem__,
     )
-    if source == TRIAL:
-        st.html(
-            '<div class="kd-line">180 drawn pictures of three shapes: a whole training without data of yours.</div>'
-        )
-        return read_recipe(recipes[TRIAL])
-    path = st.text_input("Folder, .npz or .csv on this machine", placeholder="/path/to/images", key="train data")
-    st.caption("Laid out as <split>/<class>/<file> or <class>/<file>. Without splits they are carved by group.")
-    left, right = st.columns(2)
+    if source == OWN:
+        return _own()
+    st.html('<div class="kd-line">180 drawn pictures of three shapes: a whole training without data of yours.</div>')
+    drawn = read_recipe(shipped()[TRIAL])
+    return Start(replace(drawn, distill=read_recipe(shipped()[PAIRS[0]]).distill), TRIAL, True)
+
+
+def _own() -> Start:
+    """The person's own images, and whose settings to begin with: the shipped pair's of that modality."""
+    folder, left, middle, right = st.columns([5, 3, 3, 3])
+    path = folder.text_input(
+        "Folder, .npz or .csv on this machine",
+        placeholder="/path/to/images",
+        key="train data",
+        help="Laid out as <split>/<class>/<file> or <class>/<file>. Without splits they are carved by group.",
+    ).strip()
     kind = left.selectbox("Modality", list(MODALITIES), format_func=lambda name: MODALITIES[name].words)
-    size = right.select_slider("Input side, px", [64, 96, 128, 160, 192, 224], 128)
+    pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
+    first = next((i for i, pair in enumerate(pairs.values()) if pair.data.modality == kind), 0)
+    of = middle.selectbox(
+        "Settings as for",
+        list(pairs),
+        first,
+        format_func=lambda name: pairs[name].data.title,
+        key=f"settings for {kind}",
+        help="The recipe of a shipped pair fills steps 2 to 4; change there what you like.",
+    )
+    pair = pairs[of]
+    sizes = sorted({*SIZES, pair.data.size})
+    size = right.select_slider("Input side, px", sizes, pair.data.size, key=f"size of {of}")
     stages = stages_control()
-    if not path.strip():
-        return None
-    _check(path.strip())
-    title = path.strip().rstrip("/").rpartition("/")[2]
-    name = "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:40] or "own"
+    if path:
+        _check(path)
+    title = path.rstrip("/").rpartition("/")[2]
+    name = "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:40] or OWN
     augmentation = kind if kind in catalog()["augmentations"] else "standard"
-    data = DataConfig(path=path.strip(), modality=kind, name=name, title=title, size=size, augmentation=augmentation)
-    return Recipe(replace(data, stages=stages))
+    data = DataConfig(
+        path=path or OWN, modality=kind, name=name, title=title, size=size, augmentation=augmentation, stages=stages
+    )
+    return Start(replace(pair, data=data, train=replace(pair.train, scratch=False)), of, bool(path))
 
 
 def stages_control() -> tuple[str, ...]:
@@ -85,56 +119,77 @@ def stages_control() -> tuple[str, ...]:
     return stages
 
 
-def teacher_step(recipe: Recipe) -> Recipe:
+def teacher_step(start: Start, recipe: Recipe) -> Recipe:
     """The big model."""
     st.subheader("2  Teacher", anchor=False)
-    left, right = st.columns(2)
     known = [name for name in catalog()["models"] if name == "mobilenetv2"]
-    name = left.selectbox(
+    name = st.selectbox(
         "Network", known, format_func=words.architecture, accept_new_options=True, help="Any timm:<name> works as well."
     )
-    epochs = right.number_input("Epochs", 1, 1000, recipe.teacher.epochs, key="teacher epochs")
+    epochs = _epochs(st, recipe.teacher.epochs, f"teacher epochs {start.of}")
     weights = st.text_input(
         "First weights",
         recipe.teacher.weights,
         placeholder="a .safetensors or .pth file, or empty",
-        help="Empty asks timm for ImageNet weights; offline the teacher starts from random weights and says so.",
+        help=terms.TEACHER_WEIGHTS,
     )
-    return replace(recipe, teacher=replace(recipe.teacher, name=name, epochs=int(epochs), weights=weights.strip()))
+    return replace(recipe, teacher=replace(recipe.teacher, name=name, epochs=epochs, weights=weights.strip()))
 
 
-def student_step(recipe: Recipe) -> Recipe:
+def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
-    left, right = st.columns(2)
     known = {name: line for name, line in catalog()["models"].items() if name.startswith("kdlight_")}
-    name = left.selectbox("Network", list(known), format_func=words.architecture, help="  \n".join(known.values()))
-    epochs = right.number_input("Epochs", 1, 1000, recipe.train.epochs, key="student epochs")
+    name = st.selectbox("Network", list(known), format_func=words.architecture, help="  \n".join(known.values()))
+    left, right = st.columns(2)
+    epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
+    views = int(right.number_input("Views", 0, 1000, recipe.train.views, key=f"views {start.of}", help=terms.VIEWS))
     inits = [init for init in INITS if init != "general" or name in catalog()["general"]]
     first = inits.index(recipe.student.init) if recipe.student.init in inits else 0
-    init = left.selectbox("First weights from", inits, first, format_func=INITS.__getitem__)
-    right.space("small")
-    alone = right.toggle(
-        "Train it alone too",
-        recipe.train.alone,
-        help="The same student without its teacher: shows what the teacher gave, and takes longer.",
+    init = st.selectbox(
+        "First weights from",
+        inits,
+        first,
+        format_func=INITS.__getitem__,
+        key=f"first weights {start.of} {name}",
+        help=terms.STUDENT_WEIGHTS,
     )
-    student = replace(recipe.student, name=name, init=init)
-    return replace(recipe, student=student, train=replace(recipe.train, epochs=int(epochs), alone=alone))
+    alone = st.toggle("Train it alone too", recipe.train.alone, help=terms.ALONE)
+    train = replace(recipe.train, epochs=epochs, alone=alone, views=views)
+    data = replace(recipe.data, weights_licence=_license(init, recipe))
+    return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
 
 
-def method_step(recipe: Recipe) -> Recipe:
+def _license(init: str, recipe: Recipe) -> str:
+    """What the trained weights may be used under, with a line where the first weights say so and not the person."""
+    if init != "general":
+        return recipe.data.weights_licence
+    pairs = (read_recipe(shipped()[name]) for name in PAIRS)
+    found = next(pair.data.weights_licence for pair in pairs if pair.student.init == init)
+    st.html(f'<div class="kd-line">These first weights pass their license on: {words.safe(found)}.</div>')
+    return found
+
+
+def _epochs(column: Any, value: int, key: str) -> int:
+    return int(column.number_input("Epochs", 1, 1000, value, key=key, help=terms.EPOCHS))
+
+
+def method_step(start: Start, recipe: Recipe) -> Recipe:
     """The method, with one knob per keyword of its signature."""
     st.subheader("4  Method", anchor=False)
     methods: dict[str, Any] = {n: m for n, m in catalog()["methods"].items() if n != "alone"}
     names = list(methods)
     first = names.index(recipe.distill.method) if recipe.distill.method in names else 0
     name = st.selectbox(
-        "Distillation", names, first, format_func=lambda n: f"{n.upper() if len(n) < 4 else n} · {methods[n]['paper']}"
+        "Distillation",
+        names,
+        first,
+        format_func=lambda n: f"{n.upper() if len(n) < 4 else n} · {methods[n]['paper']}",
+        help=terms.METHOD,
     )
     st.html(f'<div class="kd-line">{words.safe(methods[name]["summary"])}</div>')
-    options = _knobs(name, methods[name], recipe.distill.options if name == recipe.distill.method else {})
-    return replace(recipe, distill=DistillConfig(name, options))
+    begin = recipe.distill.options if name == recipe.distill.method else {}
+    return replace(recipe, distill=DistillConfig(name, _knobs(name, methods[name], begin, start.of)))
 
 
 def checked(recipe: Recipe) -> str | None:
@@ -167,29 +222,30 @@ def _estimated(toml: str) -> None:
         )
 
 
-def _knobs(method: str, described: Mapping[str, Any], start: Mapping[str, Any]) -> dict[str, Any]:
+def _knobs(method: str, described: Mapping[str, Any], begin: Mapping[str, Any], of: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    columns = st.columns(max(2, min(4, len(described["knobs"]))))
+    columns = st.columns(2)
     for number, (name, default) in enumerate(described["knobs"].items()):
-        value = start.get(name, default)
+        line = described["help"].get(name)
         with columns[number % len(columns)]:
-            found[name] = _knob(name, value, described["help"].get(name), f"{method} {name}")
+            shown = terms.explained(method, name, line)
+            found[name] = _knob(name, begin.get(name, default), line, f"{method} {name} {of}", shown)
     return found
 
 
-def _knob(name: str, value: Any, line: str | None, key: str) -> Any:
+def _knob(name: str, value: Any, line: str | None, key: str, shown: str | None) -> Any:
     """A switch, a slider for what goes from 0 to 1, a number field, or a choice among the words of its line."""
     label = name.replace("_", " ")
     if isinstance(value, bool):
-        return st.toggle(label, value, help=line, key=key)
+        return st.toggle(label, value, help=shown, key=key)
     if isinstance(value, float) and "0 to 1" in (line or ""):
-        return st.slider(label, 0.0, 1.0, value, 0.01, help=line, key=key)
+        return st.slider(label, 0.0, 1.0, value, 0.01, help=shown, key=key)
     if isinstance(value, (int, float)):
         least, step = reach(value, line or "")
-        shown = "%d" if isinstance(value, int) else "%g"
-        return st.number_input(label, least, value=value, step=step, format=shown, help=line, key=key)
+        form = "%d" if isinstance(value, int) else "%g"
+        return st.number_input(label, least, value=value, step=step, format=form, help=shown, key=key)
     known = choices(line or "")
-    return st.selectbox(label, known, known.index(value), help=line, key=key) if value in known else value
+    return st.selectbox(label, known, known.index(value), help=shown, key=key) if value in known else value
 
 
 def choices(line: str) -> list[str]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdlight import runs
 from kdlight.runs import Run, RunError
-from kdlight.ui import charts, store, words
+from kdlight.ui import charts, comparison, shelf, store, words
 
 STAGES = {
     "data": "Opening the images",
@@ -81,6 +81,8 @@ def _draw(run: Run, was_live: bool) -> None:
     _actions(run, status["state"])
     if status.get("message") and status["state"] in ("failed", "stopped"):
         (st.error if status["state"] == "failed" else st.info)(words.plain(status["message"]))
+    if status["state"] == "done":
+        _outcome(run)
     if log:
         left, right = st.columns(2, gap="medium")
         for column, field, name in (
@@ -111,6 +113,18 @@ def _progress(status: dict[str, Any], log: list[dict[str, Any]]) -> None:
     )
     step = f", epoch {epoch} of {epochs}" if epochs and state != "done" else ""
     st.progress(min(share, 1.0), text=f"**{title}{step}** · {' · '.join(parts)}")
+
+
+def _outcome(run: Run) -> None:
+    """What the test images say of a finished run's pair; nothing where its bundle is gone."""
+    bundle = shelf.opened(run.bundle)
+    if bundle is None:
+        return
+    metrics = bundle.card.metrics
+    tested = words.safe(f"Tested on {metrics.get('n', '?')} images that neither was trained on.")
+    st.html(f'<div class="kd-line">{tested} {words.PRECISION}</div>')
+    comparison.table(bundle, metrics)
+    st.html(f'<div class="kd-line">{comparison.verdict(metrics)}</div>')
 
 
 def _epoch(status: dict[str, Any], log: list[dict[str, Any]], stage: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, ImageError, Sample
+from kdlight.ui import work
 
 THUMBNAIL = 240
 FRAMES_KEPT = 4
@@ -40,16 +41,15 @@ def current() -> Scan | None:
 
 def choose() -> Scan | None:
     """Drop zone and samples; returns the scan on the table, or None."""
-    turn = st.session_state.setdefault("drop", 0)
+    turn = st.session_state.setdefault("scans laid", 0)
     dropped = st.file_uploader(
         "Drop a scan", key=f"drop-{turn}", help="DICOM, PNG, JPEG, TIFF, BMP or WebP, up to 64 MB."
     )
     if dropped is not None:
         put(dropped.getvalue(), "Uploaded file")
-        st.session_state["drop"] = turn + 1  # a new widget lets go of its copy of the file
         st.rerun()
     if current() is not None:
-        with st.popover("Try a sample", icon=":material/photo_library:", width="stretch"):
+        with st.popover("Try a sample", icon=":material/photo_library:", width="stretch", key=f"samples-{turn}"):
             for sample in images.samples():
                 st.button(sample.name, key=f"other {sample.name}", width="stretch", on_click=lay, args=[sample])
         st.button("Clear the scan", icon=":material/close:", type="tertiary", on_click=clear)
@@ -100,13 +100,19 @@ def thumbnail(name: str) -> str:
 
 
 def clear() -> None:
-    for entry in ("scan", "readings", "asked", "confirmed", "modality", "encoded"):
+    """Take the scan off the table, with all that was asked and said of it."""
+    work.drop()
+    for entry in ("scan", "readings", "confirmed", "modality", "encoded"):
         st.session_state.pop(entry, None)
 
 
 def put(source: bytes | Path, title: str) -> None:
-    """Lay a scan on the table in place of the last one."""
+    """Lay a scan on the table in place of the last one.
+
+    The widgets that brought it start anew: the drop zone lets go of its copy of the file, the samples fold up.
+    """
     clear()
+    st.session_state["scans laid"] = st.session_state.get("scans laid", 0) + 1
     st.session_state["scan"] = Scan(source, title)
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Sample
 from kdlight.ui import controls, scans, words, work
 from kdlight.ui.controls import Settings
@@ -59,8 +60,12 @@ def ask(question: Question, image: Image, bundle: Bundle) -> None:
     """Put the question to the workers and draw whatever becomes of it; starts the page again with the answer."""
     from kdlight.inference import IneligibleError
 
+    wanted = work.first(question)
+    if work.declined(wanted):
+        stopped(wanted)
+        return
     try:
-        asked = work.ask(question, image, bundle.path)
+        asked = work.ask(wanted, image, bundle.path)
         answer = work.answered(asked)
     except IneligibleError as error:
         not_covered(error.reasons, question)
@@ -70,6 +75,15 @@ def ask(question: Question, image: Image, bundle: Bundle) -> None:
         if answer is not None:
             st.rerun()
         work.look_again(asked)
+
+
+def stopped(question: Question) -> None:
+    """What the person canceled: said, and offered again; a reading that was there before stays."""
+    title = "The reading" if question.method is None else EXPLAINERS[question.method].title
+    rest = "" if question.method is None else " The reading stands without a map."
+    said, again = st.columns([6, 1], vertical_alignment="center")
+    said.info(f"{words.plain(title)} was stopped.{rest}", icon=":material/cancel:")
+    again.button("Start again", on_click=work.forget, width="stretch")
 
 
 def not_covered(reasons: tuple[str, ...], question: Question) -> None:

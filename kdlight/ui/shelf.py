@@ -18,6 +18,12 @@ def all_bundles() -> list[Bundle]:
     return [found for found in (_opened(path) for path in bundles.find()) if isinstance(found, Bundle)]
 
 
+def opened(path: Path) -> Bundle | None:
+    """A bundle that lies elsewhere, such as in a run's folder; None where none is there that can be trusted."""
+    found = _opened(path)
+    return found if isinstance(found, Bundle) else None
+
+
 def broken() -> dict[Path, str]:
     """The bundles that were found but not trusted, with the reason."""
     found = {path: _opened(path) for path in bundles.find()}

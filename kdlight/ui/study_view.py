@@ -69,6 +69,7 @@ def _study(record: Record) -> None:
         else:
             st.html('<div class="kd-line">Too few test images for an interval.</div>')
     st.html(seeds_table(record))
+    st.html(f'<div class="kd-line">{words.ROUNDED}</div>')
     st.subheader("What it took", anchor=False)
     st.html(costs_table(record))
     st.html('<div class="kd-line">A dash was not recorded. The command that makes it again:</div>')
@@ -111,12 +112,13 @@ def verdict(record: Record) -> str:
 def rests_on(record: Record) -> str:
     """How much of the teacher is kept, how sure a second test is, and on how much all of it rests."""
     student, teacher = record.mean["student"], record.mean["teacher"]
-    share = f"{student / teacher:.3f}" if teacher else DASH
+    share = words.score(student / teacher) if teacher else DASH
     seeds, images = len(record.seeds), record.fact("images")
     tested = f", {images:,} test images" if images else ""
     return " ".join(
         [
-            f"The student has {share} of its teacher's balanced accuracy ({student:.3f} of {teacher:.3f}).",
+            f"The student has {share} of its teacher's balanced accuracy ({words.score(student)} of "
+            f"{words.score(teacher)}).",
             *_mcnemar(record),
             f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
         ]
@@ -128,7 +130,7 @@ def _mcnemar(record: Record) -> list[str]:
     pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
     if pooled is None and first is None:
         return []
-    said = f"Exact McNemar test of taught against alone: p = {words.number(first if pooled is None else pooled, 2)}"
+    said = f"Exact McNemar test of taught against alone: p {words.p_value(first if pooled is None else pooled)}"
     if len(record.seeds) > 1:
         over = "pooled over seeds that answered the same images: too sure, the interval decides"
         said += f", {'first seed' if pooled is None else over}"
@@ -155,8 +157,9 @@ def seeds_table(record: Record) -> str:
     """Balanced accuracy of each seed, its mean, how far the seeds lie apart; the difference in points."""
     rows = [(f"Seed {row['seed']:g}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
+    present = _present(record, [*MODELS])
     body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{row[role]:.3f}</td>" for role in _present(record, [*MODELS]))}'
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{words.score(row[role])}</td>" for role in present)}'
         f"<td>{100 * (row['student'] - row['alone']):+.1f}</td></tr>"
         for name, row in rows
     )

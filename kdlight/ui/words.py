@@ -20,7 +20,16 @@ METRICS: dict[str, str] = {
 }
 LOWER_IS_BETTER = ("ece", "brier")
 
-ARCHITECTURES = {"mobilenetv2": "MobileNetV2", "kdlight_nano": "kdlight nano", "kdlight_small": "kdlight small"}
+PRECISION = "Scores go from 0 to 1, in two decimals with 95 % intervals in brackets."
+ROUNDED = "Scores in two decimals; differences were taken before rounding, in points of 0.01."
+"""How scores are written on every page: test sets of this size warrant no third decimal."""
+
+ARCHITECTURES = {
+    "mobilenetv2": "MobileNetV2",
+    "kdlight_nano": "kdlight nano",
+    "kdlight_small": "kdlight small",
+    "vgg19": "VGG19",
+}
 METHODS = {e.name: f"{e.title} (slow)" if e.slow else e.title for e in EXPLAINERS.values() if e.available}
 """The heat map methods that can run here; one whose package is missing is left out."""
 
@@ -39,6 +48,11 @@ def number(value: float, digits: int = 3) -> str:
 def score(value: float) -> str:
     """A score in [0, 1] with two decimals; more would pretend to a precision that the intervals deny."""
     return f"{value:.2f}" if math.isfinite(value) else "not measured"
+
+
+def p_value(p: float) -> str:
+    """With its sign: = 0.021, or < 0.001 for whatever is smaller."""
+    return "< 0.001" if p < 0.001 else f"= {number(p, 2)}"
 
 
 def interval(measured: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from kdlight.bundle import Bundle
+from kdlight.cli import look
 from kdlight.data import open_dataset, synthetic
 
 Run = Callable[..., Any]
@@ -61,6 +63,23 @@ def test_a_refused_file_gives_its_reason_on_one_line(kdlight: Run, tmp_path: Pat
     assert said.err.count("\n") == 1
     assert "empty" in said.err
     assert kdlight("inspect", path, "--json").json["read"] is False
+
+
+def test_windows_are_plain_numbers(kdlight: Run) -> None:
+    said = kdlight("inspect", get_testdata_file("rtdose.dcm", download=False))
+    windows = next(line for line in said.out.splitlines() if line.startswith("windows"))
+    assert re.search(r"center \d{6,}", windows)
+    assert not re.search(r"\de[+-]?\d", windows)
+    assert [look._plain(v) for v in (1550.0, -204.5, 0.0, 0.00002)] == ["1550", "-204.5", "0", "0.00002"]
+
+
+def test_a_file_that_is_not_there_is_told_from_one_that_may_not_be_read(kdlight: Run, scan: Path) -> None:
+    nothing = scan.with_name("nothing.png")
+    assert "does not exist" in kdlight("inspect", nothing).err
+    assert "does not exist" in kdlight("inspect", nothing, "--json").json["message"]
+    rows = kdlight("inspect", scan, nothing, "--json").json["rows"]
+    assert "does not exist" in rows[1]["words"]
+    assert "you may not read it" in look.unopened(scan)
 
 
 def test_a_folder_is_inspected_file_by_file(kdlight: Run, scan: Path) -> None:

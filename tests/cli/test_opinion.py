@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 from pydicom.data import get_testdata_file
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 
 Run = Callable[..., Any]
@@ -28,6 +29,24 @@ def test_one_file_gives_one_reading(kdlight: Run, tiny_bundle: Bundle, scan: Pat
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert reading[role]["prediction"] == max(probabilities, key=probabilities.__getitem__)
         assert reading[role]["heat_map"] is None
+
+
+def test_people_read_class_words_and_programs_codes(kdlight: Run, bundle_copy: Path, scan: Path) -> None:
+    card = json.loads((bundle_copy / "card.json").read_text(encoding="utf-8"))
+    said = {entry["name"]: f"Kind {entry['name'].upper()}" for entry in card["classes"]}
+    for entry in card["classes"]:
+        entry["words"] = said[entry["name"]]
+    (bundle_copy / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(bundle_copy)
+    name = kdlight("predict", bundle_copy, scan, "--json").json["student"]["prediction"]
+    assert f"{said[name]} ({name})" in kdlight("predict", bundle_copy, scan).out
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(kdlight: Run, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    for command in (("predict",), ("explain", "--out", tmp_path / "map.png")):
+        said = kdlight(command[0], tiny_bundle.path, tmp_path / "nothing.png", *command[1:])
+        assert said.status == 2
+        assert "The file does not exist" in said.err
 
 
 def test_the_command_and_the_notebook_agree(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:

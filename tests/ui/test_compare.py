@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
-from kdlight.ui import comparison, waiting
+from kdlight.ui import comparison, confusion, waiting
 from tests.ui.conftest import page, said
 
 CLASSES = ("benign", "malignant", "normal")
@@ -97,6 +100,25 @@ def test_a_measurement_shows_curves_confusion_time_and_flips(
     assert len(app.get("vega_lite_chart")) == 3
 
 
+def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere(
+    app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"]["scratch"] = card["metrics"]["alone"]
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+    assert "Student from scratch" in said(page(app, "compare"))
+    sha256 = bundles.load(file.parent).sha256
+    app.session_state[f"job compare {sha256}"] = DoneJob({**measured, "split": "val"})
+    text = said(app.run())
+    assert not app.exception
+    assert "Measured just now" in text
+    assert "Student from scratch" not in text
+    assert "Student alone" not in text
+    assert "these images chose its best epoch: the figures are then too good." in text
+
+
 def test_a_failed_measurement_says_why_and_the_card_stays(app: AppTest, tiny_bundle: Bundle) -> None:
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(None, "nothing here does not exist.")
     page(app, "compare")
@@ -124,7 +146,7 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
     page(app, "compare")
     next(b for b in app.button if b.key == "flip 0").click().run()
-    assert "image of the labelled set" in said(app)
+    assert "Image of the labeled set" in said(app)
     assert "They agree" in said(app)
 
 
@@ -143,8 +165,25 @@ def test_a_gain_counts_only_where_the_intervals_part() -> None:
     assert "was not trained" in comparison.verdict({"student": {}})
 
 
-def test_confusion_says_every_number_and_shades_by_the_share_of_its_row() -> None:
-    html = comparison.matrix([[3, 1], [0, 4]], ["a", "b"], "teacher")
-    assert html.count("<td") == 4
-    assert "--share:41%" in html  # 3 of 4, of at most 55 %
-    assert ">+1<" in comparison.matrix([[-1, 1], [0, 0]], ["a", "b"], "change")
+def test_confusion_says_every_number_and_shades_by_the_share_of_its_true_class() -> None:
+    html = confusion.table(["a", "b"], [[3, 1], [0, 200]], [[4, 0], [2, 198]])
+    cells = re.findall(r'<td class="cell (\w+)" style="--share:(\d+)%">([^<]+)</td>', html)
+    assert [text for _, _, text in cells] == ["3", "1", "+1", "-1", "4", "0", "0", "200", "+2", "-2", "2", "198"]
+    shades = {text: (kind, int(share)) for kind, share, text in cells}
+    assert shades["3"] == ("teacher", 41)  # 3 of 4, of at most 55 %
+    assert shades["+1"] == ("student", 55)  # a quarter of its class, the most that changed
+    assert shades["-1"] == ("teacher", 55)
+    assert shades["+2"] == ("student", 2)  # a hundredth of its class, though more images
+    assert "a <small>n = 4</small>" in html
+
+
+def test_a_small_change_is_not_blown_up() -> None:
+    assert confusion.scale([[199, 1]], [[200, 0]]) == confusion.LEAST
+
+
+def test_names_that_do_not_fit_over_the_columns_become_the_numbers_of_their_rows() -> None:
+    assert confusion.heads(["Glioma", "No tumor"]) == ["Glioma", "No tumor"]
+    assert confusion.heads(["Actinic keratosis", "Dermatofibroma", "Nevus"]) == ["1", "2", "3"]
+    assert "2 Dermatofibroma" in confusion.table(
+        ["Actinic keratosis", "Dermatofibroma", "Nevus"], *[[[1, 0, 0]] * 3] * 2
+    )

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
-from kdlight.ui import store
+from kdlight.ui import cards, store
 from kdlight.workers import WorkerDied
 from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
 
@@ -25,8 +29,59 @@ def test_a_tile_says_what_a_bundle_is(app: AppTest, tiny_bundle: Bundle) -> None
     text = said(page(app, "library"))
     assert not app.exception
     small = f"{(tiny_bundle.path / 'student.safetensors').stat().st_size / 1e6:.3f} MB"
-    for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", small, "60 images"):
+    gain = "<dt>Gain</dt><dd>not proven: one training of each</dd><dt>License</dt><dd>MIT <small>· weights</small></dd>"
+    for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", small, "60 images", gain):
         assert words in text
+
+
+def with_study(bundle: Bundle, seeds: int, low: float) -> Bundle:
+    """The bundle as if a study stood on its card: a gain of 4 points whose interval begins at `low`."""
+    scores = {"teacher": 0.9, "student": 0.84, "alone": 0.8}
+    study = {
+        **{"schema": "kdlight.study/1", "recipe": "kdlight-brain_mri", "gain": "said by the study"},
+        "seeds": [{"seed": number, **scores} for number in range(seeds)],
+        "gain_over_alone": {"value": 0.04, "low": low, "high": 0.07},
+    }
+    file = bundle.path / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"]["study"] = study
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(bundle.path)
+    return bundles.load(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "low", "said"),
+    [
+        (3, 0.01, "proven: +4.0 [+1.0, +7.0] points, 3 seeds"),
+        (3, -0.01, "not proven: +4.0 [-1.0, +7.0] points, 3 seeds"),
+        (1, 0.01, "not proven: one seed"),
+    ],
+)
+def test_a_gain_is_proven_only_by_a_study_whose_interval_leaves_out_zero(
+    bundle_copy: Path, seeds: int, low: float, said: str
+) -> None:
+    assert cards.gain(with_study(bundles.load(bundle_copy), seeds, low)) == said
+
+
+def test_a_gain_without_a_study_or_without_its_record_is_not_guessed(bundle_copy: Path) -> None:
+    own = bundles.load(bundle_copy)
+    assert cards.gain(own) == "not proven: one training of each"
+    metrics = {name: found for name, found in own.card.metrics.items() if name != "alone"}
+    assert cards.gain(replace(own, card=replace(own.card, metrics=metrics))) == "not measured"
+    assert cards.gain(replace(own, card=replace(own.card, metrics={"study": {}}))) == "not readable on its card"
+
+
+@pytest.mark.parametrize(
+    ("said", "short"),
+    [
+        ("CC BY-NC 4.0 (it first learned from others) for the weights; the data: CC0", "CC BY-NC 4.0"),
+        ("MIT for the weights; the data they were trained on: mixed, for the weights", "MIT"),
+        ("Apache-2.0", "Apache-2.0"),
+    ],
+)
+def test_a_tile_names_the_license_of_the_weights(said: str, short: str) -> None:
+    assert cards.license_of_weights(said) == short
 
 
 def test_the_whole_card_is_in_words_with_every_files_checksum(app: AppTest, tiny_bundle: Bundle) -> None:
@@ -93,10 +148,7 @@ def test_an_empty_library_says_what_to_do(app: AppTest, library: Path) -> None:
 
 
 def test_an_odd_card_is_named_and_takes_no_page_down(app: AppTest, library: Path) -> None:
-    import json
     import shutil
-
-    from kdlight import bundle as bundles
 
     odd = Path(shutil.copytree(library / "tiny_mri", library / "odd"))
     card = json.loads((odd / "card.json").read_text(encoding="utf-8"))
@@ -110,9 +162,6 @@ def test_an_odd_card_is_named_and_takes_no_page_down(app: AppTest, library: Path
 
 
 def test_a_hostile_card_is_shown_as_text(app: AppTest, library: Path) -> None:
-    import json
-
-    from kdlight import bundle as bundles
 
     own = library / "tiny_mri"
     card = json.loads((own / "card.json").read_text(encoding="utf-8"))

@@ -13,9 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.images import Image
 from kdlight.inference import IneligibleError
-from kdlight.ui import scans, viewer, work
-from kdlight.workers import QueueFull, WorkerDied
+from kdlight.ui import opinions, scans, viewer, work
+from kdlight.workers import QueueFull, Read, WorkerDied
 from tests.ui.conftest import APP, FakeTicket, FakeWorkers, a_reading, page, said
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"
@@ -75,6 +76,34 @@ def test_disagreement_is_said_before_the_numbers(app: AppTest, workers: FakeWork
     assert text.index(warning) < text.index("70 %")
 
 
+def test_what_must_not_be_missed_and_is_not_ruled_out_is_said_before_the_numbers(
+    app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle
+) -> None:
+    answers = {"teacher": (0.6, 0.3, 0.1), "student": (0.7, 0.25, 0.05)}
+    workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle, answers))
+    text = said(sample(app, MRI))
+    warning = "They agree: Benign. Neither rules out Malignant."
+    assert warning in text
+    assert text.index(warning) < text.index("60 %")
+    assert "kd-verdict differ" in text
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "sentence"),
+    [
+        ((0.6, 0.3, 0.1), (0.9, 0.05, 0.05), "The teacher does not rule out Malignant."),
+        ((0.1, 0.8, 0.1), (0.7, 0.25, 0.05), "The student does not rule out Malignant."),
+        ((0.1, 0.8, 0.1), (0.1, 0.8, 0.1), ""),
+        ((0.9, 0.05, 0.05), (0.9, 0.05, 0.05), ""),
+    ],
+)
+def test_who_does_not_rule_it_out_is_named(
+    tiny_bundle: Bundle, tiny_image: Image, teacher: Any, student: Any, sentence: str
+) -> None:
+    reading = a_reading(Read(tiny_bundle.path, tiny_image), tiny_bundle, {"teacher": teacher, "student": student})
+    assert opinions.not_ruled_out(reading, tiny_bundle) == sentence
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "no bytes"), (b"just some text, no picture\n" * 20, "refused"), (png()[:60], "refused")],
@@ -108,7 +137,8 @@ def test_a_file_outside_the_bundle_is_not_classified_until_confirmed(
     button(app, "Read it all the same").click().run()
     assert [asked.confirmed for asked in workers.asked] == [False, True]
     assert "kd-opinion" in said(app)
-    assert "Read because you confirmed it." in said(app)
+    assert "Read because you confirmed it." in app.warning[0].value
+    assert "Do not rely on either answer." in app.warning[0].value
 
 
 def test_a_confirmation_holds_for_that_file_only(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
@@ -201,8 +231,78 @@ def test_a_busy_queue_shows_the_place_and_cancels_what_nobody_waits_for(app: App
 def test_while_the_models_work_the_step_is_named(app: AppTest, workers: FakeWorkers) -> None:
     workers.answer = lambda asked: FakeTicket(None, waits=True)
     sample(app, MRI)
-    assert app.get("progress")[-1].proto.text == "Grad-CAM of the teacher"
+    assert app.get("progress")[-1].proto.text == "Grad-CAM of the teacher, 25 %"
     assert app.get("progress")[-1].proto.value == 25
+
+
+def choose(app: AppTest, label: str, value: str) -> AppTest:
+    return next(s for s in app.sidebar.selectbox if s.label == label).select(value).run()
+
+
+def test_canceling_a_slow_map_keeps_the_reading_until_it_is_asked_for_again(
+    app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle
+) -> None:
+    slow = FakeTicket(None, waits=True)
+    workers.answer = lambda asked: slow if asked.explain == "scorecam" else FakeTicket(a_reading(asked, tiny_bundle))
+    sample(app, MRI)
+    app.sidebar.toggle[0].set_value(True).run()
+    assert "Concentrated." in said(app)
+    choose(app, "Method", "scorecam")
+    assert "They agree" in said(app)
+    assert "Concentrated." not in said(app)  # that was said of another map
+    button(app, "Cancel").click().run()
+    assert slow.cancelled
+    assert "Score-CAM was stopped. The reading stands without a map." in app.info[0].value.replace("\\", "")
+    assert "They agree" in said(app)
+    asked = len(workers.asked)
+    app.run()
+    assert len(workers.asked) == asked
+    workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle))
+    button(app, "Start again").click().run()
+    assert workers.asked[-1].explain == "scorecam"
+    assert "Concentrated." in said(app)
+
+
+def test_an_answer_that_came_before_the_cancel_is_shown(
+    app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle
+) -> None:
+    slow = FakeTicket(None, waits=True)
+    workers.answer = lambda asked: slow
+    sample(app, MRI)
+    slow._answer, slow.done = a_reading(workers.asked[0], tiny_bundle), True
+    button(app, "Cancel").click().run()
+    assert not slow.cancelled
+    assert "They agree" in said(app)
+
+
+def test_a_reading_that_was_canceled_is_offered_again(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
+    workers.answer = lambda asked: FakeTicket(None, waits=True)
+    sample(app, MRI)
+    button(app, "Cancel").click().run()
+    assert "The reading was stopped." in app.info[0].value
+    workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle))
+    button(app, "Start again").click().run()
+    assert "They agree" in said(app)
+
+
+def test_a_slow_map_comes_after_the_reading(app: AppTest, workers: FakeWorkers) -> None:
+    sample(app, MRI)
+    app.sidebar.toggle[0].set_value(True).run()
+    choose(app, "Method", "scorecam")
+    app.button(key=f"other {MRI}").click().run()
+    assert [asked.explain for asked in workers.asked[-2:]] == [None, "scorecam"]
+
+
+def test_a_map_that_nobody_waits_for_any_more_is_stopped(
+    app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle
+) -> None:
+    slow = FakeTicket(None, waits=True)
+    workers.answer = lambda asked: slow if asked.explain else FakeTicket(a_reading(asked, tiny_bundle))
+    sample(app, MRI)
+    app.sidebar.toggle[0].set_value(True).run()
+    assert not slow.cancelled
+    app.sidebar.toggle[0].set_value(False).run()
+    assert slow.cancelled
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,13 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
     text = said(studies(app))
     assert not app.exception
     assert "<b>Gain +5.5 [+1.0, +10.0] points.</b>" in text
-    assert "0.956 of its teacher's balanced accuracy (0.860 of 0.900)" in text
+    assert "0.96 of its teacher's balanced accuracy (0.86 of 0.90)" in text
     assert "Tiny MRI, MobileNetV2 to kdlight nano, kd \\(alpha 0.7\\), 64 px" in text
     assert "p = 0.021, pooled over seeds that answered the same images: too sure, the interval decides." in text
     assert "2 student seeds, one teacher, 60 test images." in text
     assert len(app.get("vega_lite_chart")) == 2
-    assert '<tr><th scope="row">Seed 1</th><td>0.900</td><td>0.810</td><td>0.870</td><td>+6.0</td></tr>' in text
-    assert '<tr><th scope="row">Mean</th><td>0.900</td><td>0.805</td><td>0.860</td><td>+5.5</td></tr>' in text
+    assert '<tr><th scope="row">Seed 1</th><td>0.90</td><td>0.81</td><td>0.87</td><td>+6.0</td></tr>' in text
+    assert '<tr><th scope="row">Mean</th><td>0.90</td><td>0.81</td><td>0.86</td><td>+5.5</td></tr>' in text
     assert '<th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td>' in text
     assert app.code[0].value.startswith("kdlight study RECIPE")
 
@@ -95,7 +95,7 @@ def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, ru
     text = said(studies(app))
     assert not app.exception
     assert '<th class="student" scope="col">Student, taught</th><th class="" scope="col">Its partner</th>' in text
-    assert "<td>0.900</td><td>0.810</td><td>0.870</td><td>0.830</td><td>0.880</td><td>+6.0</td>" in text
+    assert "<td>0.90</td><td>0.81</td><td>0.87</td><td>0.83</td><td>0.88</td><td>+6.0</td>" in text
     assert '<tr><th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td></tr>' in text
     rows = study_view.differences(read(runs / "study-tiny"))
     assert [row["name"] for row in rows] == [
@@ -159,7 +159,7 @@ def test_a_student_from_scratch_has_its_own_column(app: AppTest, runs: Path) -> 
     text = said(studies(app))
     assert not app.exception
     assert "Student from scratch" in text
-    assert "<td>0.900</td><td>0.810</td><td>0.700</td><td>0.870</td><td>+6.0</td>" in text
+    assert "<td>0.90</td><td>0.81</td><td>0.70</td><td>0.87</td><td>+6.0</td>" in text
 
 
 def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path) -> None:
@@ -205,7 +205,7 @@ def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     text = said(studies(app))
     assert not app.exception
     assert app.sidebar.selectbox[0].options == ["Ablation: tiny · distill.dual"]
-    row = '<th scope="row">true</th><td>0.900</td><td>0.800</td><td>0.850</td><td>gain true</td>'
+    row = '<th scope="row">true</th><td>0.90</td><td>0.80</td><td>0.85</td><td>gain true</td>'
     assert row in text
     assert "no proven gain: +0.1 [-1, +1]" in text
     assert "grid-torn/grid.json is no record of an ablation" in text

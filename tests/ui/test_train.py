@@ -4,6 +4,7 @@ import json
 import os
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kdlight.bundle import Bundle
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
-from kdlight.ui import recipe_form
+from kdlight.ui import recipe_form, terms
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -70,7 +71,8 @@ def test_a_training_starts_with_one_click(train: AppTest, started: list[str]) ->
     assert [s.value for s in train.subheader] == ["1  Data", "2  Teacher", "3  Student", "4  Method"]
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
-    assert recipe == read_recipe(shipped()["kdlight-synthetic"])
+    drawn, pair = (read_recipe(shipped()[name]) for name in ("kdlight-synthetic", "kdlight-brain_mri"))
+    assert recipe == replace(drawn, distill=pair.distill)
     assert "Synthetic shapes" in said(train)
     assert train.get("progress")[0].proto.text.startswith("**Opening the images")
 
@@ -79,7 +81,7 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     next(s for s in train.selectbox if s.label == "Distillation").select("kd").run()
     next(s for s in train.slider if s.label == "alpha").set_value(0.5).run()
     next(n for n in train.number_input if n.label == "temperature").set_value(2.0).run()
-    next(n for n in train.number_input if n.key == "student epochs").set_value(7).run()
+    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(7).run()
     train.toggle[0].set_value(False).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
@@ -123,7 +125,7 @@ def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expecte
 
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    assert "Name a labelled set to go on." in train.info[0].value
+    assert "Name a labeled set to go on." in train.info[0].value
     train.text_input(key="train data").set_value(str(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
@@ -131,6 +133,44 @@ def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[
     assert recipe.data.name == "my_set"
     assert recipe.data.augmentation == "xray"
     assert recipe.data.stages == ()
+
+
+def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started: list[str], tmp_path: Path) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    next(s for s in train.selectbox if s.label == "Modality").select("ultrasound").run()
+    assert next(s for s in train.selectbox if s.label == "Settings as for").value == "kdlight-busi3"
+    assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
+    train.text_input(key="train data").set_value(str(tmp_path / "breast")).run()
+    assert "CC BY-NC 4.0" in said(train)  # of the general first weights that this recipe takes
+    button(train, "Start training").click().run()
+    recipe, pair = Recipe.from_mapping(tomllib.loads(started[0])), read_recipe(shipped()["kdlight-busi3"])
+    assert (recipe.teacher, recipe.student, recipe.distill) == (pair.teacher, pair.student, pair.distill)
+    assert recipe.train == replace(pair.train, scratch=False)
+    assert recipe.data.weights_licence == pair.data.weights_licence
+    assert (recipe.data.limits, recipe.data.classes, recipe.data.source) == ((), {}, "")  # those were of other images
+
+
+def test_another_recipe_fills_the_form_anew(train: AppTest) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    for of in ("kdlight-brain_mri", "kdlight-brick_crack"):
+        next(s for s in train.selectbox if s.label == "Settings as for").select(of).run()
+        pair = read_recipe(shipped()[of])
+        shown = {n.label: n.value for n in train.number_input if n.label != "Epochs"}
+        epochs = [n.value for n in train.number_input if n.label == "Epochs"]
+        assert epochs == [pair.teacher.epochs, pair.train.epochs]
+        assert shown["Views"] == pair.train.views
+
+
+def test_the_words_of_training_are_explained(train: AppTest) -> None:
+    helps = {
+        w.label: w.proto.help for kind in ("slider", "number_input", "selectbox", "toggle") for w in train.get(kind)
+    }
+    for label in ("alpha", "temperature", "gamma", "Views", "Epochs", "Distillation"):
+        assert len(helps[label]) > 60, label
+    assert "labels alone" in helps["alpha"]
+    assert "Share of the softened answer, 0 to 1." in helps["alpha"]  # the method's own line stays
+    assert terms.explained("dist", "gamma", "weight.") != terms.explained("feature", "gamma", "weight.")
+    assert terms.explained("kd", "unknown", None) is None
 
 
 def test_general_weights_are_offered_where_they_are_shipped(
@@ -203,7 +243,10 @@ def test_a_finished_run_goes_to_the_library_and_compare_opens_on_it(
 
     run = a_run("done", stage="bundle")
     shutil.copytree(tiny_bundle.path, run.bundle)
-    open_run(train, run)
+    text = said(open_run(train, run))
+    assert "Tested on 60 images that neither was trained on." in text
+    assert "0.50 [0.40, 0.60]" in text
+    assert "no proven gain" in text
     button(train, "Add to library").click().run()
     assert train.toast[0].value == "Added to the library. Compare opens on it."
     assert (library / "tiny_mri-2").is_dir()
@@ -238,5 +281,5 @@ def test_an_estimate_belongs_to_the_recipe_it_was_made_for(train: AppTest, monke
     monkeypatch.setattr("kdlight.ui.waiting.Job", Estimated)
     button(train, "Estimate the time").click().run()
     assert "12 min</span> for 180 images" in said(train)
-    next(n for n in train.number_input if n.key == "student epochs").set_value(9).run()
+    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(9).run()
     assert "12 min" not in said(train)

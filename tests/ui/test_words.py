@@ -34,6 +34,10 @@ def test_an_estimate_comes_with_its_interval() -> None:
     assert words.interval({"value": 0.5, "low": None, "high": None}) == "0.50"
 
 
+def test_a_tiny_p_value_is_not_spelled_out() -> None:
+    assert (words.p_value(3.4e-10), words.p_value(0.0214)) == ("< 0.001", "= 0.021")
+
+
 def test_units() -> None:
     assert words.megabytes(8_912_345) == "8.91 MB"
     assert words.megabytes(1_400) == "1.4 kB"

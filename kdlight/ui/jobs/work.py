@@ -55,7 +55,7 @@ def knob_help(text: str) -> dict[str, str]:
 
 
 def check(say: Say, path: str) -> dict[str, Any]:
-    """`kdlight data check` of a labelled set."""
+    """`kdlight data check` of a labeled set."""
     from kdlight import data
 
     dataset = data.open_dataset(path)
@@ -63,7 +63,7 @@ def check(say: Say, path: str) -> dict[str, Any]:
 
 
 def compare(say: Say, path: str, data: str | None, split: str | None = None) -> dict[str, Any]:
-    """Both models on a labelled split (report, curves, flips) and by the clock; without data only by the clock."""
+    """Both models on a labeled split (report, curves, flips) and by the clock; without data only by the clock."""
     from kdlight import bundle as bundles
     from kdlight.inference import latency
 

@@ -1,0 +1,84 @@
+"""Who was taken for whom: both models' answers per true class in one table, and what changed between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.reading import ROLES
+from kdlight.ui import words
+
+Counts = Sequence[Sequence[int]]
+"""Truth in rows, answer in columns."""
+DARKEST = 55
+"""Percent of color in the darkest cell."""
+LEAST = 0.05
+"""A change of this share of a true class, or more, is what the darkest cell stands for; ours."""
+ROOM = 36
+"""Letters that the heads of one model's columns have room for at 1280 px; longer names become numbers."""
+
+
+def draw(bundle: Bundle, figures: Mapping[str, Any]) -> None:
+    """Truth in rows, answer in columns: teacher, student minus teacher, student."""
+    st.subheader("Confusion", anchor=False)
+    teacher, student = (figures[role]["confusion"] for role in ROLES)
+    st.html(table([bundle.words(name) for name in bundle.classes], teacher, student))
+    st.html(
+        '<div class="kd-line">Rows are the truth, columns the answer. Shades are shares of each true class; in the '
+        f"middle, {words.number(100 * scale(teacher, student), 2)} more or fewer of 100 images of a class are the "
+        "darkest, in the color of the model that gave the answer more often.</div>"
+    )
+
+
+def table(names: Sequence[str], teacher: Counts, student: Counts) -> str:
+    """The three side by side on the same rows, as HTML; every cell says its number of images."""
+    most = scale(teacher, student)
+    short = heads(names)
+    blocks = (("teacher", "Teacher"), ("", "Student minus teacher"), ("student", "Student"))
+    gap = '<td class="gap"></td>'
+    top = "".join(f'{gap}<th class="{kind}" colspan="{len(names)}">{title}</th>' for kind, title in blocks)
+    columns = "".join(f'<th scope="col">{words.safe(name)}</th>' for name in short)
+    body = []
+    for name, head, was, now in zip(names, short, teacher, student, strict=True):
+        total = sum(was) or 1
+        cells = [
+            "".join(_cell("teacher", str(n), n / total) for n in was),
+            "".join(_change(now_n - was_n, total, most) for was_n, now_n in zip(was, now, strict=True)),
+            "".join(_cell("student", str(n), n / total) for n in now),
+        ]
+        title = words.safe(name if head == name else f"{head} {name}")
+        row = "".join(f"{gap}{part}" for part in cells)
+        body.append(f'<tr><th scope="row">{title} <small>n = {sum(was)}</small></th>{row}</tr>')
+    head = f"<tr><th></th>{top}</tr><tr><th></th>{(gap + columns) * 3}</tr>"
+    return (
+        f'<div class="kd-scroll"><table class="kd-table kd-heat"><thead>{head}</thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def heads(names: Sequence[str]) -> list[str]:
+    """What stands over the columns: the names where their longest words fit, else the numbers of their rows."""
+    longest = max(len(word) for name in names for word in name.split() or [""])
+    return list(names) if len(names) * longest <= ROOM else [str(i) for i in range(1, len(names) + 1)]
+
+
+def scale(teacher: Counts, student: Counts) -> float:
+    """The change, as a share of its true class, that has the darkest shade: the largest there is, or LEAST."""
+    changes = (
+        abs(now - was) / (sum(before) or 1)
+        for before, after in zip(teacher, student, strict=True)
+        for was, now in zip(before, after, strict=True)
+    )
+    return max(LEAST, *changes)
+
+
+def _change(more: int, total: int, most: float) -> str:
+    kind = "student" if more > 0 else "teacher"
+    return _cell(kind, f"{more:+d}" if more else "0", abs(more) / total / most)
+
+
+def _cell(kind: str, text: str, share: float) -> str:
+    return f'<td class="cell {kind}" style="--share:{min(share, 1.0) * DARKEST:.0f}%">{text}</td>'
