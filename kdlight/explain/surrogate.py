@@ -28,28 +28,30 @@ class Surrogate:
     def __init__(self, points: Tensor, sizes: Tensor) -> None:
         """sizes (M,): how much each score weighs in the end."""
         self.squares = torch.cdist(points.double(), points.double()).square()  # (M, M)
+        self.median = self.squares.median().clamp(min=1e-12)
         self.sizes = sizes.double() / sizes.double().amax().clamp(min=1e-12)
         self.known = torch.empty(0, dtype=torch.long)
         self.scores = torch.empty(0, dtype=torch.double)
-        self.median = self.squares.median().clamp(min=1e-12)
         self.mean = torch.zeros(len(points), dtype=torch.double)
         self.variance = torch.ones(len(points), dtype=torch.double)
-        self.width = 1.0
+        self.width, self.scale = 1.0, 1.0
+        self._factor = torch.zeros(len(points), 0, dtype=torch.double)  # (M, P), known columns of the Cholesky factor
         self._misses: list[float] = []
 
     def pick(self, count: int) -> Tensor:
         """Indices of up to `count` points whose scores are worth the most now."""
         weight = self.sizes * torch.softmax(self.mean, 0) if len(self.known) else self.sizes
-        factor = self._factor()  # (M, P), a column for every known point
-        open_ = 1 + NUGGET - factor.square().sum(1)  # share of each score's variance that the known ones leave
+        done, count = len(self.known), min(count, len(self.sizes) - len(self.known))
+        factor = torch.cat([self._factor, torch.zeros(len(self.sizes), count, dtype=torch.double)], 1)
+        open_ = self._open()
         picked: list[int] = []
-        for _ in range(min(count, len(self.sizes) - len(self.known))):
+        for column in range(done, done + count):
             worth = weight.square() * open_
             worth[self.known] = worth[picked] = -1
             picked.append(int(worth.argmax()))
-            near = self._cross(torch.tensor(picked[-1:]))[:, 0] - factor @ factor[picked[-1]]
-            factor = torch.cat([factor, (near / open_[picked[-1]].sqrt())[:, None]], 1)
-            open_ = open_ - factor[:, -1].square()
+            near = self._like(self.squares[:, picked[-1]]) - factor[:, :column] @ factor[picked[-1], :column]
+            factor[:, column] = near / open_[picked[-1]].sqrt()
+            open_ = open_ - factor[:, column].square()
         return torch.tensor(picked, dtype=torch.long)
 
     def learn(self, points: Tensor, scores: Tensor) -> None:
@@ -60,11 +62,13 @@ class Surrogate:
         self.known = torch.cat([self.known, points])
         self.scores = torch.cat([self.scores, scores.double()])
         self.width = max(WIDTHS, key=self._fit)
-        solved = torch.linalg.solve(self._kernel(self.known, self.known), self._centered())
-        near = self._cross(self.known)  # (M, P)
-        self.mean = self.scores.mean() + near @ solved
+        lower, whitened = self._whitened()
+        self.scale = float(whitened.square().mean())
+        near = self._like(self.squares[self.known])  # (P, M)
+        self._factor = torch.linalg.solve_triangular(lower, near, upper=False).T
+        self.mean = self.scores.mean() + self._factor @ whitened
         self.mean[self.known] = self.scores
-        self.variance = self._scale() * self._unknown(self.known)
+        self.variance = self.scale * self._open()
         self.variance[self.known] = 0
 
     def draw(self, count: int) -> Tensor:
@@ -72,51 +76,34 @@ class Surrogate:
 
         They spread more than the process says where its last TOLD predictions missed by more than it said.
         """
-        points = torch.arange(len(self.mean))
-        factor, even = self._factor(), NUGGET * torch.eye(len(points), dtype=torch.double)
-        open_ = self._cross(points) + even - factor @ factor.T  # (M, M), how the unknown shares go together
-        lower = torch.linalg.cholesky(open_ + even)
-        noise = torch.randn(count, len(points), dtype=torch.double, generator=torch.Generator().manual_seed(0))
+        twice = 2 * NUGGET * torch.eye(len(self.mean), dtype=torch.double)  # its own, and for the decomposition's sake
+        open_ = self._like(self.squares) - self._factor @ self._factor.T  # (M, M), how the unknown shares go together
+        lower = torch.linalg.cholesky(open_ + twice)
+        noise = torch.randn(count, len(self.mean), dtype=torch.double, generator=torch.Generator().manual_seed(0))
         missed = max(1.0, sum(self._misses[-TOLD:]) / max(1, len(self._misses[-TOLD:])))
-        drawn: Tensor = self.mean + noise @ lower.T * (missed * self._scale().clamp(min=0)).sqrt()
+        drawn: Tensor = self.mean + noise @ lower.T * math.sqrt(missed * self.scale)
         drawn[:, self.known] = self.scores
         return drawn
 
-    def _factor(self) -> Tensor:
-        """Known columns of the kernel's Cholesky factor (M, P): one more column for each point that becomes known."""
-        if not len(self.known):
-            return torch.zeros(len(self.sizes), 0, dtype=torch.double)
-        lower = torch.linalg.cholesky(self._kernel(self.known, self.known))
-        found: Tensor = torch.linalg.solve_triangular(lower, self._cross(self.known).T, upper=False).T
-        return found
+    def _open(self) -> Tensor:
+        """Share of each score's variance (M,) that the known ones leave."""
+        return (1 + NUGGET - self._factor.square().sum(1)).clamp(min=0)
 
-    def _centered(self) -> Tensor:
-        return self.scores - self.scores.mean()
-
-    def _scale(self) -> Tensor:
-        """The variance of a score far from all others."""
-        centered = self._centered()
-        found: Tensor = centered @ torch.linalg.solve(self._kernel(self.known, self.known), centered) / len(centered)
-        return found
+    def _whitened(self) -> tuple[Tensor, Tensor]:
+        """The Cholesky factor (P, P) of the known points' kernel, and the centered scores (P,) that it makes unlike."""
+        even = NUGGET * torch.eye(len(self.known), dtype=torch.double)
+        lower = torch.linalg.cholesky(self._like(self.squares[self.known][:, self.known]) + even)
+        centered = (self.scores - self.scores.mean())[:, None]
+        return lower, torch.linalg.solve_triangular(lower, centered, upper=False)[:, 0]
 
     def _fit(self, width: float) -> float:
-        """Log likelihood of the known scores, with the variance that fits best."""
+        """Twice the log likelihood of the known scores, with the variance that fits best, up to a constant."""
         self.width = width
-        half = float(torch.linalg.slogdet(self._kernel(self.known, self.known))[1])
-        return -len(self.known) * math.log(float(self._scale()) + 1e-12) - half
+        lower, whitened = self._whitened()
+        return -len(whitened) * math.log(float(whitened.square().mean()) + 1e-12) - 2 * float(
+            lower.diagonal().log().sum()
+        )
 
-    def _unknown(self, known: Tensor) -> Tensor:
-        """Share of each point's variance (M,) that the known ones leave open."""
-        near = self._cross(known)
-        explained = (near * torch.linalg.solve(self._kernel(known, known), near.T).T).sum(1)
-        found: Tensor = (1 + NUGGET - explained).clamp(min=0)
-        return found
-
-    def _cross(self, known: Tensor) -> Tensor:
-        found: Tensor = torch.exp(-0.5 * self.squares[:, known] / (self.median * self.width**2))
-        return found
-
-    def _kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Kernel among known points (P, P), with the nugget on its diagonal."""
-        found: Tensor = self._cross(columns)[rows] + NUGGET * torch.eye(len(rows), dtype=torch.double)
-        return found
+    def _like(self, squares: Tensor) -> Tensor:
+        """How much two scores go together, by the squared distance of their masks."""
+        return torch.exp(squares * (-0.5 / float(self.median * self.width**2)))

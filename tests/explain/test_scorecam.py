@@ -154,7 +154,7 @@ def test_masks_are_scored_until_the_map_is_as_good_as_whole(x: Tensor, monkeypat
     assert likeness >= 0.999
     assert scorecam.stated(note) >= 0.999  # type: ignore[operator]
     monkeypatch.setattr(scorecam, "SURE", dataclasses.replace(scorecam.SURE, sure=2.0))
-    found, note = explain_with_note(net, x, 1, "scorecam")  # never sure: half of them picked, then the rest
+    found, note = explain_with_note(net, x, 1, "scorecam")  # never sure: most of them picked, then the rest
     np.testing.assert_allclose(found, whole, atol=1e-5)
     assert note == ""
 
@@ -252,7 +252,7 @@ def test_predictions_are_those_of_a_gaussian_process() -> None:
     rest = [i for i in range(30) if i not in known.tolist()]
     np.testing.assert_allclose(surrogate.mean[rest], (mean + float(scores[known].mean()))[rest], atol=1e-6)
     np.testing.assert_allclose(
-        surrogate.variance[rest], deviation[rest] ** 2 * float(surrogate._scale()), rtol=1e-3, atol=1e-9
+        surrogate.variance[rest], deviation[rest] ** 2 * surrogate.scale, rtol=1e-3, atol=1e-9
     )
     np.testing.assert_array_equal(surrogate.mean[known], scores[known])
 
