@@ -87,6 +87,10 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
+UNTRAINED = "random weights"
+"""How `start_from` begins where a teacher has no weights to start from."""
+
+
 def start_from(model: Classifier, name: str, weights: str) -> str:
     """Give a teacher its first weights; returns in words where they came from.
 
@@ -103,7 +107,7 @@ def start_from(model: Classifier, name: str, weights: str) -> str:
     try:
         pretrained = create_model(name, model.num_classes, pretrained=True)
     except Exception as error:  # noqa: BLE001  hubs fail in many ways; each of them means: not available here
-        return f"random weights: pretrained ones could not be had ({type(error).__name__})"
+        return f"{UNTRAINED}: pretrained ones could not be had ({type(error).__name__})"
     _load_matching(model, pretrained.state_dict())
     return "timm pretrained weights (ImageNet)"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdlight.config import Recipe
 from kdlight.results.records import Record
-from kdlight.results.rows import Row, borrowed, order, row_of, row_of_recipe, system, told_apart
+from kdlight.results.rows import Row, borrowed, cut, order, row_of, row_of_recipe, system, told_apart
 from kdlight.results.sets import best, gain, of_set, table
 from kdlight.results.shipped import recipes
 
@@ -121,9 +121,9 @@ def _rows(
 def _short(record: Record, peers: Sequence[Record], largest: bool) -> str:
     mean, seeds, apart = record.mean, len(record.seeds), told_apart(record, peers)
     said = [gain(record), *([f"{seeds} seeds"] if seeds > 1 else []), *(["largest"] if largest else [])]
-    mark = " †" if borrowed(record) else ""
+    mark, less = " †" if borrowed(record) else "", cut(record)
     scores = f"{mean['alone']:.3f} to {mean['student']:.3f} (of {mean['teacher']:.3f}){mark}"
-    return "<br>".join([*([f"{apart}:"] if apart else []), scores, ", ".join(said)])
+    return "<br>".join([*([f"{apart}:"] if apart else []), scores, ", ".join(said), *([f"({less})"] if less else [])])
 
 
 def _by_set(records: Sequence[Record]) -> dict[str, list[float]]:

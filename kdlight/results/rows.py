@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdlight.config import Recipe
+from kdlight.models import UNTRAINED
 from kdlight.results.records import Record
 from kdlight.results.shipped import recipes
 
@@ -109,6 +110,21 @@ def told_apart(record: Record, peers: Sequence[Record]) -> str:
     own = _values(record)
     keys = [key for key in own if any(key in other and other[key] != own[key] for other in said)]
     return ", ".join(f"{key} {str(own[key]).lower()}" for key in keys)
+
+
+def cut(record: Record) -> str:
+    """What a study did with less than its shipped recipe asks for: fewer pixels or epochs, a teacher from nothing."""
+    own = recipes().get(record.recipe)
+    if own is None:
+        return ""
+    asked = (
+        ("px", record.fact("size"), own.data.size),
+        ("teacher epochs", record.fact("epochs", "teacher"), own.teacher.epochs),
+        ("epochs", record.fact("epochs", "student"), own.train.epochs),
+    )
+    said = [f"{was:g} of {now} {words}" for words, was, now in asked if was is not None and was < now]
+    untaught = str(record.fact("start") or "").startswith(UNTRAINED)
+    return ", ".join([*said, *(["teacher from random weights"] if untaught else [])])
 
 
 def _values(record: Record) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdlight.results.command import of as command_of
 from kdlight.results.records import Record
-from kdlight.results.rows import borrowed, row_of, told_apart
+from kdlight.results.rows import borrowed, cut, row_of, told_apart
 
 BY_CHANCE = 0.025
 """Share of 95 % intervals that lie above a true gain of 0."""
@@ -64,7 +64,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _name(record: Record, others: Sequence[Record]) -> str:
     row, pair = row_of(record), borrowed(record)
     apart = told_apart(record, [other for other in others if row_of(other) == row])
-    more = [*([f"on {pair}'s pair and schedule"] if pair else []), *([apart] if apart else [])]
+    more = [said for said in (f"on {pair}'s pair and schedule" if pair else "", apart, cut(record)) if said]
     return row.words(record.fact("paper")) + (f" ({', '.join(more)})" if more else "")
 
 

@@ -251,9 +251,7 @@ def test_predictions_are_those_of_a_gaussian_process() -> None:
     mean, deviation = own.predict(points.numpy(), return_std=True)
     rest = [i for i in range(30) if i not in known.tolist()]
     np.testing.assert_allclose(surrogate.mean[rest], (mean + float(scores[known].mean()))[rest], atol=1e-6)
-    np.testing.assert_allclose(
-        surrogate.variance[rest], deviation[rest] ** 2 * surrogate.scale, rtol=1e-3, atol=1e-9
-    )
+    np.testing.assert_allclose(surrogate.variance[rest], deviation[rest] ** 2 * surrogate.scale, rtol=1e-3, atol=1e-9)
     np.testing.assert_array_equal(surrogate.mean[known], scores[known])
 
 
