@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,12 @@ def report(
     k, head = len(classes), len(SCORES)
     matrix = confusion_matrix(p, y)
     scores = dict(zip(SCORES, found, strict=False))
-    scores["accuracy"] = _sure(scores["accuracy"], distinct(groups, y >= 0))
     recall = [_sure(found[head + c], distinct(groups, y == c)) for c in range(k)]
     specificity = [_sure(found[head + k + c], distinct(groups, y != c)) for c in range(k)]
+    sure = {"accuracy": _sure(scores["accuracy"], distinct(groups, y >= 0)), "balanced_accuracy": _mean(recall)}
+    for name, value in scores.items():
+        if value and _agreed(value):
+            scores[name] = sure.get(name) or Interval(value.value, None, None)
     return {
         "n": len(y),
         **{name: _json(value) for name, value in scores.items()},
@@ -40,7 +43,7 @@ def report(
         "specificity": {name: _json(value) for name, value in zip(classes, specificity, strict=True)},
         "counts": {name: int(matrix[c].sum()) for c, name in enumerate(classes)},
         "confusion": matrix.tolist(),
-        "notes": _notes(matrix, classes, groups),
+        "notes": _notes(matrix, classes, groups) + _unknown(scores),
     }
 
 
@@ -52,13 +55,27 @@ def _values(p: Floats, y: Ints, weights: Floats) -> Floats:
 
 def _sure(found: Interval | None, n: int) -> Interval | None:
     """A share whose draws all agree (5 of 5) says nothing by bootstrap; its Wilson interval does."""
-    if found is None or found.low != found.high or found.low is None:
-        return found
-    return wilson(found.value, n)
+    return wilson(found.value, n) if found and _agreed(found) else found
+
+
+def _agreed(found: Interval) -> bool:
+    return found.low is not None and found.low == found.high
+
+
+def _mean(shares: Sequence[Interval | None]) -> Interval | None:
+    """The mean of the shares that are there, between the means of their bounds: wider than the mean's own interval."""
+    bounds = [(s.value, s.low, s.high) for s in shares if s and s.low is not None and s.high is not None]
+    return Interval(*np.mean(bounds, axis=0).tolist()) if bounds else None
 
 
 def _json(found: Interval | None) -> dict[str, float | None] | None:
     return found.to_json() if found else None
+
+
+def _unknown(scores: Mapping[str, Interval | None]) -> list[str]:
+    """Which scores have no interval, since every draw gives the same."""
+    names = [name for name, found in scores.items() if found and found.low is None]
+    return [f"No interval of {', '.join(names)}: too few images differ, or are of one class."] if names else []
 
 
 def _notes(matrix: Ints, classes: Sequence[str], groups: Any) -> list[str]:

@@ -51,6 +51,16 @@ def test_five_of_five_is_not_certain() -> None:
     assert "Fewer than 10 images of a (5)" in found["notes"][0]
 
 
+def test_a_perfect_answer_is_not_certain() -> None:
+    p = np.eye(2)[[0] * 5 + [1] * 30] * 0.98 + 0.01
+    found = metrics.report(p, np.repeat([0, 1], [5, 30]), ["a", "b"])
+    lows = [found["recall"][name]["low"] for name in "ab"]
+    assert found["balanced_accuracy"] == {"value": 1, "low": pytest.approx(np.mean(lows)), "high": pytest.approx(1)}
+    for name in ("auc", "macro_f1"):  # no draw says anything of these, and no formula does
+        assert found[name] == {"value": 1, "low": None, "high": None}
+    assert any("No interval of auc, macro_f1" in note for note in found["notes"])
+
+
 def test_one_image_is_reported_without_a_crash() -> None:
     found = metrics.report([[0.7, 0.3]], [0], ["a", "b"])
     assert found["accuracy"]["value"] == 1
