@@ -97,7 +97,8 @@ def words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
-        return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        value, low, high = value["value"], value["low"], value["high"]
+        return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
     if isinstance(value, dict):
         return ", ".join(f"{key} {words(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

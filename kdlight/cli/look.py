@@ -49,7 +49,7 @@ def inspect(
         return _inspect_one(files[0], frame)
     from kdlight.images.table import outcomes, render
 
-    rows = [_told(row, files) for row in outcomes(files)]
+    rows = outcomes(files)
     read = sum(row["read"] for row in rows)
     return Answer({"files": len(rows), "read": read, "refused": len(rows) - read, "rows": rows}, render(rows))
 
@@ -91,36 +91,13 @@ def data_merge(
     return Answer({"csv": str(out), "sets": list(sets), "classes": list(merged.classes), "images": counts})
 
 
-def unopened(*places: Path) -> str:
-    """Why a file could not be opened that lies at one of the places, if it is anywhere: not there, or not allowed."""
-    if any(_there(place) for place in places):
-        return "The file is there, but you may not read it; change its permissions or take a copy of it."
-    return "The file does not exist; an existing file was expected. Check its name and folder."
-
-
-def _there(place: Path) -> bool:
-    try:
-        return place.exists()
-    except PermissionError:
-        return True  # a folder on the way to it may not be entered
-
-
 def _inspect_one(file: Path, frame: int) -> Answer:
     from kdlight.images import report
 
     found = report(file, frame)
     if not found["read"]:
-        said = unopened(file) if found["reason"] == "missing" else found["message"]
-        return Answer({**found, "message": said}, fault=said)
+        return Answer(found, fault=found["message"])
     return Answer(found, pairs({**found, "windows": _windows(found["windows"])}))
-
-
-def _told(row: dict[str, Any], files: list[Path]) -> dict[str, Any]:
-    """A row of the table; of a file that could not be opened it says which of the two it is."""
-    if row["reason"] != "missing":
-        return row
-    places = ((file if file.is_dir() else file.parent) / row["file"] for file in files)
-    return {**row, "words": unopened(*places)}
 
 
 def _windows(windows: list[dict[str, Any]]) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
-from kdlight.cli.look import unopened
 from kdlight.cli.progress import counted
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def _image(file: Path, frame: int) -> Image:
     except ImageError as error:
         if error.reason != "missing" or file.is_dir():
             raise
-        raise UsageError(unopened(file)) from error
+        raise UsageError(str(error)) from error
 
 
 def _write(reading: Reading, image: Any, folder: Path) -> None:

@@ -87,8 +87,14 @@ def _load(path: Path) -> bytes:
             data = file.read(LIMITS.bytes + 1)
     except IsADirectoryError:
         raise MissingError("The path is a folder; one image file was expected.") from None
-    except (OSError, ValueError):
-        raise MissingError("The file cannot be opened: it does not exist or may not be read.") from None
+    except PermissionError:
+        raise MissingError(
+            "The file is there, but you may not read it; change its permissions or take a copy of it."
+        ) from None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise MissingError("The file does not exist; one was expected. Check its name and folder.") from None
+    except OSError as error:
+        raise MissingError(f"The file cannot be opened ({error.strerror}); take a copy of it.") from None
     return data
 
 

@@ -131,6 +131,7 @@ def test_a_pipe_that_closes_early_is_no_error() -> None:
         (True, "yes"),
         (None, "-"),
         ({"value": 0.9, "low": 0.85, "high": 0.95}, "0.900 [0.850, 0.950]"),
+        ({"value": 1.0, "low": None, "high": None}, "1.000"),
         (["a", "b"], "a, b"),
         ({"a": 1}, "a 1"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import struct
 import zlib
 from collections.abc import Callable
@@ -44,6 +45,25 @@ def test_empty_and_missing_files(tmp_path: Path) -> None:
         with pytest.raises(MissingError) as caught:
             read(path)
         assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(errno.ENOENT, "none"), "does not exist"),
+        (PermissionError(errno.EACCES, "denied"), "you may not read it"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_a_missing_file_is_told_from_one_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(MissingError, match=said):
+        read(tmp_path / "scan.dcm")
 
 
 def test_a_file_beyond_the_limit_is_refused_without_reading_it_all(tmp_path: Path) -> None:
