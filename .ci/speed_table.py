@@ -55,21 +55,45 @@ def explain(found: dict[str, Any]) -> Iterator[Line]:
 
 def training(found: dict[str, Any]) -> Iterator[Line]:
     """An epoch with kept answers against the plain loop."""
-    yield pair(found, "an epoch: ")
+    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
+    own, other = found["candidate"], found["baseline"]
+    (_, first), *others = found["ratios"]["over_alone"].items()
+    yield f"an epoch: {own}", milliseconds(p50[own]), f"{beside(other, p50[other], p50[own])}; {untaught(first)}"
+    for teacher, over in others:
+        kept = next(name for name in p50 if f" of {teacher} " in name)
+        yield f"an epoch: {kept}", milliseconds(p50[kept]), untaught(over)
+
+
+def untaught(over: float) -> str:
+    return f"without a teacher: {1 / over:.3g} x"
 
 
 def batch(found: dict[str, Any]) -> Iterator[Line]:
-    """A file of a folder against the plain loop."""
-    yield pair(found, f"each of {found['files']} DICOM files: ")
+    """A file of a folder against plain loops; then the many that were read in one go, and the memory held."""
+    p50, own = {row["name"]: row["p50_ms"] for row in found["rows"]}, found["candidate"]
+    against = "; ".join(beside(other, ms, p50[own]) for other, ms in p50.items() if other != own)
+    yield f"each of {found['files']} DICOM files: {own}", milliseconds(p50[own]), against
+    if alone := found.get("alone"):
+        held = ", ".join(f"{megabytes:.0f} MB after {files}" for files, megabytes in found["memory_mb"].items())
+        yield (
+            f"each of {alone['files']} more in one go",
+            milliseconds(1000 / alone["files_per_second"]),
+            f"memory: {held}",
+        )
 
 
-def pair(found: dict[str, Any], what: str) -> Line:
-    p50 = {row["name"]: row["p50_ms"] for row in found["rows"]}
-    own, other = found["candidate"], found["baseline"]
-    return f"{what}{own}", milliseconds(p50[own]), f"{other}: {milliseconds(p50[other])}, {found['ratio']:.3g} x"
+def peers(found: dict[str, Any]) -> Iterator[Line]:
+    """kdlight's epoch and network against what one would otherwise use."""
+    what = {
+        "training": f"an epoch of {found['training']['images']} images",
+        "latency": "one image at 224 px, random weights",
+    }
+    for part, words in what.items():
+        (name, own), *others = ((row["name"], row["p50_ms"]) for row in found[part]["rows"])
+        yield f"{words}: {name}", milliseconds(own), "; ".join(beside(other, ms, own) for other, ms in others)
 
 
-BENCHMARKS = {"latency": latency, "explain": explain, "training": training, "batch": batch}
+BENCHMARKS = {"latency": latency, "explain": explain, "training": training, "batch": batch, "peers": peers}
 
 
 def milliseconds(value: float) -> str:
@@ -92,5 +116,6 @@ def table() -> str:
         machine = report["machine"]
         what = " ".join([name, *([report["bundle"]] if "bundle" in report else [])])
         what += f" --weights {report['weights']}" if report.get("weights") else ""
-        places.append(f"`kdlight benchmark {what}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
+        command = "python benchmarks/peers.py" if name == "peers" else f"kdlight benchmark {what}"
+        places.append(f"`{command}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
     return "\n".join([HEADER, *lines, "", f"Medians. {'; '.join(places)}."])

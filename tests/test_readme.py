@@ -6,7 +6,9 @@ import json
 import re
 import runpy
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,13 +47,17 @@ def test_the_sizes_are_those_of_the_shipped_bundles() -> None:
         assert measured == load(ROOT / "assets" / "bundles" / path.stem).sha256, f"compress {path.stem} again"
 
 
+def as_rows(times: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"name": name, "p50_ms": ms} for name, ms in times]
+
+
 def test_the_speed_table_compares_like_with_like() -> None:
     """On a made-up report: each teacher's row against the student's that was measured the same way."""
     script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
     how = "; from a decoded image of 64 px"
     p50 = {"teacher, torch eager": 20.0, "student, torch eager": 4.0, "student, ONNX Runtime": 2.0}
     p50 |= {f"teacher, ONNX Runtime{how}": 12.0, f"student, ONNX Runtime{how}": 3.0, f"Grad-CAM of both{how}": 2500.0}
-    rows = [{"name": name, "p50_ms": ms} for name, ms in p50.items()]
+    rows = as_rows(p50.items())
     bound = {"peak_gmacs": 50.0, "teacher_ms": 6.0, "student_ms": 0.8}
     found = list(script["latency"]({"rows": rows, "bound": bound, "size": 224}))
     assert [cells[1:] for cells in found] == [
@@ -60,12 +66,26 @@ def test_the_speed_table_compares_like_with_like() -> None:
         ("2.5 s", ""),
         ("0.8 ms", "teacher: 6 ms, 7.5 x"),
     ]
-    report = {"rows": rows, "candidate": "student, ONNX Runtime", "baseline": "teacher, torch eager", "ratio": 10.0}
-    for name in ("training", "batch"):
-        (cells,) = script[name]({**report, "files": 9})
-        assert cells[1:] == ("2 ms", "teacher, torch eager: 20 ms, 10 x")
+    kept = [("kept", 2.0), ("plain", 20.0), ("answers of vgg19 kept", 3.0)]
+    loop = {"rows": as_rows(kept), "candidate": "kept", "baseline": "plain"}
+    loop["ratios"] = {"over_alone": {"mobilenetv2": 1.25, "vgg19": 0.5}}
+    assert [cells[1:] for cells in script["training"](loop)] == [
+        ("2 ms", "plain: 20 ms, 10 x; without a teacher: 0.8 x"),
+        ("3 ms", "without a teacher: 2 x"),
+    ]
+    folder = {"rows": as_rows(kept[:2]), "candidate": "kept", "files": 9, "memory_mb": {"9": 100.4, "99": 101.0}}
+    folder["alone"] = {"files": 90, "files_per_second": 500.0}
+    assert [cells[1:] for cells in script["batch"](folder)] == [
+        ("2 ms", "plain: 20 ms, 10 x"),
+        ("2 ms", "memory: 100 MB after 9, 101 MB after 99"),
+    ]
+    both = {"training": {"images": 64, "rows": as_rows(kept[:2])}, "latency": {"rows": as_rows(kept[1:])}}
+    assert [cells[1:] for cells in script["peers"](both)] == [
+        ("2 ms", "plain: 20 ms, 10 x"),
+        ("20 ms", "answers of vgg19 kept: 3 ms, 0.15 x"),
+    ]
     maps = [("Score-CAM of the teacher, package", 8000.0), ("Score-CAM of the teacher, fast", 80.0), ("class map", 2.0)]
-    heat = {"rows": [{"name": name, "p50_ms": ms} for name, ms in maps], "baseline": maps[0][0]}
+    heat = {"rows": as_rows(maps), "baseline": maps[0][0]}
     assert [cells[1:] for cells in script["explain"](heat)] == [("80 ms", f"{maps[0][0]}: 8 s, 100 x"), ("2 ms", "")]
 
 
