@@ -67,13 +67,13 @@ def test_the_speed_table_compares_like_with_like() -> None:
         ("0.8 ms", "teacher: 6 ms, 7.5 x"),
     ]
     kept = [("kept", 2.0), ("plain", 20.0), ("answers of vgg19 kept", 3.0)]
-    loop = {"rows": as_rows(kept), "candidate": "kept", "baseline": "plain"}
+    loop: dict[str, Any] = {"rows": as_rows(kept), "candidate": "kept", "baseline": "plain"}
     loop["ratios"] = {"over_alone": {"mobilenetv2": 1.25, "vgg19": 0.5}}
     assert [cells[1:] for cells in script["training"](loop)] == [
         ("2 ms", "plain: 20 ms, 10 x; without a teacher: 0.8 x"),
         ("3 ms", "without a teacher: 2 x"),
     ]
-    folder = {"rows": as_rows(kept[:2]), "candidate": "kept", "files": 9, "memory_mb": {"9": 100.4, "99": 101.0}}
+    folder: dict[str, Any] = {"rows": as_rows(kept[:2]), "candidate": "kept", "files": 9, "memory_mb": {"9": 100.4, "99": 101.0}}
     folder["alone"] = {"files": 90, "files_per_second": 500.0}
     assert [cells[1:] for cells in script["batch"](folder)] == [
         ("2 ms", "plain: 20 ms, 10 x"),
