@@ -46,11 +46,13 @@ def explain(found: dict[str, Any]) -> Iterator[Line]:
     for name, own in p50.items():
         if name != other:
             against = beside(other, p50[other], own) if name.startswith("Score-CAM of the teacher") else ""
-            near = found.get("likeness", {}).get(name)
-            words = (
-                f"; Pearson with every mask {near['median']:.4f} (median of {near['images']} images)" if near else ""
-            )
-            yield name, milliseconds(own), against + words
+            against += likeness(found["likeness"][name]) if name in found.get("likeness", {}) else ""
+            yield name, milliseconds(own), against
+
+
+def likeness(near: dict[str, Any]) -> str:
+    median, least = (f"{near[which]:.4f} ({which})" for which in ("median", "least"))
+    return f"; Pearson with every mask's {median}, {least} of {near['images']} images"
 
 
 def training(found: dict[str, Any]) -> Iterator[Line]:

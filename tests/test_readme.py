@@ -73,7 +73,12 @@ def test_the_speed_table_compares_like_with_like() -> None:
         ("2 ms", "plain: 20 ms, 10 x; without a teacher: 0.8 x"),
         ("3 ms", "without a teacher: 2 x"),
     ]
-    folder: dict[str, Any] = {"rows": as_rows(kept[:2]), "candidate": "kept", "files": 9, "memory_mb": {"9": 100.4, "99": 101.0}}
+    folder: dict[str, Any] = {
+        "rows": as_rows(kept[:2]),
+        "candidate": "kept",
+        "files": 9,
+        "memory_mb": {"9": 100.4, "99": 101.0},
+    }
     folder["alone"] = {"files": 90, "files_per_second": 500.0}
     assert [cells[1:] for cells in script["batch"](folder)] == [
         ("2 ms", "plain: 20 ms, 10 x"),
@@ -85,8 +90,11 @@ def test_the_speed_table_compares_like_with_like() -> None:
         ("20 ms", "answers of vgg19 kept: 3 ms, 0.15 x"),
     ]
     maps = [("Score-CAM of the teacher, package", 8000.0), ("Score-CAM of the teacher, fast", 80.0), ("class map", 2.0)]
-    heat = {"rows": as_rows(maps), "baseline": maps[0][0]}
+    heat: dict[str, Any] = {"rows": as_rows(maps), "baseline": maps[0][0]}
     assert [cells[1:] for cells in script["explain"](heat)] == [("80 ms", f"{maps[0][0]}: 8 s, 100 x"), ("2 ms", "")]
+    heat["likeness"] = {maps[1][0]: {"images": 50, "median": 0.978, "least": 0.573}}
+    near = "; Pearson with every mask's 0.9780 (median), 0.5730 (least) of 50 images"
+    assert next(script["explain"](heat))[2] == f"{maps[0][0]}: 8 s, 100 x{near}"
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("kdlight ")])
