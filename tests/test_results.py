@@ -208,7 +208,8 @@ def test_a_study_that_did_less_than_its_recipe_says_so_wherever_it_stands(study:
     start = "random weights: pretrained ones could not be had (OSError)"
     models = {"teacher": {"architecture": "vgg19", "start": start}, "student": {"architecture": "ofa595"}}
     less = {"recipe": recipe, "data": {"name": "cxr3", "size": 64}, "epochs": {"teacher": 2, "student": 30}}
-    said = "(64 of 224 px, 2 of 10 teacher epochs, teacher from random weights)"
+    less["settings"] = {"data": {"labeled": 0.15}}
+    said = "(64 of 224 px, 2 of 10 teacher epochs, 15 % of the labels, teacher from random weights)"
     page = page_of(study(**less, models=models, method={"name": "kd", "options": {}}))
     assert glance(page, "The systems")["Explainable KD, `kd`: vgg19 to ofa595"]["cxr3"].endswith(said)
     assert rows_of(page, "cxr3")[0]["system or method"] == f"Explainable KD, `kd` {said}"
@@ -277,12 +278,14 @@ def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
         {},
         {"seeds": one},
         {"gain_over_alone": spans},
+        {"gain_over_alone": {"value": -0.02, "low": -0.03, "high": -0.01}},
         {"gain_over_alone": unknown, "gain": "no proven gain (too few)"},
     ]
     assert [gain(results.read(study(f"{n}", **changes))) for n, changes in enumerate(cases)] == [
         "**+12.5 [+4.0, +20.0]**",
         "+12.5 [+4.0, +20.0], one seed",
         "+1.0 [-1.0, +3.0], not proven",
+        "-2.0 [-3.0, -1.0], a loss",
         "no proven gain (too few)",
     ]
     page = page_of(study("b", seeds=one))

@@ -27,10 +27,10 @@ and never trained on; in parentheses the lowest and the highest seed. *Alone* is
 budget without a teacher; where the taught one starts from weights selected out of the trained teacher, it starts from
 those that the teacher began with. *From scratch* is that student from random weights, where it was trained too. The
 **gain** is taught minus alone, in points (0.01), with its 95 % bootstrap interval over the test's groups, in which an
-image that several seeds answered is drawn with all of them. It is in bold, and called proven, where the interval leaves
-out 0 over two seeds or more. It holds chance in the test images, not chance in the training: **one seed proves
-nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of all seeds as if each were of an
-image of its own; they are not, so its p is too small and decides nothing here.
+image that several seeds answered is drawn with all of them. Over two seeds or more it is in bold, and called proven,
+where the interval lies above 0, and a loss where it lies below. It holds chance in the test images, not chance in the
+training: **one seed proves nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of all
+seeds as if each were of an image of its own; they are not, so its p is too small and decides nothing here.
 
 An empty cell was not run; a dash was not recorded. All figures are ours, none is a paper's; where only an abstract
 could be read, the design is ours too, and the docstrings say so."""

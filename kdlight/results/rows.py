@@ -113,18 +113,22 @@ def told_apart(record: Record, peers: Sequence[Record]) -> str:
 
 
 def cut(record: Record) -> str:
-    """What a study did with less than its shipped recipe asks for: fewer pixels or epochs, a teacher from nothing."""
-    own = recipes().get(record.recipe)
-    if own is None:
-        return ""
-    asked = (
-        ("px", record.fact("size"), own.data.size),
-        ("teacher epochs", record.fact("epochs", "teacher"), own.teacher.epochs),
-        ("epochs", record.fact("epochs", "student"), own.train.epochs),
-    )
-    said = [f"{was:g} of {now} {words}" for words, was, now in asked if was is not None and was < now]
-    untaught = str(record.fact("start") or "").startswith(UNTRAINED)
-    return ", ".join([*said, *(["teacher from random weights"] if untaught else [])])
+    """With how little a study was done: fewer pixels or epochs than its shipped recipe, hidden labels, a teacher from
+    nothing."""
+    said: list[str] = []
+    if own := recipes().get(record.recipe):
+        asked = (
+            ("px", record.fact("size"), own.data.size),
+            ("teacher epochs", record.fact("epochs", "teacher"), own.teacher.epochs),
+            ("epochs", record.fact("epochs", "student"), own.train.epochs),
+        )
+        said += [f"{was:g} of {now} {words}" for words, was, now in asked if was is not None and was < now]
+    labeled = (record.fact("settings") or {}).get("data", {}).get("labeled", 1.0)
+    if labeled < 1:
+        said.append(f"{100 * labeled:g} % of the labels")
+    if str(record.fact("start") or "").startswith(UNTRAINED):
+        said.append("teacher from random weights")
+    return ", ".join(said)
 
 
 def _values(record: Record) -> dict[str, Any]:

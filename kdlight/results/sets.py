@@ -44,7 +44,7 @@ def points(found: Mapping[str, float | None] | None, seeds: int) -> str:
     numbers = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
     if seeds == 1:
         return f"{numbers}, one seed"
-    return f"**{numbers}**" if low > 0 else f"{numbers}, not proven"
+    return f"**{numbers}**" if low > 0 else f"{numbers}, a loss" if high < 0 else f"{numbers}, not proven"
 
 
 def best(records: Sequence[Record]) -> Record | None:
