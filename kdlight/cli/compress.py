@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kdlight.data import Dataset
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the result.")]
-CALIBRATE = 200
+CALIBRATE = 400
 """Training images that set the ranges of int8, drawn from seed 0."""
 PART = 8
 """Images that the quantizer sees at once."""
@@ -130,7 +130,7 @@ def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int, thread
     from kdlight.compress import select
 
     pixels = dataset.split("train").images(bundle.spec)
-    chosen = pixels[np.sort(np.random.default_rng(0).permutation(len(pixels))[:CALIBRATE])]
+    chosen = pixels[np.random.default_rng(0).permutation(len(pixels))[:CALIBRATE]]
     parts = [bundle.spec.normalise(part).numpy() for part in torch.split(torch.from_numpy(chosen), PART)]
     other = dataset.split("val").images(bundle.spec)
     source = _probabilities(bundle, bundle.onnx, threads)(other)

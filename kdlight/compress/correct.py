@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdlight.compress.rounding import gram_of, round_weights
+from kdlight.compress.rounding import products, refit, round_weights
 
 LAYERS = ("Conv", "Gemm")
 
@@ -27,15 +27,15 @@ def correct(source: Path, path: Path, batches: Sequence[np.ndarray]) -> None:
     import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(source)
+    true, model = onnx.load(source), onnx.load(source)
     constants = {constant.name: constant for constant in model.graph.initializer}
     layers = [node for node in model.graph.node if _fits(node, constants)]
-    wanted = _means(model, [node.output[0] for node in layers], batches)
+    wanted = _means(true, [node.output[0] for node in layers], batches)
     for node in layers:
         weight = constants[node.input[1]]
         values = numpy_helper.to_array(weight)
-        inputs = _outputs(model, [node.input[0]], batches)
-        rounded = round_weights(values, np.sum([gram_of(x, node, values.shape) for (x,) in inputs], axis=0))
+        gram, cross = _products(node, values.shape, model, true, batches)
+        rounded = round_weights(refit(values, gram, cross), gram)
         weight.CopyFrom(numpy_helper.from_array(rounded, weight.name))
         mean = wanted.pop(0)
         if len(node.input) == 3:
@@ -50,6 +50,16 @@ def _fits(node: Any, constants: dict[str, Any]) -> bool:
         return False
     first = {attribute.name: attribute.i for attribute in node.attribute}.get("transB", 0)
     return bool(node.op_type == "Conv" or first == 1)
+
+
+def _products(
+    node: Any, shape: tuple[int, ...], model: Any, true: Any, batches: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of the node's inputs (`products`): in the model with themselves, and those in the true one with them."""
+    gram = cross = np.zeros(1)
+    for (x,), (y,) in zip(*(_outputs(one, [node.input[0]], batches) for one in (model, true)), strict=True):
+        gram, cross = gram + products(x, x, node, shape), cross + products(y, x, node, shape)
+    return gram, cross
 
 
 def _means(model: Any, names: Sequence[str], batches: Sequence[np.ndarray]) -> list[np.ndarray]:

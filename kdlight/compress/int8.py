@@ -50,10 +50,9 @@ CALIBRATIONS: Mapping[str, Calibration] = {
 BITS = (8, 16)
 LIMIT = 260_000
 """Bytes that a way may take if another one takes less: what kdlight_nano is to stay below."""
-CORRECT = 8
-"""Batches that the weights are rounded and the biases corrected on."""
 TRIED = 8
-"""Batches that every single activation's rounding is tried on."""
+"""First batches, that every single activation's rounding is tried on; where there are more, the weights are rounded on
+the others, so that what their rounding changes is not seen too small."""
 
 
 def quantize(
@@ -109,7 +108,7 @@ def select(
     best: tuple[bool, float, str] | None = None
     with tempfile.TemporaryDirectory() as folder:
         corrected = Path(folder) / "corrected.onnx"
-        correct(source, corrected, batches[:CORRECT])
+        correct(source, corrected, batches[TRIED:] or batches)
         allowed = moved(*(logits(onnx.load(file), batches[:TRIED]) for file in (source, corrected)))
         for number, (name, calibration) in enumerate((calibrations or CALIBRATIONS).items()):
             tried = Path(folder) / f"{number}.onnx"
@@ -133,12 +132,13 @@ def _quantize(
 ) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    even = [batch for batch in batches if len(batch) == len(batches[0])]  # the quantizer wants all of one size
     options: dict[str, Any] = {"QDQKeepRemovableActivations": True}
     options |= {"CalibPercentile": calibration.percentile} if calibration.method == "Percentile" else {}
     quantize_static(
         str(source),
         str(path),
-        _reader(batches),
+        _reader(even),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         weight_type=QuantType.QInt8,

@@ -38,7 +38,7 @@ def trace(model: Classifier, path: Path, size: int, **options: Any) -> None:
     It folds batch norm into the convolutions and takes a second where the newer exporter, tried on the same network,
     takes thirty and gives the same result.
     """
-    traced = _with_maps(model.cpu().eval(), size)
+    traced = _with_maps(model.cpu().eval().at(size), size)
     free = {0: "batch", 2: "height", 3: "width"}
     names = ["logits", "maps"] if isinstance(traced, _Mapped) else ["logits"]
     axes = {"input": free, "logits": {0: "batch"}, "maps": {0: "batch", 2: "rows", 3: "columns"}}

@@ -21,6 +21,11 @@ class Classifier(nn.Module, ABC):
     def cam_layer(self) -> nn.Module:
         """The module whose output a class activation map weighs: the last feature map before pooling."""
 
+    def at(self, size: int) -> Classifier:
+        """The same network for inputs of `size` x `size` only, made so that it can be traced: positions that are
+        interpolated for each input are interpolated once."""
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_with_features(x)[0]
 

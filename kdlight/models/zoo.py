@@ -1,12 +1,13 @@
 """Any timm classifier by the name `timm:<name>` (Apache-2.0, https://github.com/huggingface/pytorch-image-models).
 
 `timm:<name>@<side>` builds it for square inputs of another side, for networks that fix their size as they are built.
-Plain ViTs, DeiT, EVA and Swin read any size without that: positions are interpolated, windows padded. A ViT that is to
-leave as ONNX needs its size in the name all the same: ONNX cannot interpolate positions as timm does.
+Plain ViTs, DeiT, EVA and Swin read any size without that: positions are interpolated, windows padded.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import timm
@@ -63,6 +64,15 @@ class TimmClassifier(Classifier):
     @property
     def cam_layer(self) -> nn.Module:
         return self.final
+
+    def at(self, size: int) -> Classifier:
+        positions, net = getattr(self.net, "pos_embed", None), self.net
+        if positions is None or not getattr(net, "dynamic_img_size", False):
+            return self
+        own = copy.deepcopy(self)
+        patch = net.patch_embed.patch_size[0]
+        own.net.set_input_size(img_size=math.ceil(size / patch) * patch)  # what is missing to a patch is padded
+        return own
 
     def from_elsewhere(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state dict as timm publishes it, under the names that it has here; one of kdlight passes through."""

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdlight.compress import int8, quantize, select
 from kdlight.compress.correct import correct
 from kdlight.compress.int8 import CALIBRATIONS
-from kdlight.compress.rounding import gram_of, round_weights
+from kdlight.compress.rounding import products, refit, round_weights
 from kdlight.compress.sites import gentle, logits, moved, sites, without
 
 RNG = np.random.default_rng(0)
@@ -41,6 +41,18 @@ def test_inputs_that_do_not_go_together_give_the_nearest_steps() -> None:
     np.testing.assert_array_equal(round_weights(weights, np.eye(9)[None]), round_weights(weights))
 
 
+def test_weights_fit_the_outputs_on_the_true_inputs() -> None:
+    """Least squares by NumPy, but for the damping; for inputs that did not change the weights stay."""
+    weights, true = RNG.normal(size=(12, 20)), RNG.normal(size=(500, 20))
+    changed = true @ (np.eye(20) + 0.05 * RNG.normal(size=(20, 20)))
+    gram = (changed.T @ changed)[None]
+    found = refit(weights, gram, (true.T @ changed)[None])
+    np.testing.assert_allclose(found, np.linalg.lstsq(changed, true @ weights.T)[0].T, atol=0.02)
+    errors = [float(np.square(changed @ w.T - true @ weights.T).mean()) for w in (weights, found)]
+    assert errors[1] < 0.01 * errors[0]
+    np.testing.assert_allclose(refit(weights, gram, gram), weights, atol=1e-12)
+
+
 @pytest.mark.parametrize(("groups", "stride", "kernel"), [(1, 2, 3), (4, 1, 3), (2, 2, 3), (1, 1, 1)])
 def test_the_products_are_those_of_the_convolution(groups: int, stride: int, kernel: int) -> None:
     """Sum of w G w over a group's inputs is the sum of the squared outputs."""
@@ -49,7 +61,7 @@ def test_the_products_are_those_of_the_convolution(groups: int, stride: int, ker
     pads = [kernel // 2] * 4
     node = helper.make_node("Conv", ["x", "w"], ["y"], group=groups, strides=[stride, stride], pads=pads)
     y = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(weights), None, stride, kernel // 2, 1, groups)
-    gram = gram_of(x, node, weights.shape)
+    gram = products(x, x, node, weights.shape)
     flat = weights.reshape(groups, 8 // groups, -1)
     np.testing.assert_allclose(
         np.einsum("grn,gnm,grm->gr", flat, gram, flat).ravel(), y.square().sum((0, 2, 3)), rtol=1e-4

@@ -52,6 +52,20 @@ def test_a_network_without_class_maps_has_logits_only(tmp_path: Path) -> None:
         np.testing.assert_allclose(logits, model(x).numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [96, 100])  # 100 px are padded to seven patches of 16
+@pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:swin_tiny_patch4_window7_224", "visformer_s"])
+def test_a_network_made_for_another_size_leaves_as_it_answers(name: str, size: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, 3).eval()
+    kept = {key: value.clone() for key, value in model.state_dict().items()}
+    export_onnx(model, tmp_path / "net.onnx", size)
+    x = torch.randn(2, 3, size, size)
+    logits = run(tmp_path / "net.onnx", x.numpy())[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(logits, model(x).numpy(), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, kept[key]) for key, value in model.state_dict().items())
+
+
 def net(widths: list[int], taps: tuple[int, ...] = (), **second: list[int]) -> onnx.ModelProto:
     """Pointwise convolutions in a row from widths[0] to widths[-1] channels; `taps` are outputs besides the last."""
     rng = np.random.default_rng(0)

@@ -97,6 +97,13 @@ def test_int8_follows_the_affine_scheme(net: Path, inputs: list[np.ndarray], tmp
     assert np.corrcoef(run(net, x).ravel(), run(tmp_path / "int8.onnx", x).ravel())[0, 1] > 0.99
 
 
+def test_a_last_batch_that_is_smaller_is_no_error(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
+    uneven = [*inputs, inputs[0][:1]]
+    for batches, name in ((inputs, "even.onnx"), (uneven, "uneven.onnx")):
+        quantize(net, tmp_path / name, batches, CALIBRATIONS["percentile"])
+    assert (tmp_path / "even.onnx").read_bytes() == (tmp_path / "uneven.onnx").read_bytes()
+
+
 def test_sixteen_bits_of_activation_change_less(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     x = np.concatenate(inputs)
     errors = []
