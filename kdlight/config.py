@@ -15,6 +15,8 @@ BALANCES = ("none", "balanced", "effective")
 INITS = ("random", "selection", "teacher", "general", "published")
 SELECTIONS = ("uniform", "consecutive", "random")
 LAYERS = ("first", "even")
+UNTRAINED = "random weights"
+"""How a run's words on its teacher's start begin where there were no weights to start from."""
 
 
 class RecipeError(ValueError):

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from kdlight.config import UNTRAINED
 from kdlight.models import ensemble, fusion, mobilenet, ofa, vgg, vision_transformers
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.zoo import TimmClassifier
@@ -85,10 +86,6 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path.name} does not hold a plain dict of tensors. Save model.state_dict() and give that.")
     return state
-
-
-UNTRAINED = "random weights"
-"""How `start_from` begins where a teacher has no weights to start from."""
 
 
 def start_from(model: Classifier, name: str, weights: str) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdlight.config import Recipe
-from kdlight.models import UNTRAINED
+from kdlight.config import UNTRAINED, Recipe
 from kdlight.results.records import Record
 from kdlight.results.shipped import recipes
 
