@@ -191,6 +191,7 @@ class Predictor:
                 with flushed_denormals():
                     heat, note = explaining.explain_with_note(self.models[role], x, index, method, report)
             found[role] = self._graded(heat, image.shape, method, classes[role], note, started)
+            report(1.0, "")
         return found
 
     def _graded(
