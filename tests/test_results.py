@@ -207,13 +207,14 @@ def test_a_study_that_did_less_than_its_recipe_says_so_wherever_it_stands(study:
     recipe = "explainable-vgg19"
     start = "random weights: pretrained ones could not be had (OSError)"
     models = {"teacher": {"architecture": "vgg19", "start": start}, "student": {"architecture": "ofa595"}}
-    less = {"recipe": recipe, "data": {"name": "cxr3", "size": 64}, "epochs": {"teacher": 2, "student": 30}}
+    data = {"name": "cxr3", "modality": "ct", "size": 64}
+    less = {"recipe": recipe, "data": data, "epochs": {"teacher": 2, "student": 30}}
     less["settings"] = {"data": {"labeled": 0.15}}
     said = "(64 of 224 px, 2 of 10 teacher epochs, 15 % of the labels, teacher from random weights)"
     page = page_of(study(**less, models=models, method={"name": "kd", "options": {}}))
     assert glance(page, "The systems")["Explainable KD, `kd`: vgg19 to ofa595"]["cxr3"].endswith(said)
     assert rows_of(page, "cxr3")[0]["system or method"] == f"Explainable KD, `kd` {said}"
-    assert "-o data.name=cxr3 -o data.size=64 -o teacher.epochs=2" in page
+    assert "-o data.name=cxr3 -o data.modality=ct -o data.size=64 -o teacher.epochs=2" in page
 
 
 def test_only_a_proven_gain_is_called_the_largest_and_only_among_several(study: Kept) -> None:

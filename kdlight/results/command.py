@@ -33,6 +33,7 @@ def of(record: Record, defaults: Mapping[str, Mapping[str, Any]] | None = None) 
 def _changes(record: Record, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     said = {
         "data.name": (record.data, recipe.data.name),
+        "data.modality": (record.fact("modality"), recipe.data.modality),
         "data.size": (record.fact("size"), recipe.data.size),
         "teacher.name": (record.teacher, recipe.teacher.name),
         "teacher.epochs": (record.fact("epochs", "teacher"), recipe.teacher.epochs),
