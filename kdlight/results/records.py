@@ -26,12 +26,12 @@ BESIDES = ("scratch", "partner", "ensemble")
 learned together, and the mean of the pair."""
 OWN_START = ("general", "published")
 """student.init of first weights that are the student's own, not taken from this study's teacher."""
-GAINS = ("gain_over_scratch", "gain_of_partner", "gain_of_ensemble")
-"""The first is the student's over scratch, the others are those models' over the student alone."""
+GAINS = ("gain_over_scratch", "gain_of_partner", "gain_of_ensemble", "gap_to_teacher")
+"""The student's over scratch, those models' over the student alone, and the student's over its teacher."""
 KEPT = (
     *("schema", "recipe", "data", "metric", "teachers", "seeds", "mean", "deviation", "gain_over_alone", "gain"),
-    *(*GAINS, "gap_to_teacher", "retained", "mcnemar_p", "mcnemar_pooled_p", "models", "method", "epochs", "minutes"),
-    *("latency", "settings"),
+    *(*GAINS, "retained", "mcnemar_p", "mcnemar_pooled_p", "models", "method", "epochs", "minutes", "latency"),
+    "settings",
 )
 """What is published of a record, in this order."""
 

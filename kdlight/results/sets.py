@@ -152,6 +152,7 @@ COLUMNS: dict[str, Cell] = {
     "gain in points": gain,
     "from scratch": lambda r: _mean(r, "scratch"),
     "gain over scratch": lambda r: points(r.gains.get("gain_over_scratch"), len(r.seeds)) or "-",
+    "taught minus teacher": lambda r: points(r.gains.get("gap_to_teacher"), len(r.seeds)) or "-",
     "of the teacher": lambda r: f"{r.mean['student'] / r.mean['teacher']:.3f}",
     "McNemar p": _mcnemar,
     "seeds": lambda r: str(len(r.seeds)),

@@ -144,7 +144,7 @@ def differences(record: Record) -> list[dict[str, Any]]:
         ("taught minus alone", record.gain),
         ("partner minus alone", record.gains.get("gain_of_partner")),
         ("mean of both minus alone", record.gains.get("gain_of_ensemble")),
-        ("taught minus teacher", record.raw.get("gap_to_teacher")),
+        ("taught minus teacher", record.gains.get("gap_to_teacher")),
     ):
         if found and None not in (found["low"], found["high"]):
             value, low, high = (100 * float(found[key] or 0) for key in ("value", "low", "high"))
