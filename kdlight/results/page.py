@@ -30,8 +30,8 @@ those that the teacher began with. *From scratch* is that student from random we
 image that several seeds answered is drawn with all of them. Over two seeds or more it is in bold, and called proven,
 where the interval lies above 0, and a loss where it lies below; *taught minus teacher*, what the small model lost, is
 told in the same way. The interval holds chance in the test images, not chance in the training: **one seed proves
-nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of all
-seeds as if each were of an image of its own; they are not, so its p is too small and decides nothing here.
+nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of all seeds as if each were of an
+image of its own; they are not, so its p is too small and decides nothing here.
 
 An empty cell was not run; a dash was not recorded. All figures are ours, none is a paper's; where only an abstract
 could be read, the design is ours too, and the docstrings say so."""
