@@ -177,6 +177,19 @@ def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays
     torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
 
 
+def test_the_mean_of_a_set_sorted_by_class_knows_how_its_classes_differ() -> None:
+    """Batches of one class each would give batch norm the spread within a class: a tenth of the whole."""
+    labels = torch.arange(128) // 64
+    noise = torch.randint(0, 40, (128, 32, 32, 3), generator=torch.Generator().manual_seed(0))
+    dark_then_bright = Arrays((noise + labels[:, None, None, None] * 180).byte(), labels)
+    plan = Schedule(2, 5e-3, 0.01, 32, 0.1, 0, "32-true", seed=0, swa=0.5)
+    net = model()
+    list(fit(create_distiller("alone", net, None), dark_then_bright, dark_then_bright, plan, SPEC, plain, "t"))
+    norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    first = net.stem[0](SPEC.normalise(dark_then_bright.pixels))
+    torch.testing.assert_close(norm.running_var, first.var((0, 2, 3)), rtol=0.1, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_mixed_images_are_learned_with_mixed_labels(split: Arrays, name: str) -> None:
     class Watching(type(create_distiller("alone", model(), None))):  # type: ignore[misc]
