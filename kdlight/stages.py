@@ -19,7 +19,7 @@ from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.runs import Run
-from kdlight.training import Arrays, Augment, Schedule, fit
+from kdlight.training import Arrays, Augment, Loop, Schedule, fit
 
 BASELINES = ("alone", "scratch")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
@@ -146,9 +146,8 @@ class Stages:
         checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
         splits = self.data.splits
         train = splits["train"] if distiller.unlabeled else self.data.labeled
-        of = (distiller, train, splits["val"], schedule, self.data.spec, self.augment)
-        logs = fit(*of, stage, checkpoint, answers)
-        for log in logs:
+        loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, answers)
+        for log in fit(loop, splits["val"], stage, checkpoint):
             if log.best and distiller.partner is not None:
                 self._keep(PARTNER, distiller.partner)
             self.run.append(log.to_json())

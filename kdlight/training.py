@@ -109,26 +109,16 @@ class EpochLog:
         return asdict(self)
 
 
-def fit(
-    distiller: Distiller,
-    train: Arrays,
-    val: Arrays,
-    schedule: Schedule,
-    spec: InputSpec,
-    augment: Augment,
-    stage: str,
-    checkpoint: Path | None = None,
-    answers: Answers | None = None,
-) -> Iterator[EpochLog]:
-    """Train `distiller.student`; when the iterator ends it holds the weights that were best on `val`,
-    or with `schedule.swa` the mean of those of the last epochs.
+def fit(loop: Loop, val: Arrays, stage: str, checkpoint: Path | None = None) -> Iterator[EpochLog]:
+    """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
+    or with the schedule's `swa` the mean of those of the last epochs.
 
-    With `answers` (and `schedule.views`) the teacher's part of a batch is taken from there. With `checkpoint` every
-    epoch is kept there (written beside, synced, renamed) and a run goes on from it.
-    Raises CheckpointError if it is of another model; ValueError if the loss stops being a number.
+    stage: what the records are called by. With `checkpoint` every epoch is kept there (written beside, synced,
+    renamed) and a training goes on from it. Raises CheckpointError if it is of another model; ValueError if the loss
+    stops being a number.
     """
     memory.hold()
-    loop = Loop.of(distiller, train, schedule, spec, augment, answers)
+    distiller, schedule = loop.distiller, loop.schedule
     kept = Kept.of(distiller.student, averaged=bool(schedule.swa))
     if checkpoint is not None and checkpoint.is_file():
         checkpoints.restore(checkpoint, distiller, loop.optimizer, kept)
@@ -136,7 +126,7 @@ def fit(
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
         losses, lr = loop.epoch(state.epoch)
-        val_loss, accuracy = validate(loop.fabric, distiller.student, val, spec)
+        val_loss, accuracy = validate(loop.fabric, distiller.student, val, loop.spec)
         counts = state.epoch >= distiller.counts_from * schedule.epochs or state.epoch + 1 == schedule.epochs
         improved = kept.take(distiller.student, val_loss, accuracy, counts)
         if kept.mean is not None and state.epoch > schedule.averaged_from:
@@ -172,7 +162,10 @@ class Loop:
         augment: Augment,
         answers: Answers | None = None,
     ) -> Self:
-        """Before the first epoch: the models on their device, channels last, and a new optimizer."""
+        """Before the first epoch: the models on their device, channels last, and a new optimizer.
+
+        With `answers` (and `schedule.views`) the teacher's part of a batch is taken from there.
+        """
         fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
         for model in (distiller, distiller.teacher):
             if model is not None:

@@ -12,7 +12,7 @@ from kdlight.distillers import create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import Policy, RandomView
-from kdlight.training import Arrays, Schedule, fit
+from kdlight.training import Arrays, Loop, Schedule, fit
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.0)
@@ -118,7 +118,7 @@ def test_a_student_learns_the_same_from_kept_answers(pixels: torch.Tensor) -> No
         model, student = teacher(), MobileNet(SHAPE, 3)
         distiller = create_distiller("kd", student, model)
         kept_answers = Answers.of(model, pixels, SPEC, AUGMENT, False) if use else None
-        losses = [log.loss for log in fit(distiller, split, split, plan, SPEC, AUGMENT, "t", None, kept_answers)]
+        losses = [log.loss for log in fit(Loop.of(distiller, split, plan, SPEC, AUGMENT, kept_answers), split, "t")]
         found.append((losses, model.asked))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
     assert found[0][1] == 2 * COUNT

@@ -137,6 +137,7 @@ def test_two_students_of_one_strength_have_no_proven_gain(tmp_path: Path) -> Non
 def test_the_words_follow_the_interval() -> None:
     assert words(Interval(0.05, 0.01, 0.09)) == "gain +5.0 [+1.0, +9.0]"
     assert words(Interval(0.05, -0.01, 0.09)) == "no proven gain: +5.0 [-1.0, +9.0]"
+    assert words(Interval(-0.05, -0.09, -0.01)) == "no proven gain but a loss: -5.0 [-9.0, -1.0]"
     assert words(None).startswith("no proven gain")
 
 

@@ -9,7 +9,7 @@ from kdlight.checkpoint import CheckpointError
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
-from kdlight.training import Arrays, EpochLog, Schedule, fit, logits_of
+from kdlight.training import Arrays, EpochLog, Loop, Schedule, fit, logits_of
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
@@ -50,7 +50,9 @@ def schedule(epochs: int, **changes: float) -> Schedule:
 
 def run(split: Arrays, epochs: int, checkpoint: Path | None = None, stop: int = 0) -> tuple[MobileNet, list[EpochLog]]:
     net, logs = model(), []
-    for log in fit(create_distiller("alone", net, None), split, split, schedule(epochs), SPEC, plain, "t", checkpoint):
+    for log in fit(
+        Loop.of(create_distiller("alone", net, None), split, schedule(epochs), SPEC, plain), split, "t", checkpoint
+    ):
         logs.append(log)
         if len(logs) == stop:
             break
@@ -72,7 +74,7 @@ def test_a_batch_holds_the_images_and_views_that_seed_and_epoch_draw(split: Arra
             return super().forward(batch)  # type: ignore[no-any-return]
 
     seen: list[Batch] = []
-    list(fit(Watching(model(), None), split, split, schedule(2), SPEC, plain, "t"))
+    list(fit(Loop.of(Watching(model(), None), split, schedule(2), SPEC, plain), split, "t"))
     for epoch, batches in enumerate((seen[:3], seen[3:])):
         generator = torch.Generator().manual_seed(epoch)
         order = torch.randperm(24, generator=generator)
@@ -101,7 +103,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
     monkeypatch.setattr("kdlight.training.validate", lambda *_: (1.0, next(scores)))
     method, seen = create_distiller("alone", model(), None), []
     method.counts_from = 0.5
-    for log in fit(method, split, split, schedule(8, patience=1), SPEC, plain, "t"):
+    for log in fit(Loop.of(method, split, schedule(8, patience=1), SPEC, plain), split, "t"):
         seen.append({k: v.clone() for k, v in method.student.state_dict().items()})
         assert log.best == (log.epoch == 5)
     assert len(seen) == 6
@@ -111,7 +113,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
 def test_the_last_epoch_counts_whatever_the_method_says(split: Arrays) -> None:
     method = create_distiller("alone", model(), None)
     method.counts_from = 1.0
-    logs = list(fit(method, split, split, schedule(2), SPEC, plain, "t"))
+    logs = list(fit(Loop.of(method, split, schedule(2), SPEC, plain), split, "t"))
     assert [log.best for log in logs] == [False, True]
 
 
@@ -127,7 +129,7 @@ def test_early_stopping_counts_epochs_without_a_better_validation(split: Arrays)
     constant = Arrays(split.pixels[:2], torch.tensor([0, 0]))
     net = model()
     steady = Schedule(50, 1e-7, 0.0, 8, 0.0, 3, "32-true", 0)
-    logs = list(fit(create_distiller("alone", net, None), split, constant, steady, SPEC, plain, "t"))
+    logs = list(fit(Loop.of(create_distiller("alone", net, None), split, steady, SPEC, plain), constant, "t"))
     assert len(logs) < 50
     assert [log.best for log in logs[-3:]] == [False] * 3
 
@@ -145,7 +147,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(split: Arrays) ->
     net = model()
     with torch.no_grad():
         net.classifier.weight.fill_(float("nan"))
-    loop = fit(create_distiller("alone", net, None), split, split, schedule(2), SPEC, plain, "t")
+    loop = fit(Loop.of(create_distiller("alone", net, None), split, schedule(2), SPEC, plain), split, "t")
     with pytest.raises(ValueError, match="The loss is no number after epoch 1"):
         next(loop)
 
@@ -162,13 +164,16 @@ def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays
     plan = Schedule(4, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, swa=0.5)
     net, seen = model(), []
     distiller = create_distiller("alone", net, None)
-    for log in fit(distiller, split, split, plan, SPEC, plain, "t", tmp_path / "a.safetensors"):
+    for log in fit(Loop.of(distiller, split, plan, SPEC, plain), split, "t", tmp_path / "a.safetensors"):
         seen.append(net.classifier.weight.detach().clone())
         if log.epoch == 3:
             break
     again = model()
     for _ in fit(
-        create_distiller("alone", again, None), split, split, plan, SPEC, plain, "t", tmp_path / "a.safetensors"
+        Loop.of(create_distiller("alone", again, None), split, plan, SPEC, plain),
+        split,
+        "t",
+        tmp_path / "a.safetensors",
     ):
         seen.append(again.classifier.weight.detach().clone())
     torch.testing.assert_close(again.classifier.weight, (seen[2] + seen[3]) / 2)
@@ -184,7 +189,7 @@ def test_the_mean_of_a_set_sorted_by_class_knows_how_its_classes_differ() -> Non
     dark_then_bright = Arrays((noise + labels[:, None, None, None] * 180).byte(), labels)
     plan = Schedule(2, 5e-3, 0.01, 32, 0.1, 0, "32-true", seed=0, swa=0.5)
     net = model()
-    list(fit(create_distiller("alone", net, None), dark_then_bright, dark_then_bright, plan, SPEC, plain, "t"))
+    list(fit(Loop.of(create_distiller("alone", net, None), dark_then_bright, plan, SPEC, plain), dark_then_bright, "t"))
     norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
     first = net.stem[0](SPEC.normalise(dark_then_bright.pixels))
     torch.testing.assert_close(norm.running_var, first.var((0, 2, 3)), rtol=0.1, atol=1e-3)
@@ -204,6 +209,6 @@ def test_mixed_images_are_learned_with_mixed_labels(split: Arrays, name: str) ->
 
     seen: list[torch.Tensor] = []
     plan = Schedule(3, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, **{name: 1.0})
-    list(fit(Watching(model(), None), split, split, plan, SPEC, plain, "t"))
+    list(fit(Loop.of(Watching(model(), None), split, plan, SPEC, plain), split, "t"))
     shares = torch.cat(seen)
     assert ((shares > 0.05) & (shares < 0.95)).any()

@@ -156,11 +156,13 @@ def minutes(finished: list[Run], stage: str) -> float | None:
 
 
 def words(gain: Any) -> str:
-    """ "gain +x.x [low, high]" in points, or "no proven gain" with the same numbers."""
+    """ "gain +x.x [low, high]" in points, or "no proven gain" with the same numbers, which may be a proven loss."""
     if gain is None or gain.low is None or gain.high is None:
         return "no proven gain (too few images)"
     numbers = f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    return f"gain {numbers}" if gain.low > 0 else f"no proven gain: {numbers}"
+    if gain.low > 0:
+        return f"gain {numbers}"
+    return f"no proven gain but a loss: {numbers}" if gain.high < 0 else f"no proven gain: {numbers}"
 
 
 def _json(found: Any) -> dict[str, Any] | None:

@@ -155,7 +155,8 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
         help=terms.STUDENT_WEIGHTS,
     )
     alone = st.toggle("Train it alone too", recipe.train.alone, help=terms.ALONE)
-    train = replace(recipe.train, epochs=epochs, alone=alone, views=views)
+    scratch = st.toggle("Train it from random weights too", recipe.train.scratch, help=terms.SCRATCH)
+    train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, views=views)
     data = replace(recipe.data, weights_licence=_license(init, recipe))
     return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
 

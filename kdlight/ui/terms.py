@@ -37,6 +37,10 @@ TEACHER_WEIGHTS = (
 )
 STUDENT_WEIGHTS = "What the student knows before its lessons: parts of the teacher, an earlier lesson, or nothing."
 ALONE = "The same student, trained on the labels without its teacher: shows what the teacher gave, and takes longer."
+SCRATCH = (
+    "The same student again, on the labels without its teacher and from random weights: shows what the first weights "
+    "gave as well, and takes longer."
+)
 METHOD = "How the student learns from its teacher. The line below says what this method asks of it."
 
 

@@ -82,13 +82,14 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     next(s for s in train.slider if s.label == "alpha").set_value(0.5).run()
     next(n for n in train.number_input if n.label == "temperature").set_value(2.0).run()
     next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(7).run()
-    train.toggle[0].set_value(False).run()
+    next(t for t in train.toggle if t.label == "Train it alone too").set_value(False).run()
+    next(t for t in train.toggle if t.label == "Train it from random weights too").set_value(True).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
     assert recipe.distill.method == "kd"
     assert dict(recipe.distill.options) == {"alpha": 0.5, "temperature": 2.0}
     assert recipe.train.epochs == 7
-    assert recipe.train.alone is False
+    assert (recipe.train.alone, recipe.train.scratch) == (False, True)
 
 
 def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
