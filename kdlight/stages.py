@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,33 +61,48 @@ class Stages:
     augment: Augment
 
     def teacher(self) -> Iterator[dict[str, Any]]:
-        """Fine-tune the big model."""
+        """Fine-tune the big model; refuses first what no student could be trained from after it."""
         if self._file("teacher").is_file():
             return
+        self._refuse()
         config = self.recipe.teacher
         model = self._start()
         teacher_weights = self.weights if self.recipe.train.balance != "none" else None
         distiller = create_distiller("alone", model, None, teacher_weights, config.label_smoothing, config.focal)
         yield from self._fit("teacher", distiller, teacher_schedule(config, self.recipe.train))
 
+    def _refuse(self) -> None:
+        """Raise ValueError now for first weights, a method or labels that do not fit, not after the teacher's hours."""
+        for stage in (*BASELINES, "student"):
+            if stage == "student" or getattr(self.recipe.train, stage):
+                student, _ = self._first_weights(stage, self._start)
+                self._distiller(stage, student, self._start() if stage == "student" else None)
+
     def student(self, stage: str) -> Iterator[dict[str, Any]]:
         """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
         if self._file(stage).is_file():
             return
-        model = self.new_student(stage)
+        model, teacher = self.new_student(stage), None
+        if stage not in BASELINES:
+            method, init = METHODS.get(self.recipe.distill.method, Distiller), self.recipe.student.init
+            asked = method.reads != "nothing" or init == "teacher"
+            teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
+        distiller = self._distiller(stage, model, teacher)
+        yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
+
+    def _distiller(self, stage: str, student: Classifier, teacher: Classifier | None) -> Distiller:
+        """What trains a student of this stage. Raises ValueError where the method does not fit the recipe."""
         shared = (self.weights, self.recipe.train.label_smoothing)
         if stage in BASELINES:
-            distiller = create_distiller("alone", model, None, *shared)
+            distiller = create_distiller("alone", student, None, *shared)
         else:
             method = self.recipe.distill
-            asked = METHODS.get(method.method, Distiller).reads != "nothing" or self.recipe.student.init == "teacher"
-            teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
-            distiller = create_distiller(method.method, model, teacher, *shared, **method.options)
+            distiller = create_distiller(method.method, student, teacher, *shared, **method.options)
             if self.recipe.data.labeled < 1 and not distiller.unlabeled:
                 able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
                 raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
         distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
-        yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
+        return distiller
 
     def answers(self, distiller: Distiller) -> Answers | None:
         """The teacher's answers, kept, where the recipe fixes the views and the method reads no more than is kept."""
@@ -123,21 +139,30 @@ class Stages:
 
     def new_student(self, stage: str) -> Classifier:
         """The student with its first weights; only the taught one may take them from what a teacher has taught."""
+        taught = self.recipe.student.init == "teacher" and stage == "student"
+        model, selected = self._first_weights(stage, partial(self.finished, "teacher") if taught else self._start)
+        if selected:
+            pixels = self.data.splits["train"].pixels
+            some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
+            reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
+        return model
+
+    def _first_weights(self, stage: str, teacher: Callable[[], Classifier]) -> tuple[Classifier, bool]:
+        """A new student, and whether its weights were selected from `teacher`, which only then is asked for.
+
+        Raises ValueError where the recipe's first weights are not of this student.
+        """
         config, seed = self.recipe.student, self.recipe.train.seed
         init = "selection" if config.init == "general" and stage == "alone" else config.init
         torch.manual_seed(seed)
         model = create_model(config.name, len(self.data.classes))
         if init == "random" or stage == "scratch":
-            return model
+            return model, False
         if init in ("general", "published"):
             start_student(model, config.name, init, config.weights)
-            return model
-        source = self.finished("teacher") if init == "teacher" and stage == "student" else self._start()
-        select_weights(source, model, how=config.selection, layers=config.layers, seed=seed)
-        pixels = self.data.splits["train"].pixels
-        some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
-        reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
-        return model
+            return model, False
+        select_weights(teacher(), model, how=config.selection, layers=config.layers, seed=seed)
+        return model, True
 
     def _fit(
         self, stage: str, distiller: Distiller, schedule: Schedule, answers: Answers | None = None

@@ -149,6 +149,25 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
     assert torch.equal(alone.head[0].weight, source.head[0].weight[::4, ::4])
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["student.name=ofa595"], "both must be of one family"),
+        (["student.name=ofa595", "student.init=general"], "No general weights are shipped for ofa595"),
+        (["distill.method=auc_margin"], "auc_margin"),
+        (["distill.method=kd", "distill.temperature=-1"], "temperature"),
+    ],
+)
+def test_what_no_student_can_learn_is_refused_before_the_teacher_learns(
+    weights: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    asked = recipe(weights, "train.alone=false", *options)
+    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    with pytest.raises(ValueError, match=said):
+        list(pipeline.train(asked, run))
+    assert run.log() == []
+
+
 def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
     data = pipeline.open_set(recipe(weights).data, run.path).source.name
@@ -190,3 +209,4 @@ def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) 
     run = runs.create(wanted.to_toml(), path=tmp_path / "run")
     with pytest.raises(ValueError, match="dkd needs every label"):
         list(pipeline.train(wanted, run))
+    assert run.log() == []

@@ -214,6 +214,7 @@ WHOLE = ("teacher.safetensors", "start.safetensors", "start.txt", "alone.safeten
     ("tables", "taken"),
     [
         ({"distill": {"method": "kd", "alpha": 0.3}}, {"teacher", "alone"}),
+        ({"train": {"scratch": True}}, {"teacher", "alone"}),
         ({"student": {"name": "kdlight_small"}}, {"teacher"}),
         ({"train": {"epochs": 3}}, {"teacher"}),
         ({"train": {"seed": 1}}, set()),

@@ -77,7 +77,7 @@ def select_weights(
 
     how is one of HOW, layers one of LAYERS, seed that of a random selection, offset as in `positions`. Returns the
     names that were filled; tensors of `target` without a namesake of the same kind keep their values. Raises ValueError
-    if nothing could be paired, a namesake is smaller, or for an unknown word.
+    if fewer than half could be paired, a namesake is smaller, or for an unknown word.
     """
     if layers not in LAYERS:
         raise ValueError(f"Unknown choice of layers {layers!r}; one of {', '.join(LAYERS)} was expected.")
@@ -94,8 +94,11 @@ def select_weights(
             parts = 3 if ".qkv." in f".{name}" else 1
             tensor.copy_(_select_parts(fitting, tensor.shape, parts, offset, how, seed))
             filled.append(name)
-    if not filled:
-        raise ValueError("No tensor of the student has a namesake in the teacher; both must be of one family.")
+    if len(filled) < len(own) // 2:
+        raise ValueError(
+            f"Only {len(filled)} of the student's {len(own)} tensors are in the teacher as well; both must be of one "
+            f"family. Take another student, or other first weights (student.init)."
+        )
     return filled
 
 

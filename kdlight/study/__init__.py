@@ -99,7 +99,8 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     given = read_recipe(other.recipe)
     if teacher_of(given) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
-    if dataclasses.replace(given, distill=recipe.distill) == recipe:
+    train = dataclasses.replace(given.train, scratch=recipe.train.scratch)
+    if dataclasses.replace(given, distill=recipe.distill, train=train) == recipe:
         for stage in ("alone", SCRATCH):
             take(run, other, stage, (f"{stage}.safetensors",))
 

@@ -21,6 +21,7 @@ SOURCES = {TRIAL: "Drawn shapes (try it)", OWN: "Mine"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
 """The recipes of the shipped pairs: one of them fills the form."""
 SIZES = [64, 96, 128, 160, 192, 224]
+TIMM = "timm:"
 INITS = {
     "teacher": "the trained teacher",
     "selection": "the teacher's first weights",
@@ -122,10 +123,7 @@ def stages_control() -> tuple[str, ...]:
 def teacher_step(start: Start, recipe: Recipe) -> Recipe:
     """The big model."""
     st.subheader("2  Teacher", anchor=False)
-    known = [name for name in catalog()["models"] if name == "mobilenetv2"]
-    name = st.selectbox(
-        "Network", known, format_func=words.architecture, accept_new_options=True, help="Any timm:<name> works as well."
-    )
+    name = _network("teacher")
     epochs = _epochs(st, recipe.teacher.epochs, f"teacher epochs {start.of}")
     weights = st.text_input(
         "First weights",
@@ -139,19 +137,18 @@ def teacher_step(start: Start, recipe: Recipe) -> Recipe:
 def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
-    known = {name: line for name, line in catalog()["models"].items() if name.startswith("kdlight_")}
-    name = st.selectbox("Network", list(known), format_func=words.architecture, help="  \n".join(known.values()))
+    name = _network("student")
     left, right = st.columns(2)
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
     views = int(right.number_input("Views", 0, 1000, recipe.train.views, key=f"views {start.of}", help=terms.VIEWS))
-    inits = [init for init in INITS if init != "general" or name in catalog()["general"]]
+    inits = inits_of(recipe.teacher.name, name)
     first = inits.index(recipe.student.init) if recipe.student.init in inits else 0
     init = st.selectbox(
         "First weights from",
         inits,
         first,
         format_func=INITS.__getitem__,
-        key=f"first weights {start.of} {name}",
+        key=f"first weights {start.of} {recipe.teacher.name} {name}",
         help=terms.STUDENT_WEIGHTS,
     )
     alone = st.toggle("Train it alone too", recipe.train.alone, help=terms.ALONE)
@@ -159,6 +156,37 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, views=views)
     data = replace(recipe.data, weights_licence=_license(init, recipe))
     return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
+
+
+def inits_of(teacher: str, student: str) -> list[str]:
+    """Of INITS those that fit: parts of a teacher only within a family, what was published only of timm's networks."""
+    kin = teacher == "mobilenetv2" and student.startswith("kdlight_")
+    elsewhere = teacher.startswith(TIMM) and student.startswith(TIMM)
+    fits = {
+        "teacher": kin or elsewhere,
+        "selection": kin or elsewhere,
+        "random": True,
+        "general": kin and student in catalog()["general"],  # alone it starts by selection
+        "published": student.startswith(TIMM),
+    }
+    return [init for init in INITS if fits[init]]
+
+
+def _network(role: str) -> str:
+    """One of kdlight's networks of this role, or any of timm's."""
+    known = {
+        name: line.partition(": ")[2] for name, line in catalog()["models"].items() if line.startswith(f"{role}: ")
+    }
+    lines = [f"**{words.architecture(name)}**: {line}" for name, line in known.items()]
+    name: str = st.selectbox(
+        "Network",
+        list(known),
+        format_func=words.architecture,
+        accept_new_options=True,
+        key=f"{role} network",
+        help="  \n".join([*lines, "Or type timm:NAME for any network of timm."]),
+    )
+    return name
 
 
 def _license(init: str, recipe: Recipe) -> str:

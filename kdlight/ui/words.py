@@ -28,7 +28,13 @@ ARCHITECTURES = {
     "mobilenetv2": "MobileNetV2",
     "kdlight_nano": "kdlight nano",
     "kdlight_small": "kdlight small",
+    "kdlight_base": "kdlight base",
+    "ofa595": "OFA-595",
     "vgg19": "VGG19",
+    "visformer_s": "Visformer-S",
+    "autoformerv2_t": "AutoFormerV2-T",
+    "fusion_skin": "Fused skin teacher",
+    "dual_stream": "Dual stream",
 }
 METHODS = {e.name: f"{e.title} (slow)" if e.slow else e.title for e in EXPLAINERS.values() if e.available}
 """The heat map methods that can run here; one whose package is missing is left out."""

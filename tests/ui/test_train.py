@@ -17,7 +17,7 @@ from kdlight.bundle import Bundle
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
-from kdlight.ui import recipe_form, terms
+from kdlight.ui import recipe_form, terms, words
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -90,6 +90,40 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     assert dict(recipe.distill.options) == {"alpha": 0.5, "temperature": 2.0}
     assert recipe.train.epochs == 7
     assert (recipe.train.alone, recipe.train.scratch) == (False, True)
+
+
+def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTest, started: list[str]) -> None:
+    def box(label: str, number: int = 0) -> Any:
+        return [s for s in train.selectbox if s.label == label][number]
+
+    models = recipe_form.catalog()["models"]
+    for number, role in enumerate(("teacher", "student")):
+        assert box("Network", number).options == [
+            words.architecture(n) for n, line in models.items() if line.startswith(role)
+        ]
+    box("Network").select("vgg19").run()
+    box("Network", 1).select("ofa595").run()
+    assert box("First weights from").options == [recipe_form.INITS["random"]]
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert (recipe.teacher.name, recipe.student.name, recipe.student.init) == ("vgg19", "ofa595", "random")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "fitting"),
+    [
+        ("mobilenetv2", "kdlight_nano", ["teacher", "selection", "random", "general"]),
+        ("mobilenetv2", "kdlight_base", ["teacher", "selection", "random"]),
+        ("vgg19", "kdlight_nano", ["random"]),
+        ("timm:vit_small_patch16_224", "timm:vit_tiny_patch16_224", ["teacher", "selection", "random", "published"]),
+    ],
+)
+def test_only_first_weights_of_the_family_are_offered(
+    monkeypatch: pytest.MonkeyPatch, teacher: str, student: str, fitting: list[str]
+) -> None:
+    found = work.catalog(lambda *_: None)
+    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
+    assert recipe_form.inits_of(teacher, student) == fitting
 
 
 def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
