@@ -20,7 +20,7 @@ from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
 from kdlight.runs import Run
-from kdlight.training import Arrays, Augment, Loop, Schedule, fit
+from kdlight.training import Arrays, Augment, Loop, Schedule, fit, shuffled
 
 BASELINES = ("alone", "scratch")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
@@ -142,9 +142,8 @@ class Stages:
         taught = self.recipe.student.init == "teacher" and stage == "student"
         model, selected = self._first_weights(stage, partial(self.finished, "teacher") if taught else self._start)
         if selected:
-            pixels = self.data.splits["train"].pixels
-            some = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:REESTIMATE]
-            reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in torch.split(pixels[some], 64)])
+            some = shuffled(self.data.splits["train"].pixels, 0, REESTIMATE)
+            reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in some])
         return model
 
     def _first_weights(self, stage: str, teacher: Callable[[], Classifier]) -> tuple[Classifier, bool]:
@@ -171,10 +170,12 @@ class Stages:
         checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
         splits = self.data.splits
         train = splits["train"] if distiller.unlabeled else self.data.labeled
+        if stage in BASELINES:
+            train = train.repeated(len(splits["train"]))  # as many steps as the taught student has
         loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, answers)
-        for log in fit(loop, splits["val"], stage, checkpoint):
-            if log.best and distiller.partner is not None:
-                self._keep(PARTNER, distiller.partner)
+        partner = distiller.partner
+        on_best = partial(self._keep, PARTNER, partner) if partner is not None else None
+        for log in fit(loop, splits["val"], stage, checkpoint, on_best):
             self.run.append(log.to_json())
             self.run.update(epoch=log.epoch)
             yield log.to_json()

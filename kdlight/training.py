@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +55,11 @@ class Arrays:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def repeated(self, count: int) -> Arrays:
+        """Its images over and over, `count` in all; itself where it has as many."""
+        index = torch.arange(count) % len(self)
+        return self if count == len(self) else Arrays(self.pixels[index], self.labels[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +114,16 @@ class EpochLog:
         return asdict(self)
 
 
-def fit(loop: Loop, val: Arrays, stage: str, checkpoint: Path | None = None) -> Iterator[EpochLog]:
+def fit(
+    loop: Loop, val: Arrays, stage: str, checkpoint: Path | None = None, on_best: Callable[[], None] | None = None
+) -> Iterator[EpochLog]:
     """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
     or with the schedule's `swa` the mean of those of the last epochs.
 
     stage: what the records are called by. With `checkpoint` every epoch is kept there (written beside, synced,
-    renamed) and a training goes on from it. Raises CheckpointError if it is of another model; ValueError if the loss
-    stops being a number.
+    renamed) and a training goes on from it. `on_best` is called after an epoch that is the best so far, before it is
+    kept, so that a training that goes on has not missed it. Raises CheckpointError if the checkpoint is of another
+    model; ValueError if the loss stops being a number.
     """
     memory.hold()
     distiller, schedule = loop.distiller, loop.schedule
@@ -131,6 +139,8 @@ def fit(loop: Loop, val: Arrays, stage: str, checkpoint: Path | None = None) -> 
         improved = kept.take(distiller.student, val_loss, accuracy, counts)
         if kept.mean is not None and state.epoch > schedule.averaged_from:
             kept.mean.update_parameters(distiller.student)
+        if improved and on_best is not None:
+            on_best()
         if checkpoint is not None:
             checkpoints.save(checkpoint, distiller, loop.optimizer, kept)
         found = (*losses, val_loss, accuracy, improved, lr, round(time.perf_counter() - began, 2))
@@ -245,12 +255,9 @@ class Loop:
         return losses
 
     def unchanged(self) -> Iterator[Tensor]:
-        """The training images as they are, in batches on the device.
-
-        Shuffled: a set lies sorted by class, and batches of one class vary less than the set does.
-        """
-        for index in _batches(len(self.train), 64, torch.Generator().manual_seed(self.schedule.seed)):
-            yield self.fabric.to_device(self.spec.normalise(self.train.pixels[index]))
+        """The training images as they are, in batches on the device: see `shuffled`."""
+        for pixels in shuffled(self.train.pixels, self.schedule.seed):
+            yield self.fabric.to_device(self.spec.normalise(pixels))
 
 
 def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
@@ -266,6 +273,16 @@ def _batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
+
+
+def shuffled(pixels: Tensor, seed: int, count: int | None = None) -> list[Tensor]:
+    """Images (N, ...), or `count` of them, in even batches of 64 at most, for statistics that are means over batches.
+
+    A set lies sorted by class, and a batch of one class varies less than the set does; a short last batch would count
+    as much as a whole one.
+    """
+    index = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:count]
+    return [pixels[part] for part in torch.tensor_split(index, math.ceil(len(index) / 64))]
 
 
 @torch.no_grad()

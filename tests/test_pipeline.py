@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from kdlight.data import DataError
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
 from kdlight.stages import Stages
+from kdlight.training import Arrays, Loop
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +205,29 @@ def test_labels_are_hidden_by_group_and_class(weights: Path, tmp_path: Path) -> 
     assert shares == pytest.approx([0.25] * len(shares), abs=0.1)
     assert torch.equal(data.labeled.pixels, whole.splits["train"].pixels[known])
     assert (data.splits["val"].labels >= 0).all()
+
+
+def test_alone_takes_as_many_steps_as_the_taught_student_where_labels_are_hidden(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Arrays] = {}
+
+    def fit(loop: Loop, _val: Arrays, stage: str, *_rest: Any) -> Iterator[Any]:
+        seen[stage] = loop.train
+        return iter(())
+
+    monkeypatch.setattr("kdlight.stages.fit", fit)
+    asked = recipe(weights, "data.labeled=0.5", "train.scratch=true")
+    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    data = pipeline.prepare(asked.data, run.path)
+    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    for training in (stages.teacher(), *(stages.student(stage) for stage in ("alone", "scratch", "student"))):
+        list(training)
+    assert len(seen["alone"]) == len(seen["scratch"]) == len(seen["student"]) == len(data.splits["train"])
+    assert (seen["alone"].labels >= 0).all()
+    known = len(data.labeled)
+    assert len(seen["teacher"]) == known < len(seen["alone"])
+    assert torch.equal(seen["alone"].pixels[known], data.labeled.pixels[0])
 
 
 def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) -> None:

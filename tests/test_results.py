@@ -394,6 +394,16 @@ def test_keeping_drops_folders_replaces_the_same_row_and_spares_another(study: K
     assert len(list(kept.glob("*.json"))) == 2
 
 
+def test_a_study_with_fewer_labels_replaces_no_whole_one_and_other_seeds_do(study: Kept, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    told = {"data": {"labeled": 1.0}, "train": {"lr": 0.002, "seed": 0, "alone": True, "scratch": True}}
+    whole = results.keep(results.read(study(settings=told)), kept)
+    told["train"] |= {"seed": 3, "scratch": False, "lr_of_a_later_version": 1}
+    assert results.keep(results.read(study("seeds", settings=told)), kept) == whole
+    told["data"] = {"labeled": 0.15}
+    assert results.keep(results.read(study("few", settings=told)), kept) != whole
+
+
 def test_the_command_names_what_was_run_otherwise_and_is_understood(study: Kept) -> None:
     from typer.main import get_command
 

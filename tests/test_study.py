@@ -22,8 +22,8 @@ from kdlight.distillers import create_distiller
 from kdlight.golden import check
 from kdlight.metrics import Interval
 from kdlight.stages import PARTNER, Prepared, Stages, student_schedule
+from kdlight.study import TEACHER, inherit, publish, study, summarize, take, words
 from kdlight.study import grid as grids
-from kdlight.study import inherit, publish, study, summarize, take, words
 from kdlight.training import Arrays, EpochLog
 from tests.distillers.small import Small
 
@@ -110,10 +110,12 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
     pair = create_distiller("dual", Small(4), Small(8))
     assert pair.partner is not None
 
-    def fit(*_: Any) -> Iterator[EpochLog]:
+    def fit(*given: Any) -> Iterator[EpochLog]:
         for epoch, best in enumerate((True, True, False), start=1):
             with torch.no_grad():
                 pair.partner.classifier.bias.fill_(epoch)  # type: ignore[union-attr, operator]
+            if best:
+                given[-1]()
             yield EpochLog("student", epoch, 3, 1.0, 1.0, 0.0, 1.0, 0.5, best, 0.1, 1.0)
 
     monkeypatch.setattr("kdlight.stages.fit", fit)
@@ -228,6 +230,36 @@ def test_only_what_would_be_made_alike_is_taken(tmp_path: Path, tables: dict[str
     inherit(run, recipe, other)
     assert {name for name in ("teacher", "alone", "student") if (run.path / f"{name}.safetensors").exists()} == taken
     assert {record["stage"] for record in run.log()} == taken
+
+
+def test_a_later_seed_gives_no_teacher_since_its_own_is_the_first_one_s(tmp_path: Path) -> None:
+    run_of(tmp_path / "other" / "seed-0", *WHOLE)
+    later, _ = run_of(tmp_path / "other" / "seed-1", *WHOLE, train={"seed": 1})
+    run, recipe = run_of(tmp_path / "run", train={"seed": 1}, distill={"method": "mse"})
+    inherit(run, recipe, later)
+    assert not (run.path / "teacher.safetensors").exists()
+    assert (run.path / "alone.safetensors").exists()
+
+
+def test_the_seeds_of_a_study_have_one_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each seed could take one of its own from another study."""
+    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
+    taught = {}
+
+    def train(one: Recipe, run: runs.Run) -> Iterator[dict[str, Any]]:
+        for name in TEACHER:
+            if not (run.path / name).exists():
+                (run.path / name).write_text(f"{run.path.parent.name} {one.train.seed}")
+        taught[one.train.seed] = (run.path / "teacher.safetensors").read_text()
+        yield {}
+
+    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr("kdlight.study.summarize", lambda *_: {})
+    monkeypatch.setattr("kdlight.study.publish", lambda *_: None)
+    for seed in (0, 1):
+        run_of(tmp_path / f"alone-{seed}" / f"seed-{seed}", *WHOLE, train={"seed": seed})
+    list(study(recipe, tmp_path / "study", 2, [tmp_path / "alone-1", tmp_path / "alone-0"]))
+    assert taught == {0: "seed-0 teacher.safetensors", 1: "seed-0 teacher.safetensors"}
 
 
 def test_what_a_run_has_is_not_taken_again(tmp_path: Path) -> None:

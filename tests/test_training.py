@@ -9,7 +9,7 @@ from kdlight.checkpoint import CheckpointError
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
-from kdlight.training import Arrays, EpochLog, Loop, Schedule, fit, logits_of
+from kdlight.training import Arrays, EpochLog, Loop, Schedule, fit, logits_of, shuffled
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
@@ -180,6 +180,24 @@ def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays
     norm = next(m for m in again.modules() if isinstance(m, torch.nn.BatchNorm2d))
     first = again.stem[0](SPEC.normalise(split.pixels))
     torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("images", "count", "sizes"), [(326, None, [55, 55, 54, 54, 54, 54]), (65, None, [33, 32])])
+def test_no_batch_of_a_mean_over_batches_is_short(images: int, count: int | None, sizes: list[int]) -> None:
+    found = shuffled(torch.arange(images), 0, count)
+    assert [len(part) for part in found] == sizes
+    assert torch.cat(found).sort().values.tolist() == list(range(images))
+    assert sum(len(part) for part in shuffled(torch.arange(images), 0, 7)) == 7
+
+
+def test_the_best_is_told_before_the_epoch_is_kept(split: Arrays, tmp_path: Path) -> None:
+    """Or a training killed in between would go on past it."""
+    file, told = tmp_path / "a.safetensors", []
+    loop = Loop.of(create_distiller("alone", model(), None), split, schedule(3), SPEC, plain)
+    logs = fit(loop, split, "t", file, lambda: told.append(file.stat().st_mtime_ns if file.exists() else 0))
+    best = [log.best for log in logs]
+    assert told[0] == 0
+    assert len(told) == sum(best)
 
 
 def test_the_mean_of_a_set_sorted_by_class_knows_how_its_classes_differ() -> None:

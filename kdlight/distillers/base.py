@@ -158,7 +158,8 @@ class FocalLoss(nn.Module):
         hard = not y.is_floating_point()
         target = F.one_hot(y, logits.shape[1]).to(log_p.dtype) if hard else y
         weighed = target if self.weight is None else target * self.weight
-        loss = -(weighed * (1 - log_p.exp()) ** self.gamma * log_p).sum()
+        missed = (1 - log_p.exp()).clamp_min(1e-6)  # the power of 0 has no slope for an exponent below 1
+        loss = -(weighed * missed**self.gamma * log_p).sum()
         return loss / (weighed.sum() if hard else len(y))
 
 

@@ -59,8 +59,8 @@ class FitNet(Distiller):
         self.regressor = nn.Conv2d(guided.channels, hint.channels, 1)
 
     def task(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The labels' part: none while the hint is learned."""
-        return logits.sum() * 0 if batch.progress < self.stage else super().task(logits, batch)
+        """The labels' part: none while the hint is learned, nor a gradient of 0, which Adam would count as steps."""
+        return logits.new_zeros(()) if batch.progress < self.stage else super().task(logits, batch)
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         if batch.progress < self.stage:

@@ -137,16 +137,29 @@ def keep(record: Record, folder: Path) -> Path:
     number = 1
     while True:
         path = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
-        if not path.is_file() or identity(read(path)) == identity(record):
+        if not path.is_file() or same_row(read(path), record):
             write_atomically(path, (json.dumps(compact, indent=1, ensure_ascii=False) + "\n").encode())
             return path
         number += 1
 
 
-def identity(record: Record) -> tuple[Any, ...]:
-    """What makes two records the same row: recipe, set, models, method with its options, size."""
+def same_row(one: Record, other: Record) -> bool:
+    """Whether of two records one replaces the other: recipe, set, models, method with its options, size, and of the
+    settings all that both tell and that not only says which seeds and baselines were run."""
     names = ("architecture", "method", "options", "init", "size")
-    return (record.recipe, record.data, *(json.dumps(_portable(record.fact(n)), sort_keys=True) for n in names))
+    told = [
+        (r.recipe, r.data, *(json.dumps(_portable(r.fact(n)), sort_keys=True) for n in names)) for r in (one, other)
+    ]
+    settings = [
+        {
+            (section, key): _portable(value)
+            for section, of in (r.fact("settings") or {}).items()
+            for key, value in of.items()
+        }
+        for r in (one, other)
+    ]
+    both = settings[0].keys() & settings[1].keys() - {("train", key) for key in ("seed", "alone", "scratch")}
+    return told[0] == told[1] and all(settings[0][key] == settings[1][key] for key in both)
 
 
 def _record(file: Path, found: dict[str, Any]) -> Record:

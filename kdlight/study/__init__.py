@@ -45,10 +45,10 @@ def study(
     for seed in range(recipe.train.seed, recipe.train.seed + seeds):
         one = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, seed=seed))
         run = _run_of(one, folder / f"seed-{seed}")
-        for other in others:
-            inherit(run, one, Run(other / run.name))
         if started:
             take(run, started[0], "teacher", TEACHER)
+        for other in others:
+            inherit(run, one, Run(other / run.name))
         started.append(run)
         if run.status()["state"] == "done":
             continue
@@ -93,16 +93,26 @@ def _count(number: int, what: str) -> str:
 
 
 def inherit(run: Run, recipe: Recipe, other: Run) -> None:
-    """Take what another run made that this one would make alike: its teacher, and its students without a teacher."""
+    """Take what another run made that this one would make alike: its teacher, and its students without a teacher.
+
+    A later seed of a study has the first one's teacher, not one of its own seed, and so gives none.
+    """
     if not other.recipe.is_file():
         return
     given = read_recipe(other.recipe)
-    if teacher_of(given) == teacher_of(recipe):
+    if _is_first(other) and teacher_of(given) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
     train = dataclasses.replace(given.train, scratch=recipe.train.scratch)
     if dataclasses.replace(given, distill=recipe.distill, train=train) == recipe:
         for stage in ("alone", SCRATCH):
             take(run, other, stage, (f"{stage}.safetensors",))
+
+
+def _is_first(run: Run) -> bool:
+    """Whether no earlier seed of the study is beside it."""
+    seeds = [Run(path) for path in run.path.parent.glob("seed-*") if path != run.path]
+    own = read_recipe(run.recipe).train.seed
+    return all(read_recipe(other.recipe).train.seed > own for other in seeds if other.recipe.is_file())
 
 
 def teacher_of(recipe: Recipe) -> Any:

@@ -129,6 +129,14 @@ def test_focal_loss_is_cross_entropy_at_zero_and_weighs_what_is_hard(logits: tup
     torch.testing.assert_close(FocalLoss(2.0, weight)(own, y), expected)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_a_slope_where_the_answer_is_certain(gamma: float) -> None:
+    sure = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True)
+    FocalLoss(gamma)(sure, torch.tensor([0])).backward()
+    assert sure.grad is not None
+    assert sure.grad.isfinite().all()
+
+
 def test_images_without_a_label_have_no_part_in_the_task(logits: tuple[torch.Tensor, ...]) -> None:
     own, _, y = logits
     method, hidden = build("kd"), y.clone()
