@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 BALANCES = ("none", "balanced", "effective")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What a set, and so a bundle, may be called."""
 INITS = ("random", "selection", "teacher", "general", "published")
 SELECTIONS = ("uniform", "consecutive", "random")
 LAYERS = ("first", "even")
@@ -88,6 +91,11 @@ class DataConfig:
         _check("data", "labeled", self.labeled, 0.01, 1)
         if not self.path:
             raise RecipeError("data.path is empty; a folder, npz or CSV was expected. Set it, or use 'synthetic'.")
+        if self.name and not NAME.fullmatch(self.name):
+            raise RecipeError(
+                f"data.name is {self.name!r}; the bundle goes by it, so a-z, 0-9, _ and - were expected, 64 at most. "
+                f"Change it, and put the words into data.title."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +215,9 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        return self.data.name or Path(self.data.path).stem
+        """The set's name, which its bundle goes by: data.name, or what of the path's own may stand in one."""
+        plain = re.sub(r"[^a-z0-9_-]+", "_", Path(self.data.path).stem.lower()).strip("_-")[:64]
+        return self.data.name or plain or "set"
 
     def to_toml(self) -> str:
         """The recipe as TOML that `read_recipe` reads back to an equal recipe."""
@@ -309,7 +319,9 @@ def _is_required(item: dataclasses.Field[Any]) -> bool:
 def _typed(key: str, wanted: Any, value: Any) -> Any:
     if wanted == "float" and type(value) is int:
         return float(value)
-    if wanted == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+    if wanted == "tuple[str, ...]":
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise RecipeError(f'{key} is {value!r}; a list of texts was expected, as in {key} = ["..."].')
         return tuple(value)
     kinds = {"int": int, "float": float, "str": str, "bool": bool}
     if wanted in kinds and type(value) is not kinds[wanted]:

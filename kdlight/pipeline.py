@@ -22,6 +22,7 @@ from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
+from kdlight.modality import modality
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
 from kdlight.reading import ROLES, Role
@@ -42,10 +43,11 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
         torch.set_num_threads(recipe.train.threads)
     torch.set_flush_denormal(True)
     run.update(stage="data", epoch=0, epochs=0)
+    modality(recipe.data.modality)
+    augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     data = prepare(recipe.data, run.path)
     labels = data.labeled.labels.numpy()
     weights = torch.from_numpy(class_weights(labels, recipe.train.balance, len(data.classes))).float()
-    augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     stages = Stages(recipe, run, data, weights, augment)
     yield from stages.teacher()
     baselines = [name for name in BASELINES if getattr(recipe.train, name)]

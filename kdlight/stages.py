@@ -75,7 +75,7 @@ class Stages:
         """Raise ValueError now for first weights, a method or labels that do not fit, not after the teacher's hours."""
         for stage in (*BASELINES, "student"):
             if stage == "student" or getattr(self.recipe.train, stage):
-                student, _ = self._first_weights(stage, self._start)
+                student, _ = first_weights(self.recipe, stage, len(self.data.classes), self._start)
                 self._distiller(stage, student, self._start() if stage == "student" else None)
 
     def student(self, stage: str) -> Iterator[dict[str, Any]]:
@@ -140,28 +140,12 @@ class Stages:
     def new_student(self, stage: str) -> Classifier:
         """The student with its first weights; only the taught one may take them from what a teacher has taught."""
         taught = self.recipe.student.init == "teacher" and stage == "student"
-        model, selected = self._first_weights(stage, partial(self.finished, "teacher") if taught else self._start)
+        source = partial(self.finished, "teacher") if taught else self._start
+        model, selected = first_weights(self.recipe, stage, len(self.data.classes), source)
         if selected:
             some = shuffled(self.data.splits["train"].pixels, 0, REESTIMATE)
             reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in some])
         return model
-
-    def _first_weights(self, stage: str, teacher: Callable[[], Classifier]) -> tuple[Classifier, bool]:
-        """A new student, and whether its weights were selected from `teacher`, which only then is asked for.
-
-        Raises ValueError where the recipe's first weights are not of this student.
-        """
-        config, seed = self.recipe.student, self.recipe.train.seed
-        init = "selection" if config.init == "general" and stage == "alone" else config.init
-        torch.manual_seed(seed)
-        model = create_model(config.name, len(self.data.classes))
-        if init == "random" or stage == "scratch":
-            return model, False
-        if init in ("general", "published"):
-            start_student(model, config.name, init, config.weights)
-            return model, False
-        select_weights(teacher(), model, how=config.selection, layers=config.layers, seed=seed)
-        return model, True
 
     def _fit(
         self, stage: str, distiller: Distiller, schedule: Schedule, answers: Answers | None = None
@@ -193,6 +177,26 @@ class Stages:
 
     def _file(self, stage: str) -> Path:
         return self.run.path / f"{stage}.safetensors"
+
+
+def first_weights(
+    recipe: Recipe, stage: str, num_classes: int, teacher: Callable[[], Classifier]
+) -> tuple[Classifier, bool]:
+    """A new student of a stage, and whether its weights were selected from `teacher`, which only then is asked for.
+
+    Raises ValueError where the recipe's first weights are not of this student.
+    """
+    config, seed = recipe.student, recipe.train.seed
+    init = "selection" if config.init == "general" and stage == "alone" else config.init
+    torch.manual_seed(seed)
+    model = create_model(config.name, num_classes)
+    if init == "random" or stage == "scratch":
+        return model, False
+    if init in ("general", "published"):
+        start_student(model, config.name, init, config.weights)
+        return model, False
+    select_weights(teacher(), model, how=config.selection, layers=config.layers, seed=seed)
+    return model, True
 
 
 def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:

@@ -39,11 +39,27 @@ def test_overrides_reach_every_section(tmp_path: Path) -> None:
         ("[data\n", "not valid TOML"),
         (MINIMAL + "classes = 3\n", "data.classes is 3; a section was expected"),
         ("data = 3\n", "data is 3; a section was expected"),
+        (MINIMAL + 'name = "My set"\n', "data.name is 'My set'; the bundle goes by it"),
+        (MINIMAL + 'limits = "One sentence."\n', "data.limits is 'One sentence.'; a list of texts"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(RecipeError, match=says):
         read_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/ham7", "ham7"),
+        ("/x/My Set", "my_set"),
+        ("HAM10000#binary", "ham10000_binary"),
+        ("x.csv", "x"),
+        ("é", "set"),
+    ],
+)
+def test_a_set_without_a_name_goes_by_its_path_s(path: str, name: str) -> None:
+    assert Recipe.from_mapping({"data": {"path": path, "modality": "mri"}}).name == name
 
 
 @pytest.mark.parametrize("override", ["epochs=2", "train.epochs", "=3", "data.path.deep=1"])

@@ -158,6 +158,7 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
         (["student.name=ofa595"], "both must be of one family"),
         (["student.name=ofa595", "student.init=general"], "No general weights are shipped for ofa595"),
         (["distill.method=auc_margin"], "auc_margin"),
+        (["data.modality=xrya", "data.augmentation=light"], "Unknown modality 'xrya'"),
         (["distill.method=kd", "distill.temperature=-1"], "temperature"),
     ],
 )

@@ -274,6 +274,20 @@ def test_what_a_run_has_is_not_taken_again(tmp_path: Path) -> None:
 # --- grids ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"train": {"alone": False}}, "needs the student alone"),
+        ({"data": {"path": "x", "modality": "xrya"}}, "Unknown modality"),
+        ({"student": {"name": "kdlight_small", "init": "general"}}, "No general weights"),
+        ({"teacher": {"name": "vgg19"}, "student": {"init": "selection"}}, "must be of one family"),
+    ],
+)
+def test_a_cell_that_could_not_be_run_is_named_at_once(tables: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        grids.check(Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, **tables}))
+
+
 def test_a_grid_is_every_combination() -> None:
     found = grids.combinations(["distill.dual=false,true", "student.name=kdlight_nano, timm:../x"])
     assert found == {

@@ -99,7 +99,7 @@ def named(recipe: Recipe, name: str) -> str:
 def _file_of(path: Path) -> Path:
     from kdlight.config import shipped
 
-    return path if path.exists() else shipped().get(str(path), path)
+    return path if path.is_file() else shipped().get(str(path), path)
 
 
 def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) -> tuple[Run, Recipe]:

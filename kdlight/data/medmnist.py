@@ -76,7 +76,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, BadZipFile, EOFError, AttributeError) as error:
+    except (ValueError, OSError, BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise DataError(f"{path} cannot be read as a plain npz file: {error}. {EXPECTED}, without objects.") from error
 
 

@@ -45,7 +45,8 @@ def create_distiller(
 ) -> Distiller:
     """Build a method by its name; `options` are its own hyper-parameters.
 
-    Raises ValueError for an unknown method or option, a value out of range, or a task the method is not defined for.
+    Raises ValueError for an unknown method or option, a value of another type or out of range, or a task that the
+    method is not defined for.
     """
     kind = find(method)
     kind.check_task("binary" if student.num_classes == 2 else "multi-class")
@@ -54,6 +55,10 @@ def create_distiller(
     if unknown:
         expected = f"one of {', '.join(known)}" if known else "no option at all"
         raise ValueError(f"{method} does not know {unknown[0]!r}; {expected} was expected under [distill].")
+    for name, value in options.items():
+        wanted = type(known[name])
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise ValueError(f"distill.{name} is {value!r}; a value of type {wanted.__name__} was expected. Change it.")
     shared: dict[str, Any] = {"class_weights": class_weights, "label_smoothing": label_smoothing, "focal": focal}
     return kind(student, teacher, **shared, **options)
 

@@ -121,6 +121,12 @@ def build(name: str, num_classes: int, pretrained: bool = False, **options: Any)
     options = {**ANY_SIZE.get(family, {}), **options}
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+    except RuntimeError as error:
+        if "tag" not in str(error):
+            raise
+        raise ValueError(
+            f"timm:{name} names weights that timm does not have ({error}). Leave the part after the dot out."
+        ) from error
     except TypeError as error:
         raise ValueError(f"timm:{name} does not take {', '.join(options)} ({error}). Leave it out.") from error
 

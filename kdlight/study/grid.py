@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from kdlight.config import Recipe, RecipeError
-from kdlight.distillers import create_distiller, find, hyperparameters
+from kdlight.distillers import create_distiller, find
+from kdlight.modality import modality
 from kdlight.models import create_model
 from kdlight.runs import Run, write_atomically
+from kdlight.stages import first_weights
 from kdlight.study import paired, pool, study, words
 
 SCHEMA = "kdlight.grid/1"
@@ -57,13 +59,13 @@ def check(recipe: Recipe) -> None:
     Raises ValueError that names the wrong key or value.
     """
     method = find(recipe.distill.method)
-    known = hyperparameters(method)
-    for key, value in recipe.distill.options.items():
-        if key in known and not _is_like(value, known[key]):
-            kind = type(known[key]).__name__
-            raise RecipeError(f"distill.{key} is {value!r}; a value of type {kind} was expected. Change it.")
+    if not recipe.train.alone:
+        raise RecipeError("A study needs the student alone, train.alone = true; take train.alone out of the grid.")
+    modality(recipe.data.modality)
     classes = 3 if "multi-class" in method.tasks else 2
     student, teacher = (create_model(name, classes) for name in (recipe.student.name, recipe.teacher.name))
+    for stage in ("alone", "student"):
+        first_weights(recipe, stage, classes, lambda: teacher)
     create_distiller(recipe.distill.method, student, teacher, **recipe.distill.options)
 
 
@@ -139,8 +141,3 @@ def _runs(recipe: Recipe, folder: Path, seeds: int) -> list[Run]:
 def _plain(value: str) -> str:
     """A value as part of a folder's name."""
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", value).strip("._") or "_"
-
-
-def _is_like(value: Any, default: Any) -> bool:
-    """Whether an option's value is of its default's type; whole numbers pass as floats."""
-    return type(value) is type(default) or (type(default) is float and type(value) is int)

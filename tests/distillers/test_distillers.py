@@ -1,5 +1,7 @@
 """Each method against an independent computation of its paper's equation."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -24,7 +26,7 @@ def logits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     )
 
 
-def build(method: str, classes: int = 4, **options: float) -> Distiller:
+def build(method: str, classes: int = 4, **options: Any) -> Distiller:
     torch.manual_seed(0)
     student, teacher = create_model("kdlight_nano", classes), create_model("mobilenetv2", classes)
     return create_distiller(method, student, teacher, **options)
@@ -127,6 +129,12 @@ def test_focal_loss_is_cross_entropy_at_zero_and_weighs_what_is_hard(logits: tup
     p = torch.softmax(own, 1)[torch.arange(6), y]
     expected = (weight[y] * (1 - p) ** 2 * -p.log()).sum() / weight[y].sum()
     torch.testing.assert_close(FocalLoss(2.0, weight)(own, y), expected)
+
+
+@pytest.mark.parametrize("value", ["abc", True, None])
+def test_an_option_of_another_type_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"distill.temperature is .*; a value of type float was expected"):
+        build("kd", temperature=value)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from kdlight.explain import explain, explain_with_note, scorecam, scoring, similarity
@@ -193,6 +194,15 @@ def test_a_prepared_network_gives_the_same_scores(name: str) -> None:
     assert name == "ofa595" or not [m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), net(x), rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_norm_with_an_activation_inside_keeps_it() -> None:
+    """timm's, as in its DenseNet and ResNetV2: joined like a plain one it would lose its ReLU."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct2d(8), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(scoring.prepared(net)(x), net(x), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
