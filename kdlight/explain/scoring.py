@@ -97,9 +97,8 @@ def _join(block: nn.Sequential) -> None:
     names = list(block._modules)
     for name, after in itertools.pairwise(names):
         first, second = block._modules[name], block._modules[after]
-        if (
-            isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d
-        ):  # one with an activation inside is another thing
+        # a batch norm's subclass may hold an activation, which would be lost
+        if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
             block._modules[name] = nn.Identity()
             block._modules[after] = fuse_conv_bn_eval(first, second)
     for name, after in itertools.pairwise(names):
