@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdlight.config import NAME
 from kdlight.preprocessing import InputSpec
 from kdlight.reading import ROLES, Role
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 SCHEMA = "kdlight.card/1"
 FILES = ("card.json", "teacher.safetensors", "student.safetensors", "student.onnx")
 SUMS = "SHA256SUMS"
-_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class BundleError(ValueError):
@@ -83,7 +83,7 @@ class Card:
         for name, kind in names.items():
             if not isinstance(values[name], kinds[kind[0]]):
                 raise BundleError(f"card.json: {name} is no {kinds[kind[0]].__name__}. Get the bundle again.")
-        if not _ID.fullmatch(values["id"]):
+        if not NAME.fullmatch(values["id"]):
             raise BundleError("card.json: the id may hold a-z, 0-9, _ and - only, at most 64 of them.")
         return cls(**values)
 

@@ -17,7 +17,7 @@ from kdlight.bundle import Bundle
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
-from kdlight.ui import recipe_form, terms, words
+from kdlight.ui import knobs, recipe_form, terms, words
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -137,7 +137,7 @@ def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
 
 def test_a_choice_is_among_the_words_of_its_line() -> None:
     said = work.catalog(lambda *_: None)["methods"]["efcm"]["help"]["mode"]
-    assert recipe_form.choices(said) == ["reuse", "retrain", "end_to_end"]
+    assert knobs.choices(said) == ["reuse", "retrain", "end_to_end"]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_choice_is_among_the_words_of_its_line() -> None:
     ],
 )
 def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expected: tuple[float | None, float]) -> None:
-    least, step = recipe_form.reach(value, line)
+    least, step = knobs.reach(value, line)
     assert least == pytest.approx(expected[0])
     assert step == pytest.approx(expected[1])
     assert type(step) is type(value)
