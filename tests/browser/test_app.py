@@ -244,4 +244,3 @@ def test_a_server_whose_first_visit_is_not_the_first_page_still_shows_the_app(
         expect(page.get_by_role("link", name="Library")).to_be_visible()
         expect(page.get_by_role("heading", name="Compare")).to_be_visible()
         assert page.get_by_text("app", exact=True).count() == 0
-        page.close()
