@@ -18,8 +18,8 @@ from kdlight import assembly
 from kdlight.bundle import Bundle
 from kdlight.config import DataConfig, Recipe
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
-from kdlight.data.check import straddling
 from kdlight.data.dataset import Progress
+from kdlight.data.splits import parted
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
 from kdlight.modality import modality
@@ -101,16 +101,25 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
         path = folder / "synthetic"
         if not path.is_dir():
             synthetic(path)
-    dataset = open_dataset(path)
-    shared = straddling(dataset)
-    if shared:
-        group, splits = next(iter(shared.items()))
+    dataset = parted(open_dataset(path), {"val": config.val, "test": config.test}, config.split_seed)
+    _require_classes(dataset, config)
+    return dataset
+
+
+def _require_classes(dataset: Dataset, config: DataConfig) -> None:
+    """Raise DataError where there is nothing to tell apart, or the recipe has words for a class that is not there."""
+    known = ", ".join(dataset.classes)
+    if len(dataset.classes) < 2:
         raise DataError(
-            f"{len(shared)} groups of {dataset.source.name} are in more than one split ({group} in "
-            f"{' and '.join(splits)}), so a test would know what was trained on. Give each group one split."
+            f"{dataset.source.name} has one class, {known}; two or more were expected. "
+            f"Give the folder in which each class has a folder of its own."
         )
-    lacking = {n: share for n, share in (("val", config.val), ("test", config.test)) if n not in dataset.splits}
-    return carve(dataset, lacking, config.split_seed) if lacking else dataset
+    absent = [name for name in config.classes if name not in dataset.classes]
+    if absent:
+        raise DataError(
+            f"The recipe describes the class {', '.join(absent)}, which {dataset.source.name} has not; its classes are "
+            f"{known}. Name it as the set does, or take [data.classes.{absent[0]}] out."
+        )
 
 
 def evaluate(

@@ -23,6 +23,8 @@ import psutil
 STATES = ("queued", "running", "stopped", "failed", "done")
 STAGES = ("data", "teacher", "alone", "scratch", "student", "calibrate", "bundle")
 LIVE = ("queued", "running")
+START = ("start.safetensors", "start.txt")
+"""What a run keeps of the weights its teacher begins with: looked up, not learned."""
 SAME_START = 2.0
 """Seconds that two readings of one process's start time may differ (a clock correction); ours."""
 
@@ -75,6 +77,11 @@ class Run:
         process = _read_json(self.path / "process.json")
         return process is not None and _process(process) is not None
 
+    def begun(self) -> bool:
+        """Whether another process is at it, or it has learned what another run in its folder would take away."""
+        models = {path.name for path in self.path.glob("*.safetensors")} - set(START)
+        return bool(models) or (self.path / "log.jsonl").exists() or self._elsewhere()
+
     def log(self) -> list[dict[str, Any]]:
         """The records in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
         records: dict[Any, dict[str, Any]] = {}
@@ -108,7 +115,7 @@ class Run:
         Raises RunError if another process is at it, if it is finished, or if it was begun before and `resume` is False.
         """
         state = self.status()["state"]
-        if _is_another(_read_json(self.path / "process.json")) and self.live():
+        if self._elsewhere():
             raise RunError(f"Run {self.name} is {state} in another process; wait for it, or stop it first.")
         if state == "done":
             raise RunError(f"Run {self.name} is finished; its bundle is in {self.bundle}. Start a new run.")
@@ -116,6 +123,9 @@ class Run:
             raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
         _write_process(self.path, os.getpid(), Path.cwd())
         self.update(state="running", message="")
+
+    def _elsewhere(self) -> bool:
+        return _is_another(_read_json(self.path / "process.json")) and self.live()
 
     def _stored(self) -> dict[str, Any]:
         status = _read_json(self.path / "status.json")
@@ -130,10 +140,16 @@ def default_root() -> Path:
 
 
 def create(recipe_toml: str, path: Path | None = None, root: Path | None = None) -> Run:
-    """A new queued run at `path`, or under `root` with a name made from the time. Raises RunError if it is taken."""
+    """A new queued run at `path`, or under `root` with a name made from the time.
+
+    It takes the place of one that ended before it learned anything. Raises RunError if the folder holds something else.
+    """
     made_up = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run = Run((path or (root or default_root()) / made_up).absolute())
-    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    if (run.path / "status.json").is_file() and not run.begun():
+        for name in START:
+            (run.path / name).unlink(missing_ok=True)
+    elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
         raise RunError(f"{run.path} is already there and not empty; choose a new folder, or resume the run in it.")
     run.path.mkdir(parents=True, exist_ok=True)
     write_atomically(run.recipe, recipe_toml.encode())

@@ -17,7 +17,7 @@ import torch
 from kdlight import golden, pipeline, runs
 from kdlight.bundle import load
 from kdlight.config import DistillConfig, Recipe, read_recipe, shipped
-from kdlight.data import DataError
+from kdlight.data import DataError, synthetic
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
 from kdlight.stages import Stages
@@ -193,6 +193,30 @@ def test_a_group_in_two_splits_is_not_trained_on(weights: Path, tmp_path: Path) 
     manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
     with pytest.raises(DataError, match="in more than one split"):
         list(pipeline.train(recipe(weights), run))
+
+
+def test_an_image_in_no_split_is_not_left_out_unsaid(weights: Path, tmp_path: Path) -> None:
+    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    pipeline.open_set(recipe(weights).data, run.path)
+    manifest = run.path / "synthetic" / "manifest.csv"
+    header, *rows = manifest.read_text().splitlines()
+    split = [f"{row},{'trian' if number else 'train'}" for number, row in enumerate(rows)]
+    manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
+    with pytest.raises(DataError, match=r"image\(s\) are in a split 'trian'"):
+        list(pipeline.train(recipe(weights), run))
+
+
+def test_a_folder_above_the_classes_is_no_set_of_one_class(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "above").mkdir()
+    synthetic(tmp_path / "above" / "shapes", per_class=6, size=32)
+    with pytest.raises(DataError, match="has one class, shapes; two or more were expected"):
+        pipeline.open_set(recipe(weights, f"data.path={tmp_path / 'above'}").data, tmp_path)
+
+
+def test_words_for_a_class_that_the_set_lacks_are_refused(weights: Path, tmp_path: Path) -> None:
+    asked = recipe(weights, "data.classes.Disc.words=A disc")
+    with pytest.raises(DataError, match=r"describes the class Disc, which .* has not; its classes are disc, ring"):
+        pipeline.open_set(asked.data, tmp_path)
 
 
 def test_labels_are_hidden_by_group_and_class(weights: Path, tmp_path: Path) -> None:

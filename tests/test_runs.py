@@ -115,6 +115,17 @@ def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> None:
         runs.create("", path=tmp_path)
 
 
+def test_a_run_that_learned_nothing_gives_its_folder_to_another(run: Run) -> None:
+    run.update(state="failed")
+    (run.path / "start.safetensors").write_bytes(b"of the other teacher")
+    again = runs.create("other", path=run.path)
+    assert (again.recipe.read_text(), again.status()["state"]) == ("other", "queued")
+    assert not (run.path / "start.safetensors").exists()
+    (run.path / "teacher.safetensors").write_bytes(b"learned")
+    with pytest.raises(RunError, match="not empty"):
+        runs.create("third", path=run.path)
+
+
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         Run(tmp_path).status()

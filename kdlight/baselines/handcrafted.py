@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlight.baselines.features import handcrafted
-from kdlight.data import DataError, Dataset, carve
-from kdlight.data.check import straddling
+from kdlight.data import DataError, Dataset
+from kdlight.data.splits import parted
 from kdlight.metrics import SCORES, difference, fit_temperature, report, softmax
 
 if TYPE_CHECKING:
@@ -34,16 +34,8 @@ BATCH = 32
 
 
 def split(dataset: Dataset) -> Dataset:
-    """The set with train, val and test, carved by group as a recipe would. Raises DataError where groups straddle."""
-    shared = straddling(dataset)
-    if shared:
-        group = next(iter(shared))
-        raise DataError(
-            f"{len(shared)} groups of {dataset.source.name} are in more than one split ({group} is one), so a test "
-            f"would know what was trained on. Give each group one split."
-        )
-    lacking = {name: share for name, share in (("val", VAL), ("test", TEST)) if name not in dataset.splits}
-    return carve(dataset, lacking, seed=0) if lacking else dataset
+    """The set with train, val and test, carved by group as a recipe would. Raises DataError as `parted` does."""
+    return parted(dataset, {"val": VAL, "test": TEST}, seed=0)
 
 
 def measure(

@@ -97,15 +97,24 @@ def named(recipe: Recipe, name: str) -> str:
 
 
 def _file_of(path: Path) -> Path:
+    """The recipe's file. Raises UsageError where there is neither a file nor a shipped recipe of that name."""
+    from difflib import get_close_matches
+
     from kdlight.config import shipped
 
-    return path if path.is_file() else shipped().get(str(path), path)
+    known = shipped()
+    file = path if path.is_file() else known.get(str(path))
+    if file is None:
+        near = get_close_matches(str(path), known, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{path} is no recipe's file, nor is a shipped one called so.{hint} See kdlight list recipes.")
+    return file
 
 
 def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) -> tuple[Run, Recipe]:
     """A new run, or the one in `out`, whose recipe must be the one asked for."""
     chosen = open_recipe(recipe, overrides)
-    if out is None or not (out / "status.json").exists():
+    if out is None or not (out / "status.json").exists() or not (resume or Run(out).begun()):
         if resume:
             raise UsageError(f"There is no run to resume in {out or 'no folder'}; give the run's folder with --out.")
         return runs.create(chosen.to_toml(), path=out), chosen

@@ -13,6 +13,7 @@ from kdlight import runs
 from kdlight.cli.frame import Answer, Json, UsageError, answers, table
 from kdlight.cli.learn import Overrides, RecipeFile, name_of, named, open_recipe
 from kdlight.cli.progress import epochs
+from kdlight.runs import Run
 
 if TYPE_CHECKING:
     from kdlight.config import Recipe
@@ -79,7 +80,7 @@ def _folder(out: Path | None, name: str) -> Path:
 
 
 def _claim(folder: Path, recipe: Recipe, name: str) -> None:
-    """Begin the study's folder, or go on in it if it is of the same recipe."""
+    """Begin the study's folder, or go on in it if it is of the same recipe or ended before it learned anything."""
     kept = folder / "recipe.toml"
     if not kept.is_file():
         if folder.is_dir() and any(folder.iterdir()):
@@ -87,6 +88,10 @@ def _claim(folder: Path, recipe: Recipe, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_atomically(kept, named(recipe, name).encode())
     elif not _is_of(kept, recipe):
+        tried = [Run(status.parent) for status in folder.rglob("status.json")]
+        if tried and not any(run.begun() for run in tried):
+            runs.write_atomically(kept, named(recipe, name).encode())
+            return
         raise UsageError(f"{folder} holds a study of another recipe; give {kept} as the recipe, or another --out.")
 
 

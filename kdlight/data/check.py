@@ -14,10 +14,13 @@ import numpy as np
 import PIL.Image
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
+from kdlight.data.splits import straddling, strange_splits
 from kdlight.images import Image
 
 FEW = 10
 """Below so many images in a split, a class is learned or measured poorly."""
+NAMED = 3
+"""Files or groups that a sentence names."""
 LEAST_GROUPS = 3
 """Groups a class needs to be in train, val and test."""
 
@@ -57,16 +60,8 @@ def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
         "few": _few(dataset),
         "sizes": _sizes(seen),
     }
-    problems = [*_problems(found), *_too_few_groups(dataset)]
+    problems = [*_problems(found), *strange_splits(dataset), *_too_few_groups(dataset)]
     return {**found, "problems": problems, "ok": not problems}
-
-
-def straddling(dataset: Dataset) -> dict[str, list[str]]:
-    """The groups that lie in more than one split, with their splits: what was learned is measured again there."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for item in dataset.items:
-        splits[item.group].add(item.split)
-    return {group: sorted(found) for group, found in sorted(splits.items()) if len(found) > 1}
 
 
 def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen], list[dict[str, str]]]:
@@ -161,12 +156,25 @@ def _problems(found: dict[str, Any]) -> list[str]:
     across = [d for d in found["duplicates"] if len(d["splits"]) > 1]
     torn = [d for d in found["duplicates"] if len(d["classes"]) > 1]
     empty = [f"{few['class']} in {few['split']}" for few in found["few"] if not few["images"]]
-    straddle = found["groups_across_splits"]
+    straddle = list(found["groups_across_splits"])
+    unreadable = [one["path"] for one in found["unreadable"]]
     candidates = (
-        (found["unreadable"], "{n} file(s) cannot be read: replace or remove them."),
-        (across, "{n} set(s) of equal images lie in more than one split: the test is partly learned by heart."),
-        (torn, "{n} set(s) of equal images carry more than one class: at least one label is wrong."),
-        (straddle, "{n} group(s) lie in more than one split: move each into one, or carve the splits anew."),
-        (empty, "{n} class(es) have no image in a split: " + ", ".join(empty) + "."),
+        (unreadable, "{n} file(s) cannot be read ({some}): replace or remove them."),
+        (
+            _equal(across),
+            "{n} set(s) of equal images lie in several splits ({some}): it is learned by heart.",
+        ),
+        (_equal(torn), "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
+        (straddle, "{n} group(s) lie in more than one split ({some}): move each into one, or carve the splits anew."),
+        (empty, "{n} class(es) have no image in a split: {some}."),
     )
-    return [words.format(n=len(bad)) for bad, words in candidates if bad]
+    return [words.format(n=len(bad), some=_some(bad)) for bad, words in candidates if bad]
+
+
+def _equal(found: Sequence[dict[str, Any]]) -> list[str]:
+    return [" = ".join(one["paths"]) for one in found]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them, and that there are more; the JSON has all."""
+    return "; ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])

@@ -8,11 +8,13 @@ from pathlib import Path
 from kdlight.data.dataset import SPLIT_WORDS, UNSPLIT, DataError, Dataset, Item
 from kdlight.data.decode import decode_file
 from kdlight.data.table import read_table
-from kdlight.images import Image
+from kdlight.images import Image, sniff
 
 MANIFEST = "manifest.csv"
 IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 """What operating systems leave in folders; names that start with a dot are ignored too."""
+HEAD = 1024
+"""Bytes that tell an image by its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def open_folder(root: Path) -> Dataset:
             f"{root} holds split folders ({', '.join(s.name for s in splits)}) beside {other!r}; either only splits or "
             f"only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
         )
+    for folder in (root, *splits):
+        _require_none_loose(folder)
     homes = [
         (SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT, folder)
         for top in tops
@@ -62,6 +66,16 @@ def open_folder(root: Path) -> Dataset:
     if found and empty:
         raise DataError(f"{root} has no image of class {', '.join(empty)}; add images or remove the empty folder.")
     return labelled(root, [(ref, name, split, ref) for ref, name, split in found])
+
+
+def _require_none_loose(folder: Path) -> None:
+    """Raise DataError where images lie beside the class folders, which give an image its class."""
+    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _visible(path) and _is_image(path)]
+    if loose:
+        raise DataError(
+            f"{len(loose)} image(s) lie loose in {folder} ({loose[0]}); each in the folder of its class was expected. "
+            f"Move them there or out of the set, or write a manifest.csv (path, class, split, group)."
+        )
 
 
 def open_table(path: Path, inside: bool = False) -> Dataset:
@@ -94,6 +108,11 @@ def labelled(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
             f"Put each image into a folder named after its class."
         )
     classes = tuple(sorted({name for _, name, _, _ in rows}))
+    by_fold: dict[str, str] = {}
+    for name in classes:
+        other = by_fold.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            raise DataError(f"{root} has classes {other!r} and {name!r}; one way of writing was expected. Rename one.")
     index = {name: position for position, name in enumerate(classes)}
     items = tuple(Item(ref, index[name], split, group) for ref, name, split, group in sorted(rows))
     return Dataset(classes, items, FolderSource(root))
@@ -101,6 +120,11 @@ def labelled(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
 
 def _visible(path: Path) -> bool:
     return not path.name.startswith(".") and path.name.lower() not in IGNORED
+
+
+def _is_image(path: Path) -> bool:
+    with path.open("rb") as file:
+        return sniff(file.read(HEAD)) is not None
 
 
 def visible_folders(root: Path) -> list[Path]:

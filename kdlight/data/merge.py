@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdlight.data.dataset import DataError, Dataset
 from kdlight.data.folder import FolderSource
-from kdlight.data.splits import carve
+from kdlight.data.splits import parted
 from kdlight.data.table import COLUMNS
 
 
@@ -41,8 +41,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 def _rows(name: str, dataset: Dataset, shares: Mapping[str, float], seed: int) -> list[tuple[str, str, str, str]]:
     if not isinstance(dataset.source, FolderSource):
         raise DataError(f"{name} is not made of image files, which a table of paths needs. Leave it out.")
-    lacking = {split: share for split, share in shares.items() if split not in dataset.splits}
-    whole = carve(dataset, lacking, seed) if lacking else dataset
+    whole = parted(dataset, shares, seed)
     root = dataset.source.root.absolute()
     return [
         (str(root / item.ref), f"{name} {whole.classes[item.label]}", item.split, f"{name}/{item.group}")

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kdlight.data.dataset import UNSPLIT, DataError, Dataset
+from kdlight.data.dataset import SPLITS, UNSPLIT, DataError, Dataset
 
 MIXED = -1
 """Stratum of the groups that hold more than one class."""
+
+
+def parted(dataset: Dataset, shares: Mapping[str, float], seed: int) -> Dataset:
+    """The set as a training wants it: in train, val and test, of which those that it lacks are carved.
+
+    shares: of the images, per split that may be lacking. Raises DataError where a group straddles two splits, or where
+    images are in none of the three, so that no image is left out unsaid.
+    """
+    strange = strange_splits(dataset)
+    if strange:
+        raise DataError(f"{dataset.source.name}: {'; '.join(strange)}")
+    shared = straddling(dataset)
+    if shared:
+        group, splits = next(iter(shared.items()))
+        raise DataError(
+            f"{len(shared)} groups of {dataset.source.name} are in more than one split ({group} in "
+            f"{' and '.join(splits)}), so a test would know what was trained on. Give each group one split."
+        )
+    lacking = {name: share for name, share in shares.items() if name not in dataset.splits}
+    return carve(dataset, lacking, seed) if lacking else dataset
+
+
+def straddling(dataset: Dataset) -> dict[str, list[str]]:
+    """The groups that lie in more than one split, with their splits: what was learned is measured again there."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for item in dataset.items:
+        splits[item.group].add(item.split)
+    return {group: sorted(found) for group, found in sorted(splits.items()) if len(found) > 1}
+
+
+def strange_splits(dataset: Dataset) -> list[str]:
+    """A sentence on each split that a training would leave out: another name, or none where other images have one."""
+    counts = Counter(item.split for item in dataset.items)
+    if set(counts) == {UNSPLIT}:
+        return []
+    return [
+        f"{count} image(s) {'name no split' if name == UNSPLIT else f'are in a split {name!r}'}; "
+        f"{', '.join(SPLITS)} were expected. Name one of them, or take these images out."
+        for name, count in sorted(counts.items())
+        if name not in SPLITS
+    ]
 
 
 def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: str | None = None) -> Dataset:

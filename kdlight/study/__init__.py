@@ -22,7 +22,7 @@ from kdlight.study.summary import MODELS, SCHEMA, SCRATCH, paired, pool, summari
 
 __all__ = ["MODELS", "SCHEMA", "SCRATCH", "paired", "pool", "publish", "study", "summarize", "words"]
 
-TEACHER = ("start.safetensors", "start.txt", "teacher.safetensors")
+TEACHER = (*runs.START, "teacher.safetensors")
 """What a run leaves of its teacher."""
 
 
@@ -134,5 +134,6 @@ def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:
 
 
 def _run_of(recipe: Recipe, path: Path) -> Run:
-    """The seed's run, made if it is not there."""
-    return Run(path) if (path / "status.json").is_file() else runs.create(recipe.to_toml(), path=path)
+    """The seed's run, made if nothing was learned there."""
+    run = Run(path)
+    return run if run.begun() else runs.create(recipe.to_toml(), path=path)

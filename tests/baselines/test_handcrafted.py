@@ -14,7 +14,7 @@ from kdlight.baselines import handcrafted
 from kdlight.bundle import Bundle
 from kdlight.cli import main
 from kdlight.data import DataError, open_dataset, synthetic
-from kdlight.data.check import straddling
+from kdlight.data.splits import straddling
 from kdlight.models import create_model
 from kdlight.preprocessing import InputSpec
 

@@ -92,6 +92,21 @@ def test_a_begun_run_wants_resume_and_its_own_recipe(kdlight: Run, tmp_path: Pat
     assert kdlight("train", RECIPE, "--out", out, "--resume").status == 130
 
 
+def test_a_mistake_before_anything_is_learned_does_not_hold_the_folder(
+    kdlight: Run, tmp_path: Path, pretend: Any
+) -> None:
+    out = tmp_path / "run"
+    assert "does not exist" in kdlight("train", RECIPE, "-o", f"data.path={tmp_path / 'none'}", "--out", out).err
+    pretend(fail(KeyboardInterrupt()))
+    assert kdlight("train", RECIPE, "--out", out).status == 130
+
+
+def test_a_recipe_that_is_not_there_is_said_with_the_nearest(kdlight: Run) -> None:
+    said = kdlight("train", "kdlight-hamm7")
+    assert said.status == 2
+    assert "Did you mean kdlight-ham7? See kdlight list recipes." in said.err
+
+
 def test_there_must_be_something_to_resume(kdlight: Run, tmp_path: Path) -> None:
     said = kdlight("train", RECIPE, "--out", tmp_path / "run", "--resume")
     assert (said.status, "no run to resume" in said.err) == (2, True)

@@ -99,6 +99,15 @@ def test_a_study_of_another_recipe_is_not_mixed_in(kdlight: Run, tmp_path: Path)
     assert "another recipe" in said.err
 
 
+def test_a_study_that_learned_nothing_can_be_begun_anew(kdlight: Run, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    assert "does not exist" in kdlight("study", RECIPE, "-o", f"data.path={tmp_path / 'none'}", "--out", out).err
+    said = kdlight("study", RECIPE, "-o", f"data.path={tmp_path / 'neither'}", "--out", out).err
+    assert "neither does not exist" in said
+    (out / "seed-0" / "log.jsonl").write_text("{}")
+    assert "another recipe" in kdlight("study", RECIPE, "--out", out).err
+
+
 @pytest.mark.slow
 def test_a_grid_studies_every_combination_with_one_teacher(kdlight: Run, tmp_path: Path) -> None:
     import torch

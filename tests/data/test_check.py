@@ -59,6 +59,21 @@ def test_groups_across_splits_and_few_images_are_said(put: Put) -> None:
     assert any("no image in a split: b in test" in problem for problem in found["problems"])
 
 
+def test_images_that_no_split_takes_are_said(put: Put) -> None:
+    folder = put("1.png", "2.png", "3.png", "4.png")
+    (folder / "manifest.csv").write_text("path,class,split\n1.png,a,train\n2.png,b,vla\n3.png,a,\n4.png,b,vla\n")
+    problems = check(open_dataset(folder))["problems"]
+    assert any(p.startswith("2 image(s) are in a split 'vla'; train, val, test were expected") for p in problems)
+    assert any(p.startswith("1 image(s) name no split; train") for p in problems)
+
+
+def test_a_problem_names_the_first_files(put: Put) -> None:
+    folder = put(*(f"a/{n}.png" for n in range(5)), "b/5.png")
+    for n in range(4):
+        (folder / "a" / f"{n}.png").write_text("no image")
+    assert "4 file(s) cannot be read (a/0.png; a/1.png; a/2.png; ...)" in check(open_dataset(folder))["problems"][0]
+
+
 def test_a_class_folder_with_one_image_is_said(put: Put) -> None:
     found = check(open_dataset(put("a/1.png", "a/2.png", "a/3.png", "b/4.png")))
     assert any("Class 'b' has 1 group(s)" in problem for problem in found["problems"])

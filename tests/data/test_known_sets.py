@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from kdlight.data import LAYOUTS, DataError, carve, open_dataset, tiles
-from kdlight.data.check import straddling
+from kdlight.data.splits import straddling
 
 Put = Callable[..., Path]
 COVID = [

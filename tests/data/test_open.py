@@ -44,6 +44,22 @@ def test_splits_beside_classes_are_refused(put: Put) -> None:
         open_dataset(put("train/a/1.png", "melanoma/2.png"))
 
 
+@pytest.mark.parametrize("loose", ["1.png", "train/1.png"])
+def test_an_image_outside_the_class_folders_is_not_passed_over(put: Put, loose: str) -> None:
+    folder = put("train/a/2.png", "test/b/3.png")
+    (folder / "README.md").write_text("what this is")
+    (folder / "train" / ".hidden.png").write_bytes((folder / "train" / "a" / "2.png").read_bytes())
+    assert len(open_dataset(folder)) == 2
+    put(loose)
+    with pytest.raises(DataError, match=r"1 image\(s\) lie loose in .*\(1\.png\)"):
+        open_dataset(folder)
+
+
+def test_one_class_written_in_two_ways_is_refused(put: Put) -> None:
+    with pytest.raises(DataError, match=r"has classes 'Cat' and 'cat'"):
+        open_dataset(put("train/Cat/1.png", "test/cat/2.png"))
+
+
 def test_an_empty_class_folder_is_refused_by_name(put: Put) -> None:
     folder = put("train/a/1.png", "test/b/2.png")
     (folder / "train" / "b").mkdir()
