@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -101,6 +102,12 @@ class Stages:
             if self.recipe.data.labeled < 1 and not distiller.unlabeled:
                 able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
                 raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
+        share, epochs = distiller.counts_from, self.recipe.train.epochs
+        if epochs - 1 < share * epochs < epochs:
+            raise ValueError(
+                f"{self.recipe.distill.method} spends {share:.0%} of the epochs on its first stage, and train.epochs = "
+                f"{epochs} leaves none for the second. Give {math.ceil(1 / (1 - share))} or more."
+            )
         distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
         return distiller
 

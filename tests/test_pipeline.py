@@ -160,6 +160,8 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
         (["distill.method=auc_margin"], "auc_margin"),
         (["data.modality=xrya", "data.augmentation=light"], "Unknown modality 'xrya'"),
         (["distill.method=kd", "distill.temperature=-1"], "temperature"),
+        (["distill.method=fitnet", "train.epochs=1"], "train.epochs = 1 leaves none for the second. Give 2 or more"),
+        (["distill.method=fitnet", "distill.stage=0.7", "train.epochs=3"], "spends 70% .* Give 4 or more"),
     ],
 )
 def test_what_no_student_can_learn_is_refused_before_the_teacher_learns(

@@ -26,6 +26,8 @@ from kdlight.training import Arrays
 SIDE, IMAGES = 64, 12
 GIANTS = ("vgg19", "fusion_skin", "timm:convnextv2_large")
 """Teachers too large for a whole run in a test: they take their step by hand, on a few images."""
+STAGED = ("efcm", "fitnet")
+"""Methods of two stages."""
 RECIPES = shipped()
 TINY = (
     f"data.size={SIDE}",
@@ -36,8 +38,9 @@ TINY = (
 
 @pytest.fixture(params=RECIPES, ids=list(RECIPES))
 def recipe(request: pytest.FixtureRequest) -> Recipe:
-    """The recipe, made small: one epoch of one batch."""
-    return read_recipe(RECIPES[request.param], TINY)
+    """The recipe, made small: one epoch of one batch, or one for each stage of the method."""
+    small = read_recipe(RECIPES[request.param], TINY)
+    return read_recipe(RECIPES[request.param], (*TINY, "train.epochs=2")) if small.distill.method in STAGED else small
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -86,8 +89,8 @@ def in_a_run(recipe: Recipe, folder: Path) -> None:
     teacher = list(stages.teacher())
     first = stages.new_student("student").state_dict()
     student = list(stages.student("student"))
-    for stage, log in (("teacher", teacher), ("student", student)):
-        assert [(r["stage"], r["epoch"]) for r in log] == [(stage, 1)]
+    for stage, log, epochs in (("teacher", teacher, 1), ("student", student, recipe.train.epochs)):
+        assert [(r["stage"], r["epoch"]) for r in log] == [(stage, epoch) for epoch in range(1, epochs + 1)]
         assert np.isfinite([log[0][k] for k in ("loss", "task", "distill", "val_loss")]).all()
     assert share_moved(load_file(folder / "start.safetensors"), load_file(folder / "teacher.safetensors")) > 0.9
     assert share_moved(first, load_file(folder / "student.safetensors")) > 0.9

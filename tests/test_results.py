@@ -192,6 +192,21 @@ def test_a_student_with_first_weights_of_its_own_is_a_row_of_its_own(study: Kept
     assert results.keep(results.read(general), general / "kept").name == "kdlight-ham7-general-feature.json"
 
 
+def test_more_pixels_than_the_recipe_asks_for_are_a_row_of_their_own(study: Kept) -> None:
+    size = recipes()["kdlight-ham7"].data.size
+    models = models_of("kdlight_nano")
+    plain, larger = (
+        study(f"{px}", **of_method("feature", models=models, data={"name": "ham7", "size": px})) for px in (size, 192)
+    )
+    page = page_of(plain, larger)
+    rows = [row for row, cells in glance(page, "The systems").items() if cells["ham7"]]
+    assert rows == [f"KDLight{px}, `feature`: mobilenetv2 to kdlight_nano" for px in ("", ", 192 px")]
+    assert "A row that names its *px* had more of them" in page
+    assert "A row that names its *px*" not in page_of(plain)
+    assert "-o data.size=192" in command_of(results.read(larger))
+    assert results.keep(results.read(plain), plain / "kept") != results.keep(results.read(larger), plain / "kept")
+
+
 def test_studies_of_one_row_on_one_set_say_in_what_they_differ(study: Kept) -> None:
     cells = [
         study(f"{dual}", **of_method("dual", method={"name": "dual", "options": {"dual": dual, "weight": 1.0}}))

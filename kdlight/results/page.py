@@ -42,6 +42,10 @@ STARTED = {
     "others published.",
 }
 """Of a row's start what the page says once."""
+LARGER = (
+    "A row that names its *px* had more of them than its recipe asks for, teacher and students alike, so its teacher "
+    "is another one."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def _glance(records: Sequence[Record], known: Mapping[str, Recipe], sets: Sequen
         "proven gain where several studies are on it; that it beats the next is not proven by that. The mean gain is "
         "over the sets that a row was run on, and so compares only rows of the same sets.",
         *(STARTED[start] for start in STARTED if any(row.start == start for row in by_row)),
+        *([LARGER] if any(row.px for row in by_row) else []),
     ]
     parts = [" ".join(said), "### The systems", _rows(systems, by_row, sets, marked)]
     pairs = sorted({pair for r in records if (pair := borrowed(r))})

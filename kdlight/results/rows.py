@@ -52,6 +52,8 @@ class Row:
     student: str
     start: str = ""
     """One of the words of STARTS; empty where the first weights come from this study's teacher, or are random."""
+    px: int = 0
+    """The side of its pictures where it is more than the recipe's, which makes teacher and student others; else 0."""
 
     @property
     def general(self) -> bool:
@@ -65,7 +67,7 @@ class Row:
     def words(self, paper: str | None = None, pair: bool = True) -> str:
         """The row for people, without its models; `paper`: of the method, named where no system names it. `pair`: say
         whose pair a system's other methods are run on."""
-        start = f", {self.start}" if self.start else ""
+        start = (f", {self.start}" if self.start else "") + (f", {self.px} px" if self.px else "")
         if self.general:
             named = f" ({paper})" if paper else ""
             whose = f" on {self.pair}'s pair" if pair else ""
@@ -84,10 +86,12 @@ def row_of(record: Record) -> Row:
     models = (record.teacher or "teacher not recorded", record.student or "student not recorded")
     method, own = record.fact("method") or "method not recorded", recipes().get(record.recipe)
     start, pair = STARTS.get(str(record.fact("init")), ""), system(record.recipe)
+    size = record.fact("size") or 0
+    rest = (*models, start, size if own and size > own.data.size else 0)
     if own is None or method in (own.distill.method, "method not recorded"):
-        return Row(pair, method, pair, *models, start)
+        return Row(pair, method, pair, *rest)
     name = OF_METHOD.get(method, "")
-    return Row(name, method, name or pair, *models, start)
+    return Row(name, method, name or pair, *rest)
 
 
 def row_of_recipe(name: str, recipe: Recipe) -> Row:
@@ -136,7 +140,7 @@ def _values(record: Record) -> dict[str, Any]:
     return {**(record.fact("options") or {}), **(flat or {"px": record.fact("size")})}
 
 
-def order(row: Row) -> tuple[int, str, str, str]:
+def order(row: Row) -> tuple[int, str, str, int, str]:
     """The systems in the order of SYSTEMS, then recipes of people's own, by name."""
     names = list(SYSTEMS.values())
-    return names.index(row.system) if row.system in names else len(names), row.system, row.start, row.method
+    return names.index(row.system) if row.system in names else len(names), row.system, row.start, row.px, row.method
