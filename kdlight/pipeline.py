@@ -19,7 +19,7 @@ from kdlight.bundle import Bundle
 from kdlight.config import DataConfig, Recipe
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
 from kdlight.data.dataset import Progress
-from kdlight.data.splits import parted
+from kdlight.data.splits import lone_class, parted
 from kdlight.evaluation import measure, predict
 from kdlight.inference import Predictor
 from kdlight.modality import modality
@@ -108,17 +108,14 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
 
 def _require_classes(dataset: Dataset, config: DataConfig) -> None:
     """Raise DataError where there is nothing to tell apart, or the recipe has words for a class that is not there."""
-    known = ", ".join(dataset.classes)
-    if len(dataset.classes) < 2:
-        raise DataError(
-            f"{dataset.source.name} has one class, {known}; two or more were expected. "
-            f"Give the folder in which each class has a folder of its own."
-        )
+    lone = lone_class(dataset)
+    if lone:
+        raise DataError(f"{dataset.source.name}: {lone[0]}")
     absent = [name for name in config.classes if name not in dataset.classes]
     if absent:
         raise DataError(
             f"The recipe describes the class {', '.join(absent)}, which {dataset.source.name} has not; its classes are "
-            f"{known}. Name it as the set does, or take [data.classes.{absent[0]}] out."
+            f"{', '.join(dataset.classes)}. Name it as the set does, or take [data.classes.{absent[0]}] out."
         )
 
 

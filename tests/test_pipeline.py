@@ -211,7 +211,7 @@ def test_an_image_in_no_split_is_not_left_out_unsaid(weights: Path, tmp_path: Pa
 def test_a_folder_above_the_classes_is_no_set_of_one_class(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "above").mkdir()
     synthetic(tmp_path / "above" / "shapes", per_class=6, size=32)
-    with pytest.raises(DataError, match="has one class, shapes; two or more were expected"):
+    with pytest.raises(DataError, match="There is one class, shapes; two or more were expected"):
         pipeline.open_set(recipe(weights, f"data.path={tmp_path / 'above'}").data, tmp_path)
 
 

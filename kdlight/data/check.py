@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
-from kdlight.data.splits import straddling, strange_splits
+from kdlight.data.splits import lone_class, straddling, strange_splits
 from kdlight.images import Image
 
 FEW = 10
@@ -60,7 +60,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
         "few": _few(dataset),
         "sizes": _sizes(seen),
     }
-    problems = [*_problems(found), *strange_splits(dataset), *_too_few_groups(dataset)]
+    problems = [*_problems(found), *strange_splits(dataset), *lone_class(dataset), *_too_few_groups(dataset)]
     return {**found, "problems": problems, "ok": not problems}
 
 

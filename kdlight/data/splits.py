@@ -54,6 +54,16 @@ def strange_splits(dataset: Dataset) -> list[str]:
     ]
 
 
+def lone_class(dataset: Dataset) -> list[str]:
+    """A sentence where there is nothing to tell apart."""
+    if len(dataset.classes) > 1:
+        return []
+    return [
+        f"There is one class, {dataset.classes[0]}; two or more were expected. Give the folder in which each class has "
+        f"a folder of its own."
+    ]
+
+
 def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: str | None = None) -> Dataset:
     """The set with new splits carved out of `source` by group; what is left of it is called train.
 

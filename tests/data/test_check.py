@@ -67,6 +67,11 @@ def test_images_that_no_split_takes_are_said(put: Put) -> None:
     assert any(p.startswith("1 image(s) name no split; train") for p in problems)
 
 
+def test_one_class_is_said(put: Put) -> None:
+    found = check(open_dataset(put("above/a/1.png", "above/b/2.png", "above/b/3.png")))
+    assert any(p.startswith("There is one class, above; two or more") for p in found["problems"])
+
+
 def test_a_problem_names_the_first_files(put: Put) -> None:
     folder = put(*(f"a/{n}.png" for n in range(5)), "b/5.png")
     for n in range(4):
