@@ -162,7 +162,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
         (unreadable, "{n} file(s) cannot be read ({some}): replace or remove them."),
         (
             _equal(across),
-            "{n} set(s) of equal images lie in several splits ({some}): it is learned by heart.",
+            "{n} set(s) of equal images lie in several splits ({some}): the test is partly learned by heart.",
         ),
         (_equal(torn), "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
         (straddle, "{n} group(s) lie in more than one split ({some}): move each into one, or carve the splits anew."),
