@@ -80,7 +80,7 @@ class Run:
     def begun(self) -> bool:
         """Whether another process is at it, or it has learned what another run in its folder would take away."""
         models = {path.name for path in self.path.glob("*.safetensors")} - set(START)
-        return bool(models) or (self.path / "log.jsonl").exists() or self._elsewhere()
+        return bool(models) or any((self.path / name).exists() for name in ("log.jsonl", "bundle")) or self._elsewhere()
 
     def log(self) -> list[dict[str, Any]]:
         """The records in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
@@ -147,6 +147,7 @@ def create(recipe_toml: str, path: Path | None = None, root: Path | None = None)
     made_up = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run = Run((path or (root or default_root()) / made_up).absolute())
     if (run.path / "status.json").is_file() and not run.begun():
+        run.status()  # raises where the file is not a run's
         for name in START:
             (run.path / name).unlink(missing_ok=True)
     elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):

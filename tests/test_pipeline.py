@@ -186,25 +186,21 @@ def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
         list(pipeline.train(recipe(weights), run))
 
 
-def test_a_group_in_two_splits_is_not_trained_on(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [(("test", "train"), "in more than one split"), (("train", "trian"), r"image\(s\) are in a split 'trian'")],
+    ids=["a group in two splits", "a split of another name"],
+)
+def test_a_set_whose_splits_cannot_be_trusted_is_not_trained_on(
+    weights: Path, tmp_path: Path, splits: tuple[str, str], said: str
+) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
     pipeline.open_set(recipe(weights).data, run.path)
     manifest = run.path / "synthetic" / "manifest.csv"
     header, *rows = manifest.read_text().splitlines()
-    split = [f"{row},{'train' if number % 2 else 'test'}" for number, row in enumerate(rows)]
+    split = [f"{row},{splits[number % 2]}" for number, row in enumerate(rows)]
     manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
-    with pytest.raises(DataError, match="in more than one split"):
-        list(pipeline.train(recipe(weights), run))
-
-
-def test_an_image_in_no_split_is_not_left_out_unsaid(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    pipeline.open_set(recipe(weights).data, run.path)
-    manifest = run.path / "synthetic" / "manifest.csv"
-    header, *rows = manifest.read_text().splitlines()
-    split = [f"{row},{'trian' if number else 'train'}" for number, row in enumerate(rows)]
-    manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
-    with pytest.raises(DataError, match=r"image\(s\) are in a split 'trian'"):
+    with pytest.raises(DataError, match=said):
         list(pipeline.train(recipe(weights), run))
 
 

@@ -126,6 +126,14 @@ def test_a_run_that_learned_nothing_gives_its_folder_to_another(run: Run) -> Non
         runs.create("third", path=run.path)
 
 
+def test_a_status_that_is_not_a_runs_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text('{"state": "of something else"}')
+    with pytest.raises(RunError, match="is not a run"):
+        runs.create("", path=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+    assert "something else" in (tmp_path / "status.json").read_text()
+
+
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         Run(tmp_path).status()
