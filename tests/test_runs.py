@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -249,3 +250,56 @@ def test_claim_refuses_a_run_at_work_elsewhere(tmp_path: Path, program: Callable
     run = runs.start("", tmp_path)
     with pytest.raises(RunError, match="another process"):
         run.claim(resume=True)
+
+
+def test_two_clicks_on_resume_start_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, launched = runs.create("", root=tmp_path), []
+    run.update(state="stopped")
+
+    def launch(run: Run, *options: str, folder: Path) -> None:
+        time.sleep(0.2)  # the other click comes while this one is at work
+        launched.append(run)
+
+    monkeypatch.setattr(runs, "_launch", launch)
+    with ThreadPoolExecutor(2) as both:
+        ends = [click.exception() for click in [both.submit(runs.resume, run) for _ in range(2)]]
+    assert len(launched) == 1
+    assert [type(end) for end in ends if end] == [RunError]
+
+
+def test_a_process_that_comes_too_late_does_not_fail_the_run_of_another(
+    tmp_path: Path, program: Callable[[str], None]
+) -> None:
+    program("import time; time.sleep(0.5); raise SystemExit('Another process is at it.')")
+    run = runs.start("", tmp_path)
+    late = run.status()["pid"]
+    _wait(lambda: run.path.joinpath("process.json").is_file())
+    mine = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (run.path / "process.json").write_text(json.dumps(mine))
+    run.update(state="running")
+    _wait(lambda: not psutil.pid_exists(late))
+    time.sleep(0.1)
+    assert run.status()["state"] == "running"
+    (run.path / "process.json").unlink()  # this process, which the fixture would end
+
+
+def test_a_run_is_deleted_with_everything_in_it_once_it_has_ended(tmp_path: Path) -> None:
+    run = runs.create("[data]\n", root=tmp_path)
+    run.claim()
+    (run.path / "bundle").mkdir()
+    (run.path / "bundle" / "teacher.safetensors").write_bytes(b"x" * 1000)
+    assert 1000 < runs.size(run) < 3000
+    with pytest.raises(RunError, match="stop it before"):
+        runs.delete(run)
+    run.update(state="stopped")
+    runs.delete(run)
+    runs.delete(run)  # the second click finds nothing to do
+    assert list(tmp_path.iterdir()) == []
+    assert runs.list_runs(tmp_path) == []
+
+
+def test_a_folder_that_is_no_run_is_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not a run"):
+        runs.delete(Run(tmp_path))
+    assert (tmp_path / "thesis.txt").is_file()

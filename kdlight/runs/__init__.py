@@ -10,26 +10,33 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import psutil
+
+from kdlight.runs.files import end_of_last_line, lines, parse, read_json, write_atomically
+from kdlight.runs.process import is_another, process_of
+from kdlight.runs.process import record as record_process
+
+__all__ = ["LIVE", "STAGES", "START", "STATES", "Run", "RunError", "create", "default_root", "delete", "list_runs"]
+__all__ += ["resume", "size", "start", "stop", "write_atomically"]
 
 STATES = ("queued", "running", "stopped", "failed", "done")
 STAGES = ("data", "teacher", "alone", "scratch", "student", "calibrate", "bundle")
 LIVE = ("queued", "running")
 START = ("start.safetensors", "start.txt")
 """What a run keeps of the weights its teacher begins with: looked up, not learned."""
-SAME_START = 2.0
-"""Seconds that two readings of one process's start time may differ (a clock correction); ours."""
-
 STARTING = 30.0
 """Seconds that a queued run may take until its process shows itself; ours."""
+RESUMING = threading.Lock()
+"""Of two clicks on Resume, in one window or in two, one starts a process."""
 
 
 class RunError(ValueError):
@@ -65,7 +72,7 @@ class Run:
         A run whose process is gone without having said so reads as stopped. Raises RunError if the folder is no run.
         """
         stored = self._stored()
-        process = _read_json(self.path / "process.json") or {}
+        process = read_json(self.path / "process.json") or {}
         status = {**stored, "pid": process.get("pid")}
         if status["state"] in LIVE and not self.live() and not _is_starting(stored):
             status["state"] = "stopped"
@@ -74,8 +81,8 @@ class Run:
 
     def live(self) -> bool:
         """Whether the run's own process (not another that was given its number later) is still there."""
-        process = _read_json(self.path / "process.json")
-        return process is not None and _process(process) is not None
+        process = read_json(self.path / "process.json")
+        return process is not None and process_of(process) is not None
 
     def begun(self) -> bool:
         """Whether another process is at it, or it has learned what another run in its folder would take away."""
@@ -85,8 +92,8 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The records in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
         records: dict[Any, dict[str, Any]] = {}
-        for number, line in enumerate(_lines(self.path / "log.jsonl")):
-            record = _parse(line)
+        for number, line in enumerate(lines(self.path / "log.jsonl")):
+            record = parse(line)
             if record is None:
                 continue
             key = (record.get("stage"), record["epoch"]) if "epoch" in record else number
@@ -98,7 +105,7 @@ class Run:
         """Add one line to the log, on disk before this returns. What a kill left of a torn last line is cut off."""
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with (self.path / "log.jsonl").open("a+b") as log:
-            log.truncate(_end_of_last_line(log))
+            log.truncate(end_of_last_line(log))
             log.write(line)
             log.flush()
             os.fsync(log.fileno())
@@ -121,14 +128,14 @@ class Run:
             raise RunError(f"Run {self.name} is finished; its bundle is in {self.bundle}. Start a new run.")
         if not resume and (self.path / "log.jsonl").exists():
             raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
-        _write_process(self.path, os.getpid(), Path.cwd())
+        record_process(self.path, os.getpid(), Path.cwd())
         self.update(state="running", message="")
 
     def _elsewhere(self) -> bool:
-        return _is_another(_read_json(self.path / "process.json")) and self.live()
+        return is_another(read_json(self.path / "process.json"), os.getpid()) and self.live()
 
     def _stored(self) -> dict[str, Any]:
-        status = _read_json(self.path / "status.json")
+        status = read_json(self.path / "status.json")
         if status is None or status.get("state") not in STATES:
             raise RunError(f"{self.path} is not a run: no readable status.json is there. Choose a run's folder.")
         return status
@@ -167,12 +174,13 @@ def start(recipe_toml: str, root: Path) -> Run:
 
 def resume(run: Run) -> None:
     """Go on with a stopped or failed run in a new process. Raises RunError if it is live or done."""
-    state = run.status()["state"]
-    if state not in ("stopped", "failed"):
-        raise RunError(f"Run {run.name} is {state}; only a stopped or failed run can be resumed.")
-    run.update(state="queued", message="")
-    before = Path((_read_json(run.path / "process.json") or {}).get("folder", "."))
-    _launch(run, "--resume", folder=before if before.is_dir() else Path.cwd())
+    with RESUMING:
+        state = run.status()["state"]
+        if state not in ("stopped", "failed"):
+            raise RunError(f"Run {run.name} is {state}; only a stopped or failed run can be resumed.")
+        run.update(state="queued", message="")
+        before = Path((read_json(run.path / "process.json") or {}).get("folder", "."))
+        _launch(run, "--resume", folder=before if before.is_dir() else Path.cwd())
 
 
 def stop(run: Run, grace: float = 10.0) -> None:
@@ -180,7 +188,7 @@ def stop(run: Run, grace: float = 10.0) -> None:
 
     A process that merely got the same number is never touched. Raises RunError if the run is not live.
     """
-    process = _process(_read_json(run.path / "process.json") or {})
+    process = process_of(read_json(run.path / "process.json") or {})
     if process is None or run.status()["state"] not in LIVE:
         raise RunError(f"Run {run.name} is {run.status()['state']}; only a queued or running run can be stopped.")
     family = [*process.children(recursive=True), process]
@@ -195,27 +203,38 @@ def stop(run: Run, grace: float = 10.0) -> None:
         run.update(state="stopped", message="Stopped by request; resume goes on from the last finished epoch.")
 
 
+def delete(run: Run) -> None:
+    """Remove a run's folder with all that it learned; one that is gone already stays gone.
+
+    Raises RunError if the run is live or the folder is no run, OSError where a file cannot be removed.
+    """
+    if not run.path.is_dir():
+        return
+    if run.status()["state"] in LIVE:
+        raise RunError(f"Run {run.name} is {run.status()['state']}; stop it before it is deleted.")
+    doomed = run.path.with_name(f".{run.name}.deleted")
+    shutil.rmtree(doomed, ignore_errors=True)  # of an earlier try that could not end
+    run.path.rename(doomed)  # gone from every list at once, also where a file then resists
+    shutil.rmtree(doomed)
+
+
+def size(run: Run) -> int:
+    """Bytes of all files in a run's folder."""
+    found = 0
+    for path in run.path.rglob("*"):
+        with contextlib.suppress(OSError):  # a file that was just replaced
+            found += path.lstat().st_size if not path.is_dir() else 0
+    return found
+
+
 def list_runs(root: Path | None = None) -> list[Run]:
     """The runs under `root`, newest first. Folders that are no runs are passed over."""
     root = root or default_root()
     if not root.is_dir():
         return []
-    found = [Run(path) for path in root.iterdir() if (path / "recipe.toml").is_file()]
-    readable = [run for run in found if _read_json(run.path / "status.json")]
-    return sorted(readable, key=lambda run: (run._stored().get("started", 0.0), run.name), reverse=True)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Beside, synced, renamed: a reader sees the old content or the new, and a full disk leaves the old."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    paths = [path for path in root.iterdir() if (path / "recipe.toml").is_file() and not path.name.startswith(".")]
+    began = {Run(path): status.get("started", 0.0) for path in paths if (status := read_json(path / "status.json"))}
+    return sorted(began, key=lambda run: (began[run], run.name), reverse=True)
 
 
 def _write_status(folder: Path, status: dict[str, Any]) -> None:
@@ -225,7 +244,7 @@ def _write_status(folder: Path, status: dict[str, Any]) -> None:
 
 def _launch(run: Run, *options: str, folder: Path) -> None:
     """In `folder`, since a recipe's paths are relative to where the run was first started."""
-    package = str(Path(__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, *([inherited] if inherited else [])])}
     with run.output.open("ab") as output:
@@ -238,7 +257,7 @@ def _launch(run: Run, *options: str, folder: Path) -> None:
             cwd=folder,
             start_new_session=True,
         )
-    _write_process(run.path, child.pid, folder)
+    record_process(run.path, child.pid, folder)
     threading.Thread(target=_collect, args=(run, child), daemon=True, name=f"run {run.name}").start()
 
 
@@ -249,29 +268,14 @@ def _command(run: Run, *options: str) -> list[str]:
 def _collect(run: Run, child: subprocess.Popen[bytes]) -> None:
     """Wait for the child, so that it is no zombie of a server that runs for weeks, and note an end it did not."""
     code = child.wait()
-    if code > 0 and run.path.is_dir() and run._stored()["state"] in LIVE:
-        said = _lines(run.output)[-1:] or [b"It printed nothing."]
-        run.update(state="failed", message=said[0].decode(errors="replace").strip())
-
-
-def _write_process(run: Path, pid: int, folder: Path) -> None:
-    """Parent and child may both write this; they write the same."""
-    try:
-        created = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0
-    record = {"pid": pid, "created": created, "folder": str(folder)}
-    write_atomically(run / "process.json", json.dumps(record).encode())
-
-
-def _process(record: dict[str, Any]) -> psutil.Process | None:
-    """The process that was recorded, None if it is gone, a zombie, or another one under the same number."""
-    try:
-        process = psutil.Process(int(record.get("pid", -1)))
-        same = abs(process.create_time() - float(record.get("created", 0.0))) < SAME_START
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.Error, ValueError):
-        return None
+    with contextlib.suppress(RunError, OSError):  # the folder was deleted meanwhile
+        if (
+            code > 0
+            and run._stored()["state"] in LIVE
+            and not is_another(read_json(run.path / "process.json"), child.pid)
+        ):
+            last_line = lines(run.output)[-1:] or [b"It printed nothing."]
+            run.update(state="failed", message=last_line[0].decode(errors="replace").strip())
 
 
 def _is_starting(stored: dict[str, Any]) -> bool:
@@ -279,37 +283,6 @@ def _is_starting(stored: dict[str, Any]) -> bool:
     return stored["state"] == "queued" and time.time() - float(stored["updated"]) < STARTING
 
 
-def _is_another(record: dict[str, Any] | None) -> bool:
-    return record is not None and record.get("pid") != os.getpid()
-
-
 def _check(kind: str, value: Any, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise RunError(f"Unknown {kind} {value!r} of a run; one of {', '.join(known)} was expected.")
-
-
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines() if path.exists() else []
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return _parse(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _end_of_last_line(log: BinaryIO) -> int:
-    """Bytes up to and including the last newline: what is after it is half a record."""
-    size = log.seek(0, os.SEEK_END)
-    back = min(size, 1 << 16)
-    log.seek(size - back)
-    return size - back + (log.read(back).rfind(b"\n") + 1)
