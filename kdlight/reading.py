@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
+
+
+class Verdict(StrEnum):
+    """What a reading comes to; where several hold, the first of them counts."""
+
+    WITHHELD = "withheld"
+    """The bundle was not made for such an image: its answers do not count, also where a person asked for them."""
+    DISAGREE = "disagree"
+    """The two models answer different classes."""
+    UNDECIDED = "undecided"
+    """One answer, but the two most probable classes of a model lie within its calibration error."""
+    CANNOT_RULE_OUT = "cannot_rule_out"
+    """One answer, but a class that must not be missed is in the prediction set of a model that answers another."""
+    AGREE = "agree"
+    """Both are decided on the same class, and no class that must not be missed is left open."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +55,8 @@ class Opinion:
     prediction: str
     prediction_set: tuple[str, ...]
     """Split-conformal set at the bundle's level; never empty."""
-    seconds: float
-    """Prepared input to probabilities."""
+    margin: float
+    """Lead of the first class over the second, 0 to 1, below which calibration error could reverse them."""
     parameters: int
     bytes: int
     """Size on disk of the weights as shipped."""
@@ -49,6 +65,17 @@ class Opinion:
     @property
     def confidence(self) -> float:
         return self.probabilities[self.prediction]
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The two most probable classes, the likelier first; one where there is only one class."""
+        return tuple(sorted(self.probabilities, key=lambda name: -self.probabilities[name])[:2])
+
+    @property
+    def decided(self) -> bool:
+        """Whether the lead of the first class is at least `margin`; NaN never is."""
+        first, *second = (self.probabilities[name] for name in self.leading)
+        return first - sum(second) >= self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +90,7 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Schema kdlight.reading/1."""
+    """Schema kdlight.reading/2."""
 
     bundle: str
     bundle_version: str
@@ -73,34 +100,60 @@ class Reading:
     eligibility: Eligibility
     teacher: Opinion
     student: Opinion
+    must_not_miss: tuple[str, ...] = ()
+    """The bundle's classes that must not be missed."""
+    level: float = 0.9
+    """Share of held-back images whose true class was in the prediction set."""
     map_similarity: float | None = None
     """Pearson correlation of the two heat maps, -1 to 1; None without maps or where one is flat."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Stages: prepare, teacher_map and student_map where maps were made, total."""
 
     @property
+    def opinions(self) -> tuple[Opinion, Opinion]:
+        return self.teacher, self.student
+
+    @property
     def agree(self) -> bool:
+        """Whether both models answer the same class, decided or not."""
         return self.teacher.prediction == self.student.prediction
+
+    @property
+    def not_ruled_out(self) -> dict[str, tuple[Role, ...]]:
+        """Classes that must not be missed, with the models that hold them possible though they answer another."""
+        found = {
+            name: tuple(o.role for o in self.opinions if o.prediction != name and name in o.prediction_set)
+            for name in self.must_not_miss
+        }
+        return {name: roles for name, roles in found.items() if roles}
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.eligibility.eligible:
+            return Verdict.WITHHELD
+        if not self.agree:
+            return Verdict.DISAGREE
+        if not all(opinion.decided for opinion in self.opinions):
+            return Verdict.UNDECIDED
+        return Verdict.CANNOT_RULE_OUT if self.not_ruled_out else Verdict.AGREE
 
     @property
     def times_smaller(self) -> float:
         return self.teacher.bytes / self.student.bytes
 
-    @property
-    def times_faster(self) -> float:
-        return self.teacher.seconds / self.student.seconds
-
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; heat maps are given by their grade, not their pixels."""
         values = asdict(self)
-        for role in ROLES:
-            heat = values[role]["heat_map"]
+        for opinion in self.opinions:
+            heat = values[opinion.role]["heat_map"]
+            values[opinion.role]["decided"] = opinion.decided
             if heat is not None:
                 heat["shape"] = list(heat.pop("values").shape)
         return {
-            "schema": "kdlight.reading/1",
+            "schema": "kdlight.reading/2",
             **values,
+            "verdict": str(self.verdict),
+            "not_ruled_out": {name: list(roles) for name, roles in self.not_ruled_out.items()},
             "agree": self.agree,
             "times_smaller": self.times_smaller,
-            "times_faster": self.times_faster,
         }

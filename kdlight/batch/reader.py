@@ -23,6 +23,7 @@ import numpy as np
 from kdlight.batch.journal import Journal
 from kdlight.images import ImageError, Lane, facts, lanes, read
 from kdlight.inference import IneligibleError, eligibility
+from kdlight.inference.margin import level, margin, must_not_miss
 from kdlight.metrics import prediction_sets
 from kdlight.reading import ROLES, Eligibility, Opinion, Reading, Role
 
@@ -171,16 +172,16 @@ def _reading(predictor: Predictor, item: Prepared, teacher: Opinion, student: Op
         eligibility=item.eligibility or Eligibility(True),
         teacher=teacher,
         student=student,
-        seconds={"prepare": item.seconds, "total": item.seconds + teacher.seconds + student.seconds},
+        must_not_miss=must_not_miss(bundle.card),
+        level=level(bundle.card),
+        seconds={"prepare": item.seconds},
     )
 
 
 def _opinions(predictor: Predictor, role: Role, x: Any) -> list[Opinion]:
-    """One model on x (B, 3, S, S); `seconds` of each opinion is its share of the batch."""
+    """One model on x (B, 3, S, S)."""
     bundle, described = predictor.bundle, getattr(predictor.bundle.card, role)
-    started = time.perf_counter()
     probabilities = predictor.probabilities(role, x)
-    seconds = (time.perf_counter() - started) / len(x)
     size = bundle.weights(role).stat().st_size
     sets = prediction_sets(probabilities, bundle.card.conformal[role]["qhat"])
     return [
@@ -190,7 +191,7 @@ def _opinions(predictor: Predictor, role: Role, x: Any) -> list[Opinion]:
             probabilities=dict(zip(bundle.classes, row.tolist(), strict=True)),
             prediction=bundle.classes[int(row.argmax())],
             prediction_set=tuple(name for name, inside in zip(bundle.classes, chosen, strict=True) if inside),
-            seconds=seconds,
+            margin=margin(bundle.card, role),
             parameters=described["parameters"],
             bytes=size,
         )

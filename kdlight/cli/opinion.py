@@ -11,6 +11,7 @@ import typer
 
 from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
 from kdlight.cli.progress import counted
+from kdlight.reading import Verdict
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 Frame = Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")]
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
+
+VERDICTS = {
+    Verdict.WITHHELD: "not made for this image: do not use",
+    Verdict.DISAGREE: "they disagree: use neither",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.CANNOT_RULE_OUT: "agree, but a class that must not be missed is not ruled out",
+    Verdict.AGREE: "agree",
+}
+"""A reading's verdict in words for a table."""
 
 
 class Model(StrEnum):
@@ -165,7 +175,7 @@ def _readings(
 
 
 def _words(bundle: Bundle, readings: list[tuple[Path, Reading]]) -> Any:
-    columns = ("file", "model", "answer", "probability", "set", "ms", "heat map")
+    columns = ("file", "verdict", "model", "answer", "probability", "set", "heat map")
     return table(columns, [row for file, reading in readings for row in _rows(bundle, file, reading)])
 
 
@@ -173,14 +183,14 @@ def _rows(bundle: Bundle, file: Path, reading: Reading) -> list[tuple[Any, ...]]
     return [
         (
             file.name,
+            VERDICTS[reading.verdict],
             opinion.role,
             _named(bundle, opinion.prediction),
             opinion.confidence,
             [bundle.words(name) for name in opinion.prediction_set],
-            opinion.seconds * 1000,
             opinion.heat_map.note if opinion.heat_map else None,
         )
-        for opinion in (reading.teacher, reading.student)
+        for opinion in reading.opinions
     ]
 
 

@@ -6,7 +6,6 @@ A Predictor belongs to one thread; the app reaches it through `kdlight.workers` 
 from __future__ import annotations
 
 import time
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +17,13 @@ from kdlight.images import Image, facts
 from kdlight.inference import choice
 from kdlight.inference.eligibility import IneligibleError, eligibility
 from kdlight.inference.engines import METHODS, Answer, Engine, flushed_denormals, torch_engine
+from kdlight.inference.margin import level, margin, must_not_miss
 from kdlight.metrics import prediction_sets, softmax
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-REPEATS = 5
-BUDGET = 0.15
-"""Each model is timed REPEATS times, but no new round begins after BUDGET seconds."""
 MAP_SIDE = 512
 """Heat maps are given at most this large on their longer side: their true grain is a few cells."""
 
@@ -70,11 +67,11 @@ class Predictor:
         started = time.perf_counter()
         x = self.spec.prepare(image)[None]
         seconds = {"prepare": time.perf_counter() - started}
-        answers, times = self._answer(x, explain)
+        answers = self._answer(x, explain)
         logits = {role: answer[0] for role, answer in answers.items()}
         tops = {role: class_name or self._top(logits[role]) for role in ROLES}
         maps = self._maps(x, image, explain, tops, answers, progress) if explain else {}
-        opinions = {role: self._opinion(role, logits[role], times[role], maps.get(role)) for role in ROLES}
+        opinions = {role: self._opinion(role, logits[role], maps.get(role)) for role in ROLES}
         seconds |= {f"{role}_map": heat.seconds for role, heat in maps.items()}
         return Reading(
             bundle=self.bundle.card.id,
@@ -84,6 +81,8 @@ class Predictor:
             eligibility=allowed,
             teacher=opinions["teacher"],
             student=opinions["student"],
+            must_not_miss=must_not_miss(self.bundle.card),
+            level=level(self.bundle.card),
             map_similarity=explaining.similarity(*(maps[role].values for role in ROLES)) if maps else None,
             seconds=seconds | {"total": time.perf_counter() - started},
         )
@@ -130,22 +129,9 @@ class Predictor:
         if class_name is not None and class_name not in self.bundle.classes:
             raise ExplainError(f"Unknown class {class_name!r}; one of {', '.join(self.bundle.classes)} was expected.")
 
-    def _answer(self, x: Tensor, method: str | None = None) -> tuple[dict[Role, Answer], dict[Role, float]]:
-        """Logits (1, K), with class maps where `method` is made from them, and median seconds per model.
-
-        The models are timed in turns, so that a busy moment hits both.
-        """
-        answers = {role: _first(engine, x, method) for role, engine in self._engines.items()}
-        times: dict[Role, list[float]] = {role: [] for role in ROLES}
-        began = time.perf_counter()
-        for _ in range(REPEATS):
-            for role, engine in self._engines.items():
-                started = time.perf_counter()
-                self._calibrated(role, engine(x))
-                times[role].append(time.perf_counter() - started)
-            if time.perf_counter() - began > BUDGET:
-                break
-        return answers, {role: median(taken) for role, taken in times.items()}
+    def _answer(self, x: Tensor, method: str | None = None) -> dict[Role, Answer]:
+        """Logits (1, K) of both models, with class maps where `method` is made from them."""
+        return {role: _first(engine, x, method) for role, engine in self._engines.items()}
 
     def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
         return softmax(logits, self.bundle.card.calibration[role]["temperature"])
@@ -153,7 +139,7 @@ class Predictor:
     def _top(self, logits: np.ndarray) -> str:
         return self.bundle.classes[int(logits[0].argmax())]
 
-    def _opinion(self, role: Role, logits: np.ndarray, seconds: float, heat_map: HeatMap | None) -> Opinion:
+    def _opinion(self, role: Role, logits: np.ndarray, heat_map: HeatMap | None) -> Opinion:
         card, classes = self.bundle.card, self.bundle.classes
         facts_of = card.teacher if role == "teacher" else card.student
         probabilities = self._calibrated(role, logits)
@@ -164,7 +150,7 @@ class Predictor:
             probabilities=dict(zip(classes, probabilities[0].tolist(), strict=True)),
             prediction=self._top(logits),
             prediction_set=tuple(name for name, inside in zip(classes, chosen, strict=True) if inside),
-            seconds=seconds,
+            margin=margin(card, role),
             parameters=facts_of["parameters"],
             bytes=self.bundle.weights(role).stat().st_size,
             heat_map=heat_map,

@@ -22,7 +22,7 @@ def test_one_file_gives_one_reading(kdlight: Run, tiny_bundle: Bundle, scan: Pat
     said = kdlight("predict", tiny_bundle.path, scan, "--json")
     assert said.status == 0, said.err
     reading = said.json
-    assert reading["schema"] == "kdlight.reading/1"
+    assert reading["schema"] == "kdlight.reading/2"
     assert reading["bundle"] == "tiny_mri"
     for role in ("teacher", "student"):
         probabilities = reading[role]["probabilities"]
