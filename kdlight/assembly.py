@@ -28,6 +28,7 @@ from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
 from kdlight.reading import ROLES
+from kdlight.runs.origin import Origin
 from kdlight.training import Arrays, logits_of
 
 ALPHA = 0.1
@@ -70,9 +71,9 @@ def assemble(
     spec: InputSpec,
     models: Mapping[str, Classifier],
     measured: Measured,
-    start: str,
+    start: Origin | None,
 ) -> Bundle:
-    """Write a whole bundle at `path`. `start` says in words which weights the teacher began with."""
+    """Write a whole bundle at `path`. `start`: the weights that the teacher began with, where that is known."""
     beside = path.with_name(f"{path.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     card = _card(recipe, dataset, spec, models, measured, start)
@@ -105,7 +106,7 @@ def _card(
     spec: InputSpec,
     models: Mapping[str, Classifier],
     measured: Measured,
-    start: str,
+    start: Origin | None,
 ) -> Card:
     data, name = recipe.data, recipe.name
     kind = modality(data.modality)
@@ -119,7 +120,7 @@ def _card(
         modality=kind.name,
         classes=[_class(data, c) for c in dataset.classes],
         input=spec.to_json(),
-        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | {"start": start},
+        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | (start.described() if start else {}),
         student=_describe(recipe.student.name, models["student"], spec) | {"start": recipe.student.init},
         distillation=_distillation(recipe),
         data=_data(recipe, dataset),

@@ -19,7 +19,7 @@ INITS = ("random", "selection", "teacher", "general", "published")
 SELECTIONS = ("uniform", "consecutive", "random")
 LAYERS = ("first", "even")
 UNTRAINED = "random weights"
-"""How a run's words on its teacher's start begin where there were no weights to start from."""
+"""What a teacher without weights to start from starts from, in words; older runs and records say it in no other way."""
 
 
 class RecipeError(ValueError):

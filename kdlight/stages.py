@@ -20,7 +20,8 @@ from kdlight.distillers import METHODS, Distiller, create_distiller
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.preprocessing import InputSpec
-from kdlight.runs import Run
+from kdlight.runs import Run, origin
+from kdlight.runs.origin import Origin
 from kdlight.training import Arrays, Augment, Loop, Schedule, fit, shuffled
 
 BASELINES = ("alone", "scratch")
@@ -126,9 +127,9 @@ class Stages:
         round_to_half(model)
         return model.eval()
 
-    def start(self) -> str:
-        """Which weights the teacher began with, in words."""
-        return (self.run.path / "start.txt").read_text(encoding="utf-8")
+    def start(self) -> Origin | None:
+        """Which weights the teacher began with; None of a run whose folder does not say."""
+        return origin.read(self.run.path)
 
     def _start(self) -> Classifier:
         """The teacher with its first weights: looked for once, then kept in the run with where they came from."""
@@ -138,10 +139,10 @@ class Stages:
         if self._file("start").is_file():
             model.load_state_dict(load_file(self._file("start")))
             return model
-        words = start_from(model, config.name, config.weights)
-        (self.run.path / "start.txt").write_text(words, encoding="utf-8")
+        began = start_from(model, config.name, config.weights)
+        began.write(self.run.path)
         self._keep("start", model)
-        self.run.update(message=f"The teacher starts from {words}.")
+        self.run.update(message=f"The teacher starts from {began.words}.")
         return model
 
     def new_student(self, stage: str) -> Classifier:

@@ -20,6 +20,7 @@ from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, create_model
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
+from kdlight.runs.origin import Origin
 from kdlight.stages import Prepared, Stages
 from kdlight.training import Arrays
 
@@ -74,7 +75,7 @@ def known_elsewhere(name: str) -> bool:
 @pytest.mark.slow
 def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kdlight.stages.start_from", lambda *_: "random weights")
+    monkeypatch.setattr("kdlight.stages.start_from", lambda *_: Origin("random", "random weights"))
     if recipe.teacher.name.startswith(GIANTS):
         by_hand(recipe)
     else:

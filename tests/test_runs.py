@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from kdlight import runs
-from kdlight.runs import Run, RunError
+from kdlight.runs import Run, RunError, origin
 
 SLEEP = "import time; time.sleep(60)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -303,3 +303,28 @@ def test_a_folder_that_is_no_run_is_not_deleted(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         runs.delete(Run(tmp_path))
     assert (tmp_path / "thesis.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("kept", "kind"),
+    [
+        ({"start": "random weights: pretrained ones could not be had (OSError)"}, "random"),
+        ({"start": "timm pretrained weights (ImageNet)"}, "published"),
+        ({"start": "mobilenet_v2.pth"}, "file"),
+        ({"start": "somewhere"}, None),
+        ({"start": "words that begin in no known way", "start_kind": "random"}, "random"),
+    ],
+)
+def test_the_kind_of_a_start_is_kept_and_of_older_records_known_by_their_words(kept: dict[str, str], kind: str) -> None:
+    found = origin.of(kept)
+    assert found is not None
+    assert (found.kind, found.words) == (kind, kept["start"])
+    assert origin.of({}) is None
+
+
+def test_a_run_keeps_where_its_teacher_began(tmp_path: Path) -> None:
+    assert origin.read(tmp_path) is None
+    origin.Origin("random", "random weights: no network").write(tmp_path)
+    assert origin.read(tmp_path) == origin.Origin("random", "random weights: no network")
+    (tmp_path / "start.txt").write_text("timm pretrained weights (ImageNet)")  # of an older run
+    assert origin.read(tmp_path) == origin.Origin("published", "timm pretrained weights (ImageNet)")

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kdlight.config import UNTRAINED
-from kdlight.models import ensemble, fusion, mobilenet, ofa, vgg, vision_transformers
+from kdlight.models import ensemble, fusion, mobilenet, ofa, published, vgg, vision_transformers
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.zoo import TimmClassifier
+from kdlight.runs.origin import PUBLISHED, Origin
 
 __all__ = ["MODELS", "Classifier", "create_model", "load_state", "macs", "parameters", "start_from", "start_student"]
 
@@ -88,11 +89,11 @@ def load_state(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def start_from(model: Classifier, name: str, weights: str) -> str:
-    """Give a teacher its first weights; returns in words where they came from.
+def start_from(model: Classifier, name: str, weights: str) -> Origin:
+    """Give a teacher its starting weights; returns where they came from.
 
     A given file is loaded (backbone only); without one timm's pretrained weights are asked for, and where there is no
-    network the model keeps its random weights and the sentence says so.
+    network the model keeps its random weights, which is known within 3 s.
     """
     if weights:
         state = load_state(weights)
@@ -100,21 +101,23 @@ def start_from(model: Classifier, name: str, weights: str) -> str:
             mobilenet.load_backbone(model, state)
         else:
             _load_matching(model, state)
-        return f"{Path(weights).name}"
+        return Origin("file", Path(weights).name)
+    if reason := published.lacking(name):
+        return Origin("random", f"{UNTRAINED}: {reason}")
     try:
         pretrained = create_model(name, model.num_classes, pretrained=True)
     except Exception as error:  # noqa: BLE001  hubs fail in many ways; each of them means: not available here
-        return f"{UNTRAINED}: pretrained ones could not be had ({type(error).__name__})"
+        return Origin("random", f"{UNTRAINED}: the download of its published weights failed ({type(error).__name__})")
     _load_matching(model, pretrained.state_dict())
-    return "timm pretrained weights (ImageNet)"
+    return Origin("published", f"{PUBLISHED} (ImageNet)")
 
 
 def start_student(model: Classifier, name: str, init: str, weights: str) -> None:
-    """Give a student first weights of its own: `general`, distilled by kdlight on all its sets, or `published`.
+    """Give a student starting weights of its own: `general`, distilled by kdlight on all its sets, or `published`.
 
     weights: a state dict of this network; empty takes the general ones that kdlight ships, or asks timm for the
     published ones. A classifier of other classes is left out. Raises ValueError where there are none for this network,
-    OSError where they cannot be downloaded.
+    or none can be had now, OSError where a download fails.
     """
     shipped = SHIPPED / f"{name}.safetensors"
     if init == "general" and not weights and not shipped.is_file():
@@ -124,8 +127,13 @@ def start_student(model: Classifier, name: str, init: str, weights: str) -> None
         )
     if weights or init == "general":
         start_from(model, name, weights or str(shipped))
-    else:
-        _load_matching(model, create_model(name, model.num_classes, pretrained=True).state_dict())
+        return
+    if published.networks(name) and (reason := published.lacking(name)):
+        raise ValueError(
+            f"The student {name} cannot start from published weights: {reason}. Go online, name a file in "
+            f"student.weights, or take another student.init."
+        )
+    _load_matching(model, create_model(name, model.num_classes, pretrained=True).state_dict())
 
 
 def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:

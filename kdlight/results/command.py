@@ -24,7 +24,7 @@ def of(record: Record, defaults: Mapping[str, Mapping[str, Any]] | None = None) 
     changes = _changes(record, recipe, defaults or {}) if recipe else {}
     options = [f"-o {shlex.quote(f'{key}={_value(value)}')}" for key, value in changes.items()]
     data = ["-o data.path=DATA"]
-    if str(record.fact("start") or "").endswith((".pth", ".pt", ".safetensors")):
+    if record.fact("start_kind") == "file":
         data.append("-o teacher.weights=WEIGHTS")
     seeds = [f"--seeds {len(record.seeds)}"]
     return " ".join(["kdlight study", record.recipe if recipe else "RECIPE", *options, *data, *seeds])

@@ -17,7 +17,7 @@ from typing import Any
 from kdlight.config import Recipe, RecipeError
 from kdlight.results.settings import settings
 from kdlight.results.shipped import recipe_of
-from kdlight.runs import write_atomically
+from kdlight.runs import origin, write_atomically
 
 SCHEMA = "kdlight.study/"
 MODELS = ("teacher", "student", "alone")
@@ -65,9 +65,9 @@ class Record:
     """What a record may say besides: see `fact`."""
 
     def fact(self, name: str, model: str | None = None) -> Any:
-        """title, modality, size, images (in the test), method, paper, options, init, start, retained, mcnemar_p (first
-        seed), mcnemar_pooled_p, settings; and by model architecture, parameters, macs, bytes, epochs, minutes, latency
-        (ms). None where the record does not say it."""
+        """title, modality, size, images (in the test), method, paper, options, init, start, start_kind, retained,
+        mcnemar_p (first seed), mcnemar_pooled_p, settings; and by model architecture, parameters, macs, bytes, epochs,
+        minutes, latency (ms). None where the record does not say it."""
         found = self.facts.get(name)
         if model is None:
             return found
@@ -184,6 +184,7 @@ def _record(file: Path, found: dict[str, Any]) -> Record:
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
     data, models, method = (found.get(key) or {} for key in ("data", "models", "method"))
+    start = origin.of(models.get("teacher") or {})
     by_model = {
         name: {model: said[name] for model, said in models.items() if said.get(name) is not None}
         for name in ("architecture", "parameters", "macs", "bytes")
@@ -194,7 +195,8 @@ def _facts(found: Mapping[str, Any]) -> dict[str, Any]:
         "method": method.get("name"),
         "options": method.get("options"),
         "paper": method.get("paper"),
-        "start": (models.get("teacher") or {}).get("start"),
+        "start": start.words if start else None,
+        "start_kind": start.kind if start else None,
         "init": (models.get("student") or {}).get("start"),
         **by_model,
         **{name: found.get(name) for name in ("epochs", "minutes", "latency", "retained", "settings")},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdlight.config import UNTRAINED, Recipe
+from kdlight.config import Recipe
 from kdlight.results.records import Record
 from kdlight.results.shipped import recipes
 
@@ -129,7 +129,7 @@ def cut(record: Record) -> str:
     labeled = (record.fact("settings") or {}).get("data", {}).get("labeled", 1.0)
     if labeled < 1:
         said.append(f"{100 * labeled:g} % of the labels")
-    if str(record.fact("start") or "").startswith(UNTRAINED):
+    if record.fact("start_kind") == "random":
         said.append("teacher from random weights")
     return ", ".join(said)
 

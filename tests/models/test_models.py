@@ -1,5 +1,7 @@
 """Networks are what their names promise: size, shape of the answer, weights from elsewhere."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,16 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from kdlight.models import create_model, load_state, macs, parameters, start_from, start_student
+from kdlight.models import (
+    MODELS,
+    create_model,
+    load_state,
+    macs,
+    parameters,
+    published,
+    start_from,
+    start_student,
+)
 from kdlight.models.mobilenet import load_backbone
 
 BUDGETS = {"kdlight_nano": 235_000, "kdlight_small": 650_000, "kdlight_base": 1_950_000}
@@ -116,4 +127,58 @@ def test_without_network_the_teacher_says_that_it_starts_from_random_weights(mon
 
     monkeypatch.setattr("kdlight.models.TimmClassifier", offline)
     model = create_model("mobilenetv2", 2)
-    assert "random weights" in start_from(model, "mobilenetv2", "")
+    assert start_from(model, "mobilenetv2", "").kind == "random"
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[float]]:
+    """An empty cache and a network that answers nothing: a name that is looked up for ever. Collects download tries."""
+    downloads: list[float] = []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(published, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(published, "get_hf_file_metadata", lambda *_, **__: time.sleep(20))
+    monkeypatch.setattr("kdlight.models.TimmClassifier", lambda *_: downloads.append(1.0))
+    published.lacking.cache_clear()
+    yield downloads
+    published.lacking.cache_clear()
+
+
+def test_where_no_server_answers_it_is_known_within_3_seconds_and_nothing_is_tried(unreachable: list[float]) -> None:
+    began = time.monotonic()
+    found = start_from(create_model("mobilenetv2", 2), "mobilenetv2", "")
+    assert time.monotonic() - began < 3
+    assert found.kind == "random"
+    assert found.words.startswith("random weights: its published weights are not on this machine, and the server")
+    assert unreachable == []
+
+
+def test_a_student_of_published_weights_is_refused_as_fast(unreachable: list[float]) -> None:
+    student = create_model("timm:mobilenetv3_small_050", 2)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="cannot start from published weights: its published weights are not on"):
+        start_student(student, "timm:mobilenetv3_small_050", "published", "")
+    assert time.monotonic() - began < 3
+
+
+def test_offline_mode_is_asked_before_the_network(unreachable: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    began = time.monotonic()
+    assert "HF_HUB_OFFLINE" in (published.lacking("ensemble:mobilenetv2+timm:resnet18") or "")
+    assert time.monotonic() - began < 0.5
+
+
+def test_weights_in_the_cache_need_no_network(unreachable: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "try_to_load_from_cache", lambda *_, **__: "/cache/model.safetensors")
+    assert published.lacking("fusion_skin") is None
+
+
+@pytest.mark.parametrize("name", ["ofa595", "kdlight_nano", "timm:resnetv2_152"])
+def test_a_network_without_published_weights_is_known(name: str) -> None:
+    assert published.lacking(name) == f"no weights are published for {name}"
+
+
+def test_every_teacher_has_weights_or_says_that_it_has_none() -> None:
+    teachers = {name for name, (_, summary) in MODELS.items() if summary.startswith("teacher")}
+    assert {name for name in teachers if not published.networks(name)} == set()
+    assert published.licenses("mobilenetv2") == ("apache-2.0",)
+    assert published.licenses("kdlight_nano") == ()

@@ -1,0 +1,65 @@
+"""Where a teacher's starting weights came from: as a run keeps it, and as a card and a study's record say it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from kdlight.config import UNTRAINED
+
+Kind = Literal["file", "published", "random"]
+"""Of a state dict that the recipe names, of weights that others published, or of nothing."""
+PUBLISHED = "timm pretrained weights"
+FILE = "start.txt"
+"""In a run's folder: an Origin as JSON; an older run has the words alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The starting weights of a teacher."""
+
+    kind: Kind | None
+    """None where an older record does not tell."""
+    words: str
+    """For people: the file's name, who published them, or why there were none."""
+
+    def write(self, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+
+    def described(self) -> dict[str, str | None]:
+        """As the teacher's part of a card and of a study's record holds it."""
+        return {"start": self.words, "start_kind": self.kind}
+
+
+def read(folder: Path) -> Origin | None:
+    """What a run's folder says of its teacher's start; None before the run has looked for weights."""
+    try:
+        text = (folder / FILE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return of({"start": text})
+    return of({"start": found["words"], "start_kind": found["kind"]}) if isinstance(found, dict) else None
+
+
+def of(teacher: Mapping[str, Any]) -> Origin | None:
+    """The start in a teacher's part of a card or record; None where it does not say."""
+    words = teacher.get("start")
+    return Origin(_kind(teacher.get("start_kind"), str(words)), str(words)) if words else None
+
+
+def _kind(kept: object, words: str) -> Kind | None:
+    """The kind that is kept; what was written before kinds were has only words, in one of three fixed forms."""
+    known: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+    if kept is not None:
+        return known.get(str(kept))
+    if words.startswith(UNTRAINED):
+        return "random"
+    if words.startswith(PUBLISHED):
+        return "published"
+    return "file" if words.endswith((".pth", ".pt", ".safetensors")) else None
