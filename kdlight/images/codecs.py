@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,13 +14,24 @@ from openjpeg.utils import decode as jpeg2000_decode
 from kdlight.images.codestream import Codestream, bare, check, codestream
 from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
 from kdlight.images.header import PixelHeader, syntax_words
-from kdlight.images.native import shape_samples, unpack_bits
+from kdlight.images.native import bit_field, native_frame, shape_samples, unpack_bits, used_bits
 
-Decoded = tuple[np.ndarray, str]
-"""Stored values (rows, columns[, 3]), and their photometric interpretation as decoded."""
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Stored values (rows, columns[, 3]) of one frame: only the bits that count, in the header's signedness."""
+
+    values: np.ndarray
+    photometric: str
+    """As decoded: a color transform that the decoder undid is no longer in it."""
+    bits: int
+    """Bits per sample that the values may take."""
+
+
 _JPEG = "1.2.840.10008.1.2.4."
 RLE = "1.2.840.10008.1.2.5"
 DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
+UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
 KINDS: dict[str, tuple[str, ...]] = {
     **{_JPEG + n: ("jpeg",) for n in ("50", "51", "52", "53", "54", "55", "56")},
     **{_JPEG + n: ("lossless",) for n in ("57", "70")},
@@ -27,34 +39,71 @@ KINDS: dict[str, tuple[str, ...]] = {
     **{_JPEG + n: ("jpeg2000",) for n in ("90", "91", "201", "202", "203")},
 }
 """Which codestream each transfer syntax may hold."""
+_END = b"\xff\xd9"
+_FILLERS = (b"\x00", b"\x55", b"\x6b")
+"""Bytes that a missing part of a scan might consist of."""
 _NAMES = {"jpeg": "JPEG", "lossless": "lossless JPEG", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000"}
 
 
 def supported(syntax: str) -> bool:
-    return syntax in KINDS or syntax in (RLE, DEFLATED_FRAME)
+    return syntax in KINDS or syntax in (RLE, DEFLATED_FRAME, UNCOMPRESSED)
 
 
 def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
     """Decompress one frame. Raises CodecError, HeaderError, TruncatedError or UnsupportedError."""
     if not data:
         raise TruncatedError("The compressed frame is empty. Copy the file again.")
-    if syntax == RLE:
-        return _rle(data, header), header.photometric
-    if syntax == DEFLATED_FRAME:
-        return _deflated(data, header), header.photometric
+    if syntax not in KINDS:
+        return Decoded(used_bits(_whole_words(data, header, syntax), header), full(header.photometric), header.stored)
     data = bare(data)
     found = codestream(data)
     if found.kind not in KINDS[syntax]:
         raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[found.kind]}.")
     check(found, header)
-    decoded = _run(_DECODERS[found.kind], data, found)
+    decoded = _decode(data, found)
     if decoded.ndim == 3 and decoded.shape[0] == header.samples != decoded.shape[2]:
         decoded = decoded.transpose(1, 2, 0)
     pixels = header.rows * header.columns
     if decoded.shape[:2] != (header.rows, header.columns) or decoded.size != pixels * header.samples:
         raise CodecError(f"The {_NAMES[found.kind]} decoder gave a picture of another size; the frame is damaged.")
     shaped = decoded.reshape(header.rows, header.columns, *([3] if header.samples == 3 else []))
-    return _sign(shaped, found, header), _photometric(found, header)
+    bits = min(found.precision, header.stored)
+    return Decoded(_counting(shaped, found, header), _photometric(found, header), bits)
+
+
+def _whole_words(data: bytes, header: PixelHeader, syntax: str) -> np.ndarray:
+    """Frames whose samples are stored as whole words, as uncompressed ones are."""
+    if syntax == RLE:
+        return _rle(data, header)
+    if syntax == DEFLATED_FRAME:
+        return _deflated(data, header)
+    return native_frame(data, replace(header, frames=1), 0, little=True, words=False)
+
+
+def full(photometric: str) -> str:
+    """The photometric interpretation of samples whose halved color has been shared out to every pixel."""
+    return photometric.removesuffix("_422")
+
+
+def _decode(data: bytes, found: Codestream) -> np.ndarray:
+    """The codestream without what follows its end marker; where that alone is missing, it is supplied."""
+    decoder = _DECODERS[found.kind]
+    if found.end is not None:
+        return _run(decoder, data[: found.end], found)
+    if found.kind == "jpeg2000" and found.complete:
+        return _run(decoder, data + _END, found)
+    if found.kind == "jpeg2000" or data.endswith(b"\0\0") or not _settled(data, found):
+        raise TruncatedError(
+            f"The {_NAMES[found.kind]} frame has no end marker, and a part of it is missing. Copy the file again."
+        )
+    return _run(decoder, data + _END, found)
+
+
+def _settled(data: bytes, found: Codestream) -> bool:
+    """Whether the scan is complete without its end marker: then nothing that might follow changes a pixel."""
+    decoder = _DECODERS[found.kind]
+    pictures = [_run(decoder, data + filler * 64 + _END, found) for filler in _FILLERS]
+    return all(np.array_equal(pictures[0], other) for other in pictures[1:])
 
 
 def _run(decoder: Callable[[bytes], np.ndarray], data: bytes, found: Codestream) -> np.ndarray:
@@ -82,30 +131,46 @@ _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 
 
 def _photometric(found: Codestream, header: PixelHeader) -> str:
-    """The color space of what the decoder returned."""
+    """The color space of what the decoder returned: by the stream's own word where it has one, else by the header's.
+
+    JPEG 2000 without a component transform holds what the header names. YBR_ICT then means luma and chroma that nobody
+    turned back. YBR_RCT cannot mean that (its chroma takes a sign and one bit more than its luma), so it is RGB.
+    """
+    label = full(header.photometric)
     if header.samples == 1:
-        return header.photometric
-    if found.kind == "jpeg2000":
-        return "RGB" if header.photometric in ("YBR_ICT", "YBR_RCT") else header.photometric
+        return label
     if found.rgb:
         return "RGB"
+    if found.kind == "jpeg2000":
+        labels = {"YBR_ICT": "YBR_FULL", "YBR_RCT": "RGB"}
+        return "YBR_FULL" if found.ybr else labels.get(label, label)
     if found.ybr and found.kind == "jpeg":
         return "YBR_FULL"
-    return header.photometric
+    return label
 
 
-def _sign(stored: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
-    """Samples in the file's signedness: JPEG knows no sign, and JPEG 2000 frames are at times marked wrongly.
+def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
+    """The bits that count by the header, with the header's sign, whatever else was compressed with them.
 
-    Then the bits that the codestream holds are read as the header says (two's complement of its precision).
+    A codestream of more than Bits Stored holds whole words, overlays and all; of Bits Stored or less it holds the
+    values only. Two's complement is of Bits Stored, not of the codestream's precision (JPEG knows no sign, so writers
+    that mean signed values encode all their bits), except where a JPEG 2000 stream is signed itself. What a lossy codec
+    adds above the highest value is an error of its own, not an overlay: it is cut off, as wrapping would show it black.
     """
-    signed = stored.dtype.kind == "i"
-    if not header.gray or signed == header.signed:
-        return stored
-    size = 8 * stored.dtype.itemsize
-    shift = size - found.precision
-    raw = stored.view(np.dtype(f"u{size // 8}")) << shift
-    return raw.view(np.dtype(f"{'i' if header.signed else 'u'}{size // 8}")) >> shift
+    size = max(8, header.allocated, 8 * decoded.dtype.itemsize)
+    wide = decoded.astype(np.dtype(f"{decoded.dtype.kind}{size // 8}")).view(np.dtype(f"u{size // 8}"))
+    if found.signed and not header.signed:
+        wide = wide & (2**found.precision - 1)
+    if found.precision <= header.stored:
+        return bit_field(wide, header.stored, header.stored, header.signed)
+    if found.precision <= header.high:
+        raise HeaderError(
+            f"The header places its bits up to bit {header.high}, but the frame has {found.precision} bits per sample."
+        )
+    right = header.high + 1 == header.stored
+    if right and not header.signed and not found.lossless:
+        return np.asarray(np.minimum(wide, 2**header.stored - 1))
+    return bit_field(wide, header.high + 1, header.stored, header.signed)
 
 
 def _rle(data: bytes, header: PixelHeader) -> np.ndarray:

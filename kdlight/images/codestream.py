@@ -1,15 +1,16 @@
-"""What a compressed frame says of itself, read before a decoder sees it: size, precision, components, whether it ends.
+"""What a compressed frame says of itself, read before a decoder sees it: size, precision, colors, where it ends.
 
 JPEG and JPEG-LS: ITU-T T.81 B.2.2, T.87 C.2.2. JPEG 2000: T.800 A.5.1.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdlight.images.errors import CodecError, HeaderError, TruncatedError
+from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
 from kdlight.images.header import PixelHeader
 
 
@@ -24,13 +25,27 @@ class Codestream:
     precision: int
     signed: bool = False
     rgb: bool = False
-    """JPEG: an Adobe marker or the component names say that no color transform was made."""
+    """The components are RGB once decoded: an Adobe marker or their names say so; JPEG 2000: its decoder undoes the
+    component transform that the coding style names."""
     ybr: bool = False
-    """JPEG: an Adobe or JFIF marker says that the components are YCbCr."""
+    """The components are YCbCr once decoded: an Adobe or JFIF marker says so, or their subsampling shows it."""
+    lossless: bool = False
+    """The decoder returns exactly what was encoded. False for JPEG 2000 with the irreversible wavelet."""
+    mixed: bool = False
+    """JPEG 2000: the components differ in precision or sign."""
+    end: int | None = None
+    """Where the end marker ends; what follows is no part of the picture. None where there is no end marker."""
+    complete: bool = True
+    """JPEG 2000: every tile is there to its last byte, even where the end marker is missing."""
 
 
 _JPEG_FRAMES = {0xC0: "jpeg", 0xC1: "jpeg", 0xC2: "jpeg", 0xC3: "lossless", 0xF7: "jpegls"}
 _ALONE = {0x01, *range(0xD0, 0xD9)}
+_SCAN, _END = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""A marker within or after entropy-coded data: no stuffed byte (JPEG: FF 00, JPEG-LS: below FF 80), no restart."""
+_COD, _SOT = 0x52, 0x90
+_TILE_PART, _EOC = b"\xff\x90", b"\xff\xd9"
 
 
 def bare(data: bytes) -> bytes:
@@ -66,6 +81,8 @@ def check(found: Codestream, header: PixelHeader) -> None:
         raise HeaderError(
             f"The compressed frame has {found.components} components, but the header says {header.samples}."
         )
+    if found.mixed:
+        raise UnsupportedError("The components of the JPEG 2000 frame differ in depth or sign, which is not read here.")
     if found.precision > max(header.allocated, 8):
         raise HeaderError(
             f"The compressed frame has {found.precision} bits per sample, but the header allows {header.allocated}."
@@ -74,52 +91,111 @@ def check(found: Codestream, header: PixelHeader) -> None:
 
 def _jpeg2000(data: bytes) -> Codestream:
     try:
-        width, height, left, top = struct.unpack_from(">4I", data, 8)
+        width, height, left, top, tiles_width, tiles_height, tiles_left, tiles_top = struct.unpack_from(">8I", data, 8)
         (components,) = struct.unpack_from(">H", data, 40)
-        size = data[42]
+        sizes = [struct.unpack_from("BBB", data, 42 + 3 * i) for i in range(min(components, 3))]
+        depth, (style, first) = sizes[0][0], _main_header(data)
     except (struct.error, IndexError):
         raise TruncatedError("The JPEG 2000 frame ends inside its header. Copy the file again.") from None
-    _check_end(data, "JPEG 2000")
-    return Codestream("jpeg2000", height - top, width - left, components, (size & 0x7F) + 1, bool(size & 0x80))
+    if not tiles_width or not tiles_height:
+        raise CodecError("The JPEG 2000 frame is damaged: its tiles have no size.")
+    across, down = -(-(width - tiles_left) // tiles_width), -(-(height - tiles_top) // tiles_height)
+    end, complete = _jpeg2000_end(data, first, across * down)
+    return Codestream(
+        "jpeg2000",
+        height - top,
+        width - left,
+        components,
+        (depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        rgb=style[4] == 1,
+        ybr=style[4] == 0 and len({size[1:] for size in sizes}) > 1,
+        lossless=style[9] == 1,
+        mixed=len({size[0] for size in sizes}) > 1,
+        end=end,
+        complete=complete,
+    )
+
+
+def _main_header(data: bytes) -> tuple[bytes, int]:
+    """The default coding style (T.800 A.6.1: component transform at 4, wavelet at 9), and where the tile-parts begin.
+
+    Raises IndexError where one of them is missing.
+    """
+    style = b""
+    for marker, segment, end in _segments(data):
+        if marker == _COD:
+            style = segment
+        elif marker == _SOT and len(style) >= 10:
+            return style, end - len(segment) - 4
+    raise IndexError
+
+
+def _jpeg2000_end(data: bytes, at: int, tiles: int) -> tuple[int | None, bool]:
+    """Where the end marker ends, and whether every tile is whole: tile-parts say how long they are (T.800 A.4.2).
+
+    `at`: where the first tile-part begins.
+    """
+    seen = set()
+    while at >= 0 and data[at : at + 2] == _TILE_PART and at + 12 <= len(data):
+        tile, length = struct.unpack_from(">HI", data, at + 4)
+        seen.add(tile)
+        at = at + length if length >= 14 else data.find(_EOC, at + 12)
+    if at < 0 or at > len(data):
+        return None, False
+    if data[at : at + 2] == _EOC:
+        return at + 2, True
+    return None, len(seen) == tiles and len(data) - at <= 1
 
 
 def _jpeg(data: bytes) -> Codestream:
-    adobe, jfif = None, False
-    for marker, segment in _segments(data):
+    adobe, jfif, frame = None, False, ("", b"")
+    for marker, segment, end in _segments(data):
         if marker == 0xEE and segment.startswith(b"Adobe") and len(segment) >= 12:
             adobe = segment[11]
         elif marker == 0xE0 and segment.startswith(b"JFIF"):
             jfif = True
         elif marker in _JPEG_FRAMES:
-            if len(segment) < 6:
-                break
-            precision, rows, columns, components = struct.unpack_from(">BHHB", segment)
-            names = bytes(segment[6::3][:components])
-            rgb = adobe == 0 or names in (b"RGB", b"rgb")
-            ybr = not rgb and (adobe == 1 or jfif)
-            _check_end(data, "JPEG")
-            return Codestream(_JPEG_FRAMES[marker], rows, columns, components, precision, False, rgb, ybr)
+            frame = (_JPEG_FRAMES[marker], segment)
+        elif marker == _SCAN and len(frame[1]) >= 6:
+            return _jpeg_frame(*frame, segment, adobe, jfif, _jpeg_end(data, end))
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise CodecError("The JPEG frame uses arithmetic coding or a hierarchy, which no decoder here reads.")
-    raise CodecError("The JPEG frame has no frame header; it is damaged.")
+    raise CodecError("The JPEG frame has no frame header and scan; it is damaged.")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment up to the first scan."""
+def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: bool, end: int | None) -> Codestream:
+    """`header` and `scan`: contents of the frame header and of the first scan's header."""
+    precision, rows, columns, components = struct.unpack_from(">BHHB", header)
+    names, sampling = bytes(header[6::3][:components]), set(header[7::3][:components])
+    near = scan[1 + 2 * scan[0]] if scan and len(scan) > 1 + 2 * scan[0] else 0  # JPEG-LS: largest error
+    rgb = adobe == 0 or names in (b"RGB", b"rgb")
+    ybr = not rgb and (adobe == 1 or jfif or len(sampling) > 1)
+    lossless = kind == "lossless" or (kind == "jpegls" and near == 0)
+    return Codestream(kind, rows, columns, components, precision, rgb=rgb, ybr=ybr, lossless=lossless, end=end)
+
+
+def _jpeg_end(data: bytes, at: int) -> int | None:
+    """Where the end marker ends that follows the scans from `at` on; None where there is none."""
+    while (found := _MARKER.search(data, at)) is not None:
+        at = found.end()
+        if data[at - 1] == _END:
+            return at
+        if data[at - 1] not in _ALONE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, content and end of each segment of the header, up to that of the first scan or tile."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            raise CodecError("The JPEG frame is damaged in its header.")
+            raise CodecError("The compressed frame is damaged in its header.")
         marker = data[at + 1]
         if marker == 0xFF or marker in _ALONE:
             at += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
-        yield marker, data[at + 4 : at + 2 + length]
         at += 2 + length
-
-
-def _check_end(data: bytes, name: str) -> None:
-    """A stream ends in an end marker, bar padding; decoders would paint the missing rest gray."""
-    if not data.rstrip(b"\0\xff ").endswith(b"\xff\xd9"):
-        raise TruncatedError(f"The {name} frame has no end marker, so a part of it is missing. Copy the file again.")
+        yield marker, data[at - length + 2 : at], at

@@ -7,12 +7,12 @@ from io import BytesIO
 import numpy as np
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from kdlight.images import codecs, geometry, luts
+from kdlight.images.encapsulated import frame_bytes, is_encapsulated
 from kdlight.images.errors import (
     CodecError,
     EncryptedError,
@@ -22,7 +22,7 @@ from kdlight.images.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from kdlight.images.header import PIXELS, PixelHeader, number, pixel_header, syntax_words, text
+from kdlight.images.header import PIXELS, PixelHeader, pixel_header, syntax_words, text
 from kdlight.images.image import Image
 from kdlight.images.native import native_frame, used_bits
 from kdlight.images.palette import palette_rgb
@@ -42,6 +42,8 @@ _KEPT = (
     "PerFrameFunctionalGroupsSequence",
 )
 """Elements that are read here; the names inside the sequences stay behind."""
+_SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+"""Secondary Capture Image Storage and its multi-frame kinds."""
 _TELLING = ("AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "UC", "UI", "UN", "UR", "UT")
 """Value representations that can name a person, a place, a time or a file."""
 
@@ -54,14 +56,14 @@ def decode_dicom(data: bytes, frame: int) -> Image:
         raise _without_pixels(ds, found)
     try:
         header = pixel_header(ds, frame)
-        stored, photometric = _stored(ds, header, frame, found)
+        decoded = _stored(ds, header, frame, found)
     except (HeaderError, CodecError):
         if not found.whole:
             raise _cut() from None
         raise
     if header.gray:
-        return _gray(ds, header, frame, found, stored)
-    return _color(ds, header, frame, found, stored, photometric)
+        return _gray(ds, header, frame, found, decoded.values)
+    return _color(ds, header, frame, found, decoded)
 
 
 def _dataset(found: Structure) -> Dataset:
@@ -94,43 +96,36 @@ def _without_pixels(ds: Dataset, found: Structure) -> ImageError:
     return NoPixelsError(f"This is a DICOM file{what} without pixel data, so there is no image to read.")
 
 
-def _stored(ds: Dataset, header: PixelHeader, frame: int, found: Structure) -> tuple[np.ndarray, str]:
-    """Stored values of the frame and their photometric interpretation."""
+def _stored(ds: Dataset, header: PixelHeader, frame: int, found: Structure) -> codecs.Decoded:
+    """Stored values of the frame, their photometric interpretation and their bits."""
     raw = ds.get_item(header.keyword)
     value, compressed = raw.value, found.syntax not in (None, *NATIVE)
-    if not isinstance(value, bytes):
+    if not isinstance(value, bytes) or not value:
         raise TruncatedError("The pixel data is empty. Copy the file again.")
+    undefined = getattr(raw, "length", None) == _UNDEFINED or getattr(raw, "is_undefined_length", False)
     if not compressed:
-        if getattr(raw, "length", None) == _UNDEFINED or getattr(raw, "is_undefined_length", False):
+        if undefined:
             raise HeaderError("The pixel data is compressed, but the header names no compressed transfer syntax.")
         pixels = native_frame(value, header, frame, found.little, raw.VR == "OW")
         if len(value) < getattr(raw, "length", 0) < _UNDEFINED:
             raise _cut()
-        same = "YBR_FULL" if header.photometric == "YBR_FULL_422" else header.photometric
-        return used_bits(pixels, header), same
+        return codecs.Decoded(used_bits(pixels, header), codecs.full(header.photometric), header.stored)
     if found.syntax is None or not codecs.supported(found.syntax):
         raise UnsupportedError(f"The transfer syntax {syntax_words(found.syntax)} is not supported.")
-    pixels, photometric = codecs.decode_frame(_encoded(ds, value, header, frame), header, found.syntax)
-    if pixels.dtype.itemsize * 8 == header.allocated and found.syntax == codecs.RLE:
-        pixels = used_bits(pixels, header)
-    return pixels, photometric
-
-
-def _encoded(ds: Dataset, value: bytes, header: PixelHeader, frame: int) -> bytes:
-    """The bytes of one compressed frame, its fragments joined."""
-    offsets, lengths = ds.get("ExtendedOffsetTable"), ds.get("ExtendedOffsetTableLengths")
-    extended = (offsets, lengths) if isinstance(offsets, bytes) and isinstance(lengths, bytes) else None
-    try:
-        return get_frame(value, frame, number_of_frames=header.frames, extended_offsets=extended)
-    except Exception:  # noqa: BLE001  pydicom's own kinds
-        raise TruncatedError(f"The compressed data of frame {frame + 1} is missing or damaged.") from None
+    if not undefined and not is_encapsulated(value):
+        raise HeaderError(
+            f"The header names {syntax_words(found.syntax)}, but the pixel data is not compressed. Export it again."
+        )
+    offsets = ds.get("ExtendedOffsetTable")
+    data = frame_bytes(value, frame, header.frames, offsets if isinstance(offsets, bytes) else None)
+    return codecs.decode_frame(data, header, found.syntax)
 
 
 def _gray(ds: Dataset, header: PixelHeader, frame: int, found: Structure, stored: np.ndarray) -> Image:
     pixels = luts.modality_values(stored, ds, header, frame, found.little)
-    table = luts.voi_lut(ds, pixels, found.little)
-    padding = _padding(ds, pixels, stored)
-    windows = luts.file_windows(ds, header, frame) + luts.fitting_windows(pixels, header, padding)
+    table = luts.voi_lut(ds, header, frame, found.little)
+    empty = luts.unmeasured(stored, ds, header)
+    windows = luts.file_windows(ds, header, frame) + luts.fitting_windows(pixels, header, empty)
     return _image(
         ds,
         header,
@@ -144,26 +139,14 @@ def _gray(ds: Dataset, header: PixelHeader, frame: int, found: Structure, stored
     )
 
 
-def _padding(ds: Dataset, pixels: np.ndarray, stored: np.ndarray) -> float | None:
-    """What the padding value became in modality units; it is left out when a window is fitted."""
-    try:
-        value = number(ds, "PixelPaddingValue")
-    except HeaderError:
-        return None
-    where = stored == value if value is not None else None
-    return float(pixels[where][0]) if where is not None and where.any() else None
-
-
-def _color(
-    ds: Dataset, header: PixelHeader, frame: int, found: Structure, stored: np.ndarray, photometric: str
-) -> Image:
-    if photometric == "PALETTE COLOR":
-        pixels = palette_rgb(stored, ds, header.signed, found.little)
+def _color(ds: Dataset, header: PixelHeader, frame: int, found: Structure, decoded: codecs.Decoded) -> Image:
+    stored = decoded.values
+    if decoded.photometric == "PALETTE COLOR":
+        pixels = palette_rgb(stored, ds, header, found.little)
     else:
-        bits = min(header.stored, 8 * stored.dtype.itemsize)
-        if photometric.startswith("YBR"):
-            stored = luts.ybr_rgb(stored, bits)
-        pixels = luts.to_bytes(stored, bits)
+        if decoded.photometric.startswith("YBR"):
+            stored = luts.ybr_rgb(stored, decoded.bits, partial=decoded.photometric == "YBR_PARTIAL")
+        pixels = luts.to_bytes(stored, decoded.bits)
     return _image(ds, header, frame, found, pixels, ())
 
 
@@ -196,8 +179,15 @@ def _image(
         photometric=header.photometric,
         spacing_kind=kind,
         burned_in={"YES": True, "NO": False}.get(text(ds, "BurnedInAnnotation")),
+        secondary=_secondary(ds),
         **more,  # type: ignore[arg-type]
     )
+
+
+def _secondary(ds: Dataset) -> bool:
+    """A Secondary Capture by its SOP class, or converted from a screen, a film or a document (PS3.3 C.8.6.1)."""
+    kind = f"{ds.get('SOPClassUID', '')}."
+    return kind.startswith(f"{_SECONDARY}.") or text(ds, "ConversionType") not in ("", "SYN")
 
 
 def removed(ds: Dataset) -> tuple[str, ...]:

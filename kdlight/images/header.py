@@ -23,6 +23,7 @@ _SAMPLES = {
     "RGB": 3,
     "YBR_FULL": 3,
     "YBR_FULL_422": 3,
+    "YBR_PARTIAL_422": 3,
     "YBR_ICT": 3,
     "YBR_RCT": 3,
 }
@@ -44,6 +45,7 @@ class PixelHeader:
     """Bits per sample that count, the highest of them at `high`."""
     high: int
     signed: bool
+    """Never of color samples: their scale begins at black (PS3.3 C.7.6.3.1.2), whatever the header says."""
     planar: bool
     frames: int
 
@@ -54,6 +56,15 @@ class PixelHeader:
     @property
     def integer(self) -> bool:
         return self.keyword == "PixelData"
+
+    @property
+    def lowest(self) -> int:
+        """The least value that an integer sample can have."""
+        return -(1 << self.stored - 1) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        return self.lowest + (1 << self.stored) - 1
 
 
 def pixel_header(ds: Dataset, frame: int) -> PixelHeader:
@@ -71,7 +82,7 @@ def pixel_header(ds: Dataset, frame: int) -> PixelHeader:
     if samples != _SAMPLES[photometric]:
         raise HeaderError(f"The header gives {samples} samples per pixel, which {photometric} does not have.")
     allocated, stored, high = _bits(ds, keyword)
-    signed = keyword == "PixelData" and integer(ds, "PixelRepresentation", 0) == 1
+    signed = keyword == "PixelData" and samples == 1 and integer(ds, "PixelRepresentation", 0) == 1
     planar = samples > 1 and integer(ds, "PlanarConfiguration", 0) == 1
     return PixelHeader(keyword, rows, columns, samples, photometric, allocated, stored, high, signed, planar, frames)
 
@@ -156,9 +167,12 @@ def groups(ds: Dataset, frame: int) -> Iterator[Dataset]:
 
 
 def macro(ds: Dataset, frame: int, sequence: str) -> Dataset:
-    """The item of a functional group macro that holds for the frame; the data set itself where there is none."""
+    """The item of a functional group macro that holds for the frame; the data set itself where there is none.
+
+    An empty item of the frame's own group does not hide the shared one.
+    """
     for group in groups(ds, frame):
-        if found := items(group, sequence):
+        if (found := items(group, sequence)) and len(found[0]):
             return found[0]
     return ds
 

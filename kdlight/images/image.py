@@ -50,6 +50,8 @@ class Image:
     """patient: in the body; detector: at the detector, not corrected for magnification; aspect: no millimeters."""
     burned_in: bool | None = None
     """Whether the header says that names are burned into the pixels; None where it does not say."""
+    secondary: bool = False
+    """A secondary capture: a screen, a film or a document caught as a picture, often with its text."""
 
     @property
     def color(self) -> bool:
@@ -65,6 +67,10 @@ class Image:
 
         Without a window the file's VOI LUT is used, then its first window. MONOCHROME1 is inverted here, after the
         window, and nowhere else; `invert` flips what is shown once more.
+
+        Readers differ over a Presentation LUT Shape of INVERSE on MONOCHROME2 (and of IDENTITY on MONOCHROME1), which
+        the standard forbids (PS3.3 C.8.11.3: the one goes with the other). Here the photometric interpretation decides:
+        every image has it, it alone says what a low value means, and the shape must follow it.
         """
         if self.color:
             shown = self.pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from kdlight.images.errors import HeaderError
 from kdlight.images.header import PixelHeader, items, macro, number, numbers, text
+from kdlight.images.native import bit_field
 from kdlight.modality import FUNCTIONS, Window
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -31,17 +33,22 @@ class Lut:
 def modality_values(stored: np.ndarray, ds: Dataset, header: PixelHeader, frame: int, little: bool) -> np.ndarray:
     """Stored values to modality units, float32: by LUT where the file has one, else slope and intercept."""
     if tables := _tables(ds, "ModalityLUTSequence"):
-        lut = _lut(tables[0], header.signed, little)
+        lut = read_lut(tables[0], (header.lowest, header.highest), little)
         return in_bands(stored, np.float32, lambda v: lut.values[np.clip(_wide(v) - lut.first, 0, len(lut.values) - 1)])
-    place = macro(ds, frame, "PixelValueTransformationSequence")
-    slope, intercept = number(place, "RescaleSlope"), number(place, "RescaleIntercept")
-    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    if slope == 0:
-        raise HeaderError("Rescale Slope is 0, which would make every pixel the same.")
+    slope, intercept = _rescale(ds, frame)
     if (slope, intercept) == (1.0, 0.0):
         return _finite(stored)
     scaled = in_bands(stored, np.float32, lambda v: np.clip(_wide(v) * slope + intercept, -_LARGEST, _LARGEST))
     return _finite(scaled)
+
+
+def _rescale(ds: Dataset, frame: int) -> tuple[float, float]:
+    """Slope and intercept. Raises HeaderError for a slope of 0."""
+    place = macro(ds, frame, "PixelValueTransformationSequence")
+    slope, intercept = number(place, "RescaleSlope"), number(place, "RescaleIntercept")
+    if slope == 0:
+        raise HeaderError("Rescale Slope is 0, which would make every pixel the same.")
+    return 1.0 if slope is None else slope, intercept or 0.0
 
 
 def hounsfield(ds: Dataset, header: PixelHeader, frame: int) -> bool:
@@ -70,14 +77,18 @@ def file_windows(ds: Dataset, header: PixelHeader, frame: int) -> tuple[Window, 
     return tuple(Window(c, w, n, function) for (c, w), n in zip(valid, names, strict=True))
 
 
-def fitting_windows(pixels: np.ndarray, header: PixelHeader, padding: float | None = None) -> tuple[Window, ...]:
-    """What fits the values: the whole scale of 1 to 8 bits as stored, else the bulk of the values, then all of them."""
+def fitting_windows(pixels: np.ndarray, header: PixelHeader, empty: np.ndarray | None = None) -> tuple[Window, ...]:
+    """What fits the values: the whole scale of 1 to 8 bits as stored, else the bulk of the values, then all of them.
+
+    empty: (H, W) bool, True where nothing was measured; the bulk is of the other pixels.
+    """
     if header.integer and header.stored <= 8 and not header.signed and 0 <= pixels.min() <= pixels.max() < 256:
         top = float(max(2**header.stored - 1, pixels.max()))
         return (Window(top / 2, top, "full"),)
-    sample = pixels.reshape(-1)[:: max(1, pixels.size // _SAMPLE)]
-    kept = sample[sample != padding] if padding is not None else sample
-    low, high = (float(v) for v in np.percentile(kept if kept.size else sample, (0.5, 99.5)))
+    step = max(1, pixels.size // _SAMPLE)
+    sample = pixels.reshape(-1)[::step]
+    measured = sample[~empty.reshape(-1)[::step]] if empty is not None else sample
+    low, high = (float(v) for v in np.percentile(measured if measured.size else sample, (0.5, 99.5)))
     least, most = float(pixels.min()), float(pixels.max())
     bulk = Window((low + high) / 2, high - low, "fit") if high > low else None
     span = most - least
@@ -85,24 +96,75 @@ def fitting_windows(pixels: np.ndarray, header: PixelHeader, padding: float | No
     return (bulk, every) if bulk is not None else (every,)
 
 
-def voi_lut(ds: Dataset, pixels: np.ndarray, little: bool) -> tuple[np.ndarray, int] | None:
-    """The file's VOI LUT as uint8 and the value of its first entry; None where it has none, or an unusable one."""
-    for item in _tables(ds, "VOILUTSequence"):
-        lut = _lut(item, bool(pixels.min() < 0), little)
-        top = 2**lut.bits - 1
-        if lut.values.max() > top:
-            raise HeaderError(f"The VOI LUT holds values above its {lut.bits} bits, so the header is wrong.")
-        return np.rint(lut.values * (255.0 / top)).astype(np.uint8), lut.first
+def unmeasured(stored: np.ndarray, ds: Dataset, header: PixelHeader) -> np.ndarray | None:
+    """Where stored values are padding (PS3.3 C.7.5.1.1.2) or no number: (H, W) bool, None where there are none.
+
+    Padding is a value, or a range with both its ends. It is stored as the pixels are, so its sign and bits are
+    theirs, whichever of US and SS its writer chose.
+    """
+    empty = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, bool)
+    prefix = header.keyword.removesuffix("PixelData")  # empty, Float, DoubleFloat
+    ends = [_padding(ds, f"{prefix}PixelPadding{end}", header) for end in ("Value", "RangeLimit")]
+    if (value := ends[0]) is not None:
+        limit = value if ends[1] is None else ends[1]
+        empty |= (stored >= min(value, limit)) & (stored <= max(value, limit))
+    return empty if empty.any() else None
+
+
+def _padding(ds: Dataset, keyword: str, header: PixelHeader) -> float | None:
+    """A broken value is none: only the fitted window depends on it."""
+    try:
+        value = number(ds, keyword)
+    except HeaderError:
+        return None
+    if value is None or not header.integer:
+        return value
+    bits = min(header.stored, 16)
+    return float(bit_field(np.array([int(value) & 0xFFFF], np.uint16), bits, bits, header.signed)[0])
+
+
+def voi_lut(ds: Dataset, header: PixelHeader, frame: int, little: bool) -> tuple[np.ndarray, int] | None:
+    """The file's VOI LUT as uint8 and the value of its first entry; None where it has none, or none that can be right.
+
+    A frame's own stands in its Frame VOI LUT Sequence. The descriptor's bits are at times those of the words that
+    hold the entries (16), not of the entries, so the scale ends where the table's own highest value needs no further
+    bit: a table of 12 bits that reaches 4000 keeps 12 bits, and none has fewer than 8 (PS3.3 C.11.2.1.1). A table that
+    is short, or goes beyond its bits, is broken; the next one, a window or the fit then shows the picture.
+    """
+    for item in _tables(macro(ds, frame, "FrameVOILUTSequence"), "VOILUTSequence"):
+        try:
+            lut = read_lut(item, _input_range(ds, header, frame), little)
+        except HeaderError:
+            continue
+        highest = int(lut.values.max())
+        if 0 < highest < 2**lut.bits:
+            bits = min(lut.bits, max(8, highest.bit_length()))
+            return np.rint(lut.values * (255.0 / (2**bits - 1))).astype(np.uint8), lut.first
     return None
 
 
-def ybr_rgb(stored: np.ndarray, bits: int) -> np.ndarray:
-    """YBR_FULL to RGB in the same unsigned depth (PS3.3 C.7.6.3.1.2, ITU-R BT.601)."""
+def _input_range(ds: Dataset, header: PixelHeader, frame: int) -> tuple[float, float]:
+    """The least and the highest value that a pixel may have after the modality LUT, whose output has no sign."""
+    if _tables(ds, "ModalityLUTSequence"):
+        return 0, 65535
+    if not header.integer:
+        return -math.inf, math.inf
+    slope, intercept = _rescale(ds, frame)
+    ends = sorted(end * slope + intercept for end in (header.lowest, header.highest))
+    return ends[0], ends[1]
+
+
+def ybr_rgb(stored: np.ndarray, bits: int, partial: bool = False) -> np.ndarray:
+    """YBR_FULL to RGB in the same unsigned depth (PS3.3 C.7.6.3.1.2, ITU-R BT.601).
+
+    partial: YBR_PARTIAL, whose luma goes from 16 to 235 and whose chroma from 16 to 240 of 255.
+    """
     top, middle = 2**bits - 1, 2 ** (bits - 1)
+    black, luma, chroma = (middle / 8, 255 / 219, 255 / 224) if partial else (0.0, 1.0, 1.0)
 
     def convert(band: np.ndarray) -> np.ndarray:
         y, b, r = (band[..., i].astype(np.float64) for i in range(3))
-        b, r = b - middle, r - middle
+        y, b, r = (y - black) * luma, (b - middle) * chroma, (r - middle) * chroma
         rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=-1)
         return np.asarray(np.clip(np.rint(rgb), 0, top))
 
@@ -143,31 +205,56 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return narrow
 
 
-def _tables(ds: Dataset, sequence: str) -> list[Dataset]:
-    """The first item that holds a table; some writers leave an empty item behind."""
-    return [i for i in items(ds, sequence) if i.get("LUTDescriptor") or i.get("LUTData")][:1]
+def _tables(place: Dataset, sequence: str) -> list[Dataset]:
+    """The items that hold a table; some writers leave empty ones behind."""
+    return [i for i in items(place, sequence) if i.get("LUTDescriptor") or i.get("LUTData")]
 
 
-def _lut(item: Dataset, signed: bool, little: bool) -> Lut:
+def read_lut(item: Dataset, inputs: tuple[float, float], little: bool) -> Lut:
+    """A table of LUT Descriptor and LUT Data, entries without sign. `inputs`: least and highest possible input.
+
+    Raises HeaderError where it is broken.
+    """
     order = "<" if little else ">"
     count, first, bits = _words(item, "LUTDescriptor", order)[:3]
     count = count or 65536
     raw = item.get("LUTData")
     if isinstance(raw, bytes) and len(raw) in (count, count + 1) and bits <= 8:
-        values = np.frombuffer(raw[:count], np.uint8)
+        values = packed_bytes(raw, little)[:count]
     else:
         values = np.asarray(_words(item, "LUTData", order)[:count], np.int64)
     if len(values) < count or not 1 <= bits <= 16:
         raise HeaderError(f"A lookup table of the header is broken: {len(values)} of {count} entries of {bits} bits.")
-    return Lut(values.astype(np.int64), first - 65536 if signed and first >= 32768 else first, bits)
+    return Lut(values.astype(np.int64), first_mapped(first, count, inputs), bits)
+
+
+def packed_bytes(data: bytes, little: bool) -> np.ndarray:
+    """8-bit entries that stand in pairs in 16-bit words, the first in the lower half: uint8."""
+    return np.frombuffer(data + b"\0" * (len(data) % 2), "<u2" if little else ">u2").astype("<u2").view(np.uint8)
+
+
+def first_mapped(word: int, count: int, inputs: tuple[float, float]) -> int:
+    """The input of a table's first entry from its 16-bit word, whose sign its value representation does not settle.
+
+    It has one where the input may be negative (PS3.3 C.11.2.1.1, C.7.6.3.1.5), unless the `count` entries would then
+    lie outside all possible inputs and would not without it; and the other way round.
+    """
+    signed = word - 65536 if word >= 32768 else word
+    likely, other = (signed, word) if inputs[0] < 0 else (word, signed)
+
+    def meets(first: int) -> bool:
+        return first <= inputs[1] and first + count > inputs[0]
+
+    return other if meets(other) and not meets(likely) else likely
 
 
 def _words(item: Dataset, keyword: str, order: str) -> list[int]:
-    """16-bit words of an element whose VR may be US, SS or OW."""
+    """16-bit words without sign of an element whose VR may be US, SS or OW."""
     value = item.get(keyword)
     if isinstance(value, bytes):
-        return list(struct.unpack(f"{order}{len(value) // 2}H", value[: len(value) // 2 * 2]))
-    words = [int(v) for v in numbers(item, keyword)]
+        words = list(struct.unpack(f"{order}{len(value) // 2}H", value[: len(value) // 2 * 2]))
+    else:
+        words = [int(v) & 0xFFFF for v in numbers(item, keyword)]
     if keyword == "LUTDescriptor" and len(words) < 3:
         raise HeaderError("A lookup table of the header has no valid descriptor.")
     return words

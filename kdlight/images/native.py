@@ -15,7 +15,8 @@ def native_frame(data: bytes, header: PixelHeader, frame: int, little: bool, wor
     Raises TruncatedError where the element is shorter than the header says, HeaderError where it is far longer.
     """
     samples = header.rows * header.columns * header.samples
-    if header.photometric == "YBR_FULL_422":
+    halved = header.photometric.endswith("_422") and not _is_full(len(data), samples * header.allocated, header)
+    if halved:
         samples = samples // 3 * 2
     bits = samples * header.allocated
     _check_length(len(data), bits, header)
@@ -25,7 +26,7 @@ def native_frame(data: bytes, header: PixelHeader, frame: int, little: bool, wor
     start, size = bits // 8 * frame, bits // 8
     raw = _swapped(data, start, size) if swap else data[start : start + size]
     stored = np.frombuffer(raw, _dtype(header, little))
-    if header.photometric == "YBR_FULL_422":
+    if halved:
         return _expand_422(stored, header)
     return shape_samples(stored, header, header.planar)
 
@@ -52,10 +53,20 @@ def used_bits(stored: np.ndarray, header: PixelHeader) -> np.ndarray:
     size = 8 * stored.dtype.itemsize
     if header.allocated == 1 or not header.integer or (header.stored == size and header.high == size - 1):
         return stored
-    up, down = size - 1 - header.high, size - header.stored
-    target = np.dtype(f"{'i' if header.signed else 'u'}{size // 8}")
-    raw = stored.astype(np.dtype(f"u{size // 8}"))
-    return (raw << up).view(target) >> down
+    return bit_field(stored.astype(np.dtype(f"u{size // 8}")), header.high + 1, header.stored, header.signed)
+
+
+def bit_field(raw: np.ndarray, top: int, count: int, signed: bool) -> np.ndarray:
+    """The `count` bits below bit `top` of unsigned words, as numbers of the same size; two's complement if `signed`."""
+    size = 8 * raw.dtype.itemsize
+    target = np.dtype(f"{'i' if signed else 'u'}{size // 8}")
+    return (raw << (size - top)).view(target) >> (size - count)
+
+
+def _is_full(actual: int, bits: int, header: PixelHeader) -> bool:
+    """Whether there are three samples for every pixel under a label that says two: some writers forget to halve."""
+    expected = (bits * header.frames + 7) // 8
+    return actual - expected in (0, 1)
 
 
 def _check_length(actual: int, bits: int, header: PixelHeader) -> None:
@@ -86,7 +97,7 @@ def _swapped(data: bytes, start: int, size: int) -> bytes:
 def _expand_422(stored: np.ndarray, header: PixelHeader) -> np.ndarray:
     """Y1 Y2 Cb Cr to Y1 Cb Cr, Y2 Cb Cr (PS3.3 C.7.6.3.1.2)."""
     if header.columns % 2:
-        raise HeaderError(f"YBR_FULL_422 halves the color of pairs, but there are {header.columns} columns.")
+        raise HeaderError(f"{header.photometric} halves the color of pairs, but there are {header.columns} columns.")
     y1, y2, cb, cr = stored.reshape(-1, 4).T
     pairs = np.stack([y1, cb, cr, y2, cb, cr], axis=1)  # (pairs, 6)
     return pairs.reshape(header.rows, header.columns, 3)

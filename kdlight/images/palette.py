@@ -9,14 +9,16 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from kdlight.images.errors import HeaderError
+from kdlight.images.header import PixelHeader
+from kdlight.images.luts import first_mapped, packed_bytes
 
 _COLORS = ("Red", "Green", "Blue")
 
 
-def palette_rgb(stored: np.ndarray, ds: Dataset, signed: bool, little: bool) -> np.ndarray:
+def palette_rgb(stored: np.ndarray, ds: Dataset, header: PixelHeader, little: bool) -> np.ndarray:
     """Stored indices (rows, columns) to uint8 (rows, columns, 3). Raises HeaderError where the palette is broken."""
-    count, first, _ = _descriptor(ds, little)
-    first = first - 65536 if signed and first >= 32768 else first
+    count, word = _descriptor(ds, little)
+    first = first_mapped(word, count, (header.lowest, header.highest))
     table = np.stack([_table(ds, color, count, little) for color in _COLORS], axis=-1)  # (count, 3)
     wide = table.max() > 255  # some files store 8-bit entries and call them 16
     shown = (np.rint(table * (255 / 65535)) if wide else table).astype(np.uint8)
@@ -26,16 +28,16 @@ def palette_rgb(stored: np.ndarray, ds: Dataset, signed: bool, little: bool) -> 
     return rgb
 
 
-def _descriptor(ds: Dataset, little: bool) -> tuple[int, int, int]:
-    """Number of entries, first value mapped, bits per entry: of red, which holds for all."""
+def _descriptor(ds: Dataset, little: bool) -> tuple[int, int]:
+    """Number of entries and first value mapped, as words: of red, which holds for all."""
     value = ds.get("RedPaletteColorLookupTableDescriptor")
     if isinstance(value, bytes) and len(value) >= 6:
         value = struct.unpack("<3H" if little else ">3H", value[:6])
     try:
-        count, first, bits = (int(v) for v in value)
+        count, first, _ = (int(v) & 0xFFFF for v in value)
     except (TypeError, ValueError):
         raise HeaderError("The header has no palette, so the colors are unknown.") from None
-    return count or 65536, first, bits
+    return count or 65536, first
 
 
 def _table(ds: Dataset, color: str, count: int, little: bool) -> np.ndarray:
@@ -56,7 +58,7 @@ def _entries(data: bytes, count: int, little: bool) -> np.ndarray:
     """8-bit entries, packed in words, where there are as many bytes as entries; else 16-bit entries."""
     words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little else ">u2")
     if count and len(data) < 2 * count:
-        return words.astype("<u2").view(np.uint8).astype(np.int64)
+        return packed_bytes(data, little).astype(np.int64)
     return words.astype(np.int64)
 
 

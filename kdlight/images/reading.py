@@ -68,6 +68,7 @@ def facts(image: Image) -> dict[str, Any]:
         "view": image.view,
         "transfer_syntax": image.transfer_syntax,
         "burned_in": image.burned_in,
+        "secondary": image.secondary,
         "sha256": image.sha256,
         "removed": list(image.removed),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from kdlight.images.errors import CodecError, TooBigError, TruncatedError
 from kdlight.images.limits import LIMITS, Limits
@@ -51,16 +51,19 @@ def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
     if syntax == DEFLATED:
         body = _inflate(body, limits.inflated)
     implicit, little = _encoding(body, syntax)
-    found = Structure(body, syntax, implicit, little)
-    return replace(found, whole=_walk(body, implicit, little, limits.depth))
+    walk = _walk(body, implicit, little, limits.depth)
+    return Structure(_mended(body, walk, little), syntax, implicit, little, walk.whole)
 
 
 def _meta(data: bytes, position: int) -> tuple[str | None, int]:
-    """Transfer syntax and the position after the file meta group, which is always explicit little endian."""
+    """Transfer syntax and the position after the file meta group, which is always explicit little endian.
+
+    Some writers copy a second file meta group into the data set: it is passed over, and the first one holds.
+    """
     syntax = None
     while data[position : position + 2] == b"\x02\0" and data[position + 4 : position + 6] in VRS:
         tag, _, length, value = _header(data, position, False, "<")
-        if tag == 0x00020010:
+        if tag == 0x00020010 and not syntax:
             syntax = data[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
         position = value + length
     return syntax or None, position
@@ -105,31 +108,67 @@ def _header(data: bytes, at: int, implicit: bool, order: str) -> tuple[int, byte
     return tag, b"", struct.unpack_from(order + "I", data, at + 4)[0], at + 8
 
 
-def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> bool:
-    """False where something runs past the end. Raises TooBigError where sequences nest deeper than `depth`."""
+@dataclass(slots=True)
+class _Walk:
+    """What a walk over the data set met."""
+
+    whole: bool = True
+    strays: list[int] = field(default_factory=list)
+    """Positions of delimiters that close nothing."""
+    unclosed: int | None = None
+    """Where compressed pixel data ends after a whole fragment, but without its delimiter."""
+
+
+def _mended(body: bytes, walk: _Walk, little: bool) -> bytes:
+    """The data set without stray delimiters, and with one that is missing after the pixels: else no parser reads on.
+
+    Both are faults of writers that leave every value as it was.
+    """
+    if walk.unclosed is not None:
+        end = struct.pack("<HHI" if little else ">HHI", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF, 0)
+        body = body[: walk.unclosed] + end + body[walk.unclosed :]
+    for at in reversed(walk.strays):
+        body = body[:at] + body[at + 8 :]
+    return body
+
+
+def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
+    """Not whole where something runs past the end. Raises TooBigError where sequences nest deeper than `depth`."""
     order = "<" if little else ">"
-    at, levels = 0, [_Level(len(body), implicit)]
+    walk, at, levels = _Walk(), 0, [_Level(len(body), implicit)]
     while True:
         while len(levels) > 1 and levels[-1].end == at:
             levels.pop()
-        if at >= len(body):
-            return len(levels) == 1
         try:
             tag, vr, length, value = _header(body, at, levels[-1].implicit, order)
         except struct.error:
-            return len(levels) == 1
+            return _finish(walk, levels, at, at >= len(body))
         if tag in (_ITEM_END, _SEQUENCE_END):
-            _close(levels)
+            if not _close(levels):
+                walk.strays.append(at)
             at = value
             continue
+        if levels[-1].fragments and tag >> 16 > _PIXEL_DATA >> 16 and tag != _ITEM:
+            walk.unclosed = at
+            levels.pop()
+            continue
         if length != _UNDEFINED and value + length > len(body):
-            return False
+            walk.whole = False
+            return walk
         at = value if _opens(tag, vr, length, levels[-1]) else value + length
         if at == value and length:
             end = _UNDEFINED if length == _UNDEFINED else value + length
             levels.append(_Level(end, levels[-1].implicit or vr == b"UN", tag == _PIXEL_DATA))
         if len(levels) > 2 * depth + 1:
             raise TooBigError(f"Sequences are nested more than {depth} deep; no image needs that.")
+
+
+def _finish(walk: _Walk, levels: list[_Level], at: int, clean: bool) -> _Walk:
+    """The end of the data: whole where nothing waits for more, or only the fragments for their delimiter."""
+    if clean and len(levels) == 2 and levels[-1].fragments:
+        walk.unclosed = at
+    walk.whole = len(levels) == 1 or walk.unclosed == at
+    return walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +188,9 @@ def _opens(tag: int, vr: bytes, length: int, level: _Level) -> bool:
     return vr == b"SQ" or length == _UNDEFINED
 
 
-def _close(levels: list[_Level]) -> None:
-    """A delimiter closes the innermost level that waits for one; a stray delimiter closes nothing."""
+def _close(levels: list[_Level]) -> bool:
+    """A delimiter closes the innermost level that waits for one; False where none does, and it is a stray."""
     waiting = [i for i, level in enumerate(levels) if level.end == _UNDEFINED]
     if waiting:
         del levels[waiting[-1] :]
+    return bool(waiting)
