@@ -20,10 +20,11 @@ from kdlight.bundle import Bundle, Card
 from kdlight.compress import export_onnx
 from kdlight.config import ClassWords, DataConfig, Recipe
 from kdlight.data import Dataset
+from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.evaluation import Predictions, measure
-from kdlight.metrics import conformal_qhat, fit_temperature, softmax
+from kdlight.metrics import beats_chance, chance_level, conformal_qhat, fit_temperature, softmax
 from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
@@ -97,7 +98,8 @@ def _metrics(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     found.pop("flips")
     for name in predictions:
         found[name].pop("seconds")
-    return {"split": "test", "n": len(dataset.split("test")), **found}
+    failed = [role for role in ROLES if beats_chance(found[role]) is False]
+    return {"split": "test", "n": len(dataset.split("test")), **found, "at_chance": failed}
 
 
 def _card(
@@ -129,7 +131,7 @@ def _card(
         conformal=measured.conformal,
         eligibility={"modalities": [kind.name], "min_side": 32, "color": True if kind.color else None},
         intended_use=INTENDED_USE,
-        limits=[*data.limits, shortfall(metrics)],
+        limits=[*data.limits, *failure(metrics), shortfall(metrics)],
         versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
         | {"kdlight": kdlight.__version__, "python": platform.python_version()},
     )
@@ -169,9 +171,20 @@ def _data(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "licence": data.licence,
         "counts": counts,
         "groups": groups,
-        "group_key": "group column of the set's manifest where it has one, else the file",
+        "group_key": group_key(dataset),
+        "left_out": [{"reason": row.reason, "count": row.count} for row in dataset.left_out],
         "split_seed": data.split_seed,
     }
+
+
+def failure(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence for each model that is no better than chance on the test split."""
+    return [
+        f"This pair has failed: its {role} is no better than chance on the test images (balanced accuracy "
+        f"{metrics[role]['balanced_accuracy']['value']:.3f}; one and the same answer to every image has "
+        f"{chance_level(metrics[role]):.3f})."
+        for role in metrics["at_chance"]
+    ]
 
 
 def shortfall(metrics: Mapping[str, Any]) -> str:

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdlight.config import NAME
+from kdlight.metrics import beats_chance
 from kdlight.preprocessing import InputSpec
 from kdlight.reading import ROLES, Role
+from kdlight.runs import origin
+from kdlight.runs.origin import Origin
 
 if TYPE_CHECKING:
     from kdlight.models import Classifier
@@ -48,14 +51,16 @@ class Card:
     input: dict[str, Any]
     """An InputSpec as JSON."""
     teacher: dict[str, Any]
-    """architecture, parameters, macs (multiply-adds of one image at the input size), bytes (on disk), start."""
+    """architecture, parameters, macs (multiply-adds of one image at the input size), bytes (on disk), start; of the
+    teacher also start_kind, see `kdlight.runs.origin`."""
     student: dict[str, Any]
     distillation: dict[str, Any]
     """method, its options, the student's first weights, the recipe as TOML."""
     data: dict[str, Any]
     """name, source, licence, counts per split and class, group key."""
     metrics: dict[str, Any]
-    """split, n, and for teacher, student and alone each metric as {"value", "low", "high"}; seeds where several ran."""
+    """split, n, and for teacher, student and alone each metric as {"value", "low", "high"}; seeds where several ran;
+    at_chance: of teacher and student those that are no better than chance."""
     calibration: dict[str, Any]
     conformal: dict[str, Any]
     eligibility: dict[str, Any]
@@ -67,6 +72,22 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @property
+    def at_chance(self) -> tuple[Role, ...]:
+        """The models that are no better than chance on the test images: a pair with one of them has failed.
+
+        A card from before this was kept is judged by its figures; see `kdlight.metrics.beats_chance`.
+        """
+        kept = self.metrics.get("at_chance")
+        if isinstance(kept, list):
+            return tuple(role for role in ROLES if role in kept)
+        return tuple(role for role in ROLES if beats_chance(self.metrics.get(role) or {}) is False)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the teacher's starting weights came from; None where the card does not say."""
+        return origin.of(self.teacher)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Card:

@@ -60,7 +60,8 @@ def train(recipe: Recipe, run: Run) -> Iterator[dict[str, Any]]:
     unshipped = assembly.calibrate(beside, data.splits, data.spec)
     _keep(run, {**measured.test, **unshipped.test}, data.dataset.split("test"))
     run.update(stage="bundle")
-    assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, measured, stages.start())
+    made = assembly.assemble(run.bundle, recipe, data.dataset, data.spec, models, measured, stages.start())
+    run.update(at_chance=list(made.card.at_chance))
 
 
 def _keep(run: Run, answers: Mapping[str, np.ndarray], test: Dataset) -> None:

@@ -1,6 +1,7 @@
 """A bundle that was touched is not opened, and says which file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,20 @@ def test_what_is_no_bundle_is_said(tmp_path: Path) -> None:
 def test_the_library_follows_the_environment(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_LIBRARY", str(bundle_copy.parent))
     assert bundle_copy in bundles.find()
+
+
+def test_a_card_says_which_models_are_at_chance_also_one_from_before_that_was_kept(tiny_bundle: Bundle) -> None:
+    card = tiny_bundle.card
+    assert "at_chance" not in card.metrics
+    assert card.at_chance == ()
+    low = {**card.metrics["teacher"], "balanced_accuracy": {"value": 0.4, "low": 1 / 3, "high": 0.5}}
+    assert replace(card, metrics={**card.metrics, "teacher": low}).at_chance == ("teacher",)
+    assert replace(card, metrics={**card.metrics, "at_chance": ["student"]}).at_chance == ("student",)
+    assert replace(card, metrics={}).at_chance == ()
+
+
+def test_a_card_says_where_its_teacher_began(tiny_bundle: Bundle) -> None:
+    card = tiny_bundle.card
+    assert card.origin is not None
+    assert card.origin.kind == "random"
+    assert replace(card, teacher={}).origin is None

@@ -63,7 +63,13 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
     assert set(card.metrics) >= {"teacher", "student", "alone", "agreement"}
     interval = card.metrics["student"]["balanced_accuracy"]
     assert interval["low"] <= interval["value"] <= interval["high"]
-    assert card.teacher["start"] == "start.safetensors"
+    assert (card.teacher["start"], card.teacher["start_kind"]) == ("start.safetensors", "file")
+    failed = [r for r in ("teacher", "student") if card.metrics[r]["balanced_accuracy"]["low"] <= 1 / 3]
+    assert failed  # one epoch from random weights teaches nobody
+    assert list(card.at_chance) == card.metrics["at_chance"] == run.status()["at_chance"] == failed
+    assert [f"its {r} is no better than chance" in " ".join(card.limits) for r in ("teacher", "student")] == [
+        r in failed for r in ("teacher", "student")
+    ]
     assert str(tmp_path) not in (bundle.path / "card.json").read_text()
 
 

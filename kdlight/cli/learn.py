@@ -48,6 +48,7 @@ def train(
     with _noted(run), epochs() as show:
         from kdlight import pipeline
 
+        _warn(chosen, run)
         for record in pipeline.train(chosen, run):
             show(record)
     return _answer(run, time.monotonic() - began)
@@ -124,6 +125,22 @@ def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) ->
     return run, chosen
 
 
+def _warn(recipe: Recipe, run: Run) -> None:
+    """Say before the start where the teacher will have no weights to start from."""
+    from kdlight.config import UNTRAINED
+    from kdlight.models import published
+    from kdlight.runs import origin
+
+    known = origin.read(run.path)
+    if known is not None:
+        words = known.words if known.kind == "random" else ""
+    else:
+        reason = None if recipe.teacher.weights else published.lacking(recipe.teacher.name)
+        words = f"{UNTRAINED}: {reason}" if reason else ""
+    if words:
+        say(f"Teacher starts from {words}.")
+
+
 @contextlib.contextmanager
 def _noted(run: Run) -> Iterator[None]:
     """Whatever ends the training is in the run's status. On a full disk it cannot be; the run then reads as stopped."""
@@ -146,15 +163,16 @@ def _end(run: Run, state: str, message: str) -> None:
 def _answer(run: Run, seconds: float) -> Answer:
     from kdlight import bundle
 
-    metrics = bundle.load(run.bundle).card.metrics
-    payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": metrics}
-    return Answer(payload, _words(run, metrics))
+    card = bundle.load(run.bundle).card
+    payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": card.metrics}
+    failed = [f"This pair has failed: its {role} is no better than chance." for role in card.at_chance]
+    return Answer(payload, _words(run, card.metrics, failed))
 
 
-def _words(run: Run, metrics: dict[str, Any]) -> Any:
+def _words(run: Run, metrics: dict[str, Any], failed: list[str]) -> Any:
     from rich.console import Group
 
     models = [name for name in ("teacher", "student", "alone") if name in metrics]
     names = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
     rows = [(name, *(metrics[model].get(name) for model in models)) for name in names]
-    return Group(f"Bundle: {run.bundle}", table((f"{metrics.get('split', 'test')} split", *models), rows))
+    return Group(*failed, f"Bundle: {run.bundle}", table((f"{metrics.get('split', 'test')} split", *models), rows))

@@ -1,6 +1,7 @@
 """Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
 
 from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
+from kdlight.metrics.chance import beats_chance, chance_level
 from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve, sensitivity_specificity
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
 from kdlight.metrics.paired import Flips, agreement, difference, flips, mcnemar
@@ -28,8 +29,10 @@ __all__ = [
     "agreement",
     "auc",
     "balanced_accuracy",
+    "beats_chance",
     "bootstrap_weights",
     "brier",
+    "chance_level",
     "conformal_qhat",
     "confusion_matrix",
     "coverage",

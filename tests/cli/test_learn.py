@@ -171,3 +171,16 @@ def test_another_method_leaves_the_options_of_the_recipes_own_and_says_so(capsys
     kept = open_recipe(ours, ["distill.method=kd", *(f"distill.{key}=1.0" for key in own)])
     assert set(kept.distill.options) == set(own)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("reason", "said"), [("no server answers", True), (None, False)])
+def test_a_teacher_that_starts_from_nothing_is_told_before_the_start(
+    kdlight: Run, tmp_path: Path, pretend: Callable[..., None], monkeypatch: pytest.MonkeyPatch, reason: str, said: bool
+) -> None:
+    monkeypatch.setattr("kdlight.models.published.lacking", lambda name: reason)
+    pretend(fail(KeyboardInterrupt()))
+    lines = kdlight("train", RECIPE, "--out", tmp_path / "run").err.splitlines()
+    warning = "Teacher starts from random weights: no server answers."
+    told = [number for number, line in enumerate(lines) if line == warning]
+    assert bool(told) is said
+    assert not told or told[0] < next(number for number, line in enumerate(lines) if "student 1/3" in line)
