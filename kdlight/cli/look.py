@@ -59,7 +59,7 @@ def data_check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
     as_json: Json = False,
 ) -> Answer:
-    """Counts per class and split, unreadable files, duplicates, groups that straddle splits."""
+    """Counts per class and split, what is left out, unreadable files, duplicates, groups that straddle splits."""
     from kdlight.cli.progress import counted
     from kdlight.data import check, open_dataset
 
@@ -117,7 +117,7 @@ def _checked(found: dict[str, Any]) -> Any:
 
     rows = [(name, *(counts[name] for counts in found["counts"].values())) for name in found["classes"]]
     problems = found["problems"] or ["Nothing wrong was found."]
-    return Group(table(("class", *found["counts"]), rows), *problems)
+    return Group(table(("class", *found["counts"]), rows), *found["notes"], *problems)
 
 
 def _models() -> list[dict[str, Any]]:

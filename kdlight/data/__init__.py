@@ -9,13 +9,16 @@ from pathlib import Path
 from kdlight.data.check import check
 from kdlight.data.covidquex import is_covidquex, open_covidquex
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
-from kdlight.data.folder import MANIFEST, open_folder, open_table
+from kdlight.data.folder import open_folder
 from kdlight.data.ham10000 import TASKS as HAM10000_TASKS
 from kdlight.data.ham10000 import is_ham10000, open_ham10000
 from kdlight.data.imbalance import class_weights, weighted_indices
 from kdlight.data.lc25000 import TASKS as LC25000_TASKS
 from kdlight.data.lc25000 import is_lc25000, open_lc25000
+from kdlight.data.manifest import MANIFEST, open_table
+from kdlight.data.masks import masks_in, read_mask
 from kdlight.data.medmnist import open_npz
+from kdlight.data.source import FRAMES
 from kdlight.data.splits import carve
 from kdlight.data.synthetic import synthetic
 
@@ -27,8 +30,10 @@ __all__ = [
     "carve",
     "check",
     "class_weights",
+    "masks_in",
     "match_classes",
     "open_dataset",
+    "read_mask",
     "synthetic",
     "weighted_indices",
 ]
@@ -61,7 +66,7 @@ def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Data
     """Open a labelled set: a folder (with or without manifest.csv), a MedMNIST `.npz`, or a CSV of paths.
 
     A folder that looks like one of LAYOUTS is read as that set, unless it has a manifest.csv. `PATH#TASK` asks such a
-    set another question, such as `HAM10000#binary`.
+    set another question, such as `HAM10000#binary`; `PATH#frames` takes every frame of a folder's or table's files.
     classes: names of labels 0, 1, ... of an npz file; for the others the names the model or recipe gives, matched by
     name. Raises DataError that says what was found and what was expected.
     """
@@ -82,19 +87,31 @@ def _task_of(path: Path) -> tuple[Path, str]:
 
 
 def _open_folder(path: Path, task: str) -> Dataset:
-    known = [] if (path / MANIFEST).is_file() else [layout for layout in LAYOUTS.values() if layout.matches(path)]
-    tasks = known[0].tasks if known else {}
-    if task and task not in tasks:
-        expected = f"one of {', '.join(tasks)}" if tasks else "none"
-        raise DataError(f"{path} has no task {task!r}; {expected} was expected. Leave #{task} away.")
-    return known[0].open(path, task) if known else open_folder(path)
+    if (path / MANIFEST).is_file():
+        _require_task(path, task)
+        return open_table(path / MANIFEST, inside=True, task=task)
+    for layout in LAYOUTS.values():
+        if layout.matches(path):
+            if task and task not in layout.tasks:
+                raise _no_task(path, task, f"one of {', '.join(layout.tasks) or 'none'} was expected")
+            return layout.open(path, task)
+    _require_task(path, task)
+    return open_folder(path, task)
 
 
 def _open_file(path: Path, task: str) -> Dataset:
     if not path.is_file():
         raise DataError(f"{path} does not exist; a folder of class folders, an .npz or a .csv was expected.")
-    if task:
-        raise DataError(f"{path} is a file and has no task {task!r}; leave #{task} away.")
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
-    return open_table(path)
+    _require_task(path, task)
+    return open_table(path, task=task)
+
+
+def _require_task(path: Path, task: str) -> None:
+    if task not in ("", FRAMES):
+        raise _no_task(path, task, f"none was expected, or {FRAMES} for every frame of its files")
+
+
+def _no_task(path: Path, task: str, expected: str) -> DataError:
+    return DataError(f"{path} has no task {task!r}; {expected}. Leave #{task} away.")

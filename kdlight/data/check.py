@@ -7,13 +7,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
+from kdlight.data.notes import notes
 from kdlight.data.splits import lone_class, straddling, strange_splits
 from kdlight.images import Image
 
@@ -41,6 +42,9 @@ class Seen:
 def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
     """Decode every image and report, JSON-ready. `problems` are sentences; `ok` is true where there are none.
 
+    notes are sentences on how the set was understood and on what of its folder is left out, which is no problem by
+    itself; left_out holds the same by reason, with counts and a few paths. masks: images that have one.
+
     duplicates are equal in every decoded pixel, whatever their files; look_alikes have the same 64-bit difference hash
     across splits: a hint, since plain pictures look alike too.
     """
@@ -53,6 +57,10 @@ def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
         "splits": list(dataset.splits),
         "counts": {split: dataset.split(split).counts() for split in dataset.splits},
         "groups": len({item.group for item in dataset.items}),
+        "structure": asdict(dataset.structure),
+        "masks": len(dataset.masks),
+        "left_out": [asdict(row) for row in dataset.left_out],
+        "notes": notes(dataset),
         "unreadable": unreadable,
         "duplicates": duplicates,
         "look_alikes": [d for d in _alike(dataset, seen, "look") if len(d["splits"]) > 1],
@@ -158,6 +166,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
     empty = [f"{few['class']} in {few['split']}" for few in found["few"] if not few["images"]]
     straddle = list(found["groups_across_splits"])
     unreadable = [one["path"] for one in found["unreadable"]]
+    lost = [path for row in found["left_out"] if row["reason"] == "mask-without-image" for path in row["examples"]]
     candidates = (
         (unreadable, "{n} file(s) cannot be read ({some}): replace or remove them."),
         (
@@ -167,6 +176,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
         (_equal(torn), "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
         (straddle, "{n} group(s) lie in more than one split ({some}): move each into one, or carve the splits anew."),
         (empty, "{n} class(es) have no image in a split: {some}."),
+        (lost, "The images of some masks are missing ({some}): put them back, or remove the masks."),
     )
     return [words.format(n=len(bad), some=_some(bad)) for bad, words in candidates if bad]
 

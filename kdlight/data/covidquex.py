@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlight.data.dataset import DataError, Dataset
-from kdlight.data.folder import labelled, visible_files, visible_folders
+from kdlight.data.source import Row, labelled
+from kdlight.data.walk import Ledger, visible_files, visible_folders
 
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 FOLDERS = {"Train": "train", "Val": "val", "Test": "test"}
@@ -27,14 +28,19 @@ def is_covidquex(root: Path) -> bool:
 
 
 def open_covidquex(root: Path, task: str = "") -> Dataset:
-    """The set with its own splits; masks are never items. It has no tasks. Raises DataError for half a set."""
+    """The set with its own splits. It has no tasks. Raises DataError for half a set.
+
+    Masks are never items but ground truth: those of the infection, else of the lungs.
+    """
     part = _part(root)
     absent = [name for name in FOLDERS if not (part / name).is_dir()]
     if absent:
         raise DataError(
             f"{part} has no folder {', '.join(absent)}; COVID-QU-Ex has Train, Val and Test. Unpack the whole archive."
         )
-    rows = []
+    rows: list[Row] = []
+    masks: dict[str, tuple[Path, ...]] = {}
+    ledger = Ledger()
     for split, name in _places(part):
         folder = split / name / IMAGES
         files = visible_files(folder) if folder.is_dir() else []
@@ -43,7 +49,16 @@ def open_covidquex(root: Path, task: str = "") -> Dataset:
         _require_images_of_masks(split / name, files)
         refs = [path.relative_to(root).as_posix() for path in files]
         rows += [(ref, name, FOLDERS[split.name], ref) for ref in refs]
-    return labelled(root, rows)
+        outlines = _outlines(split / name)
+        masks |= {ref: (outlines[path.stem],) for ref, path in zip(refs, files, strict=True) if path.stem in outlines}
+        ledger.add("mask", *(p.relative_to(root).as_posix() for f in _masks(split / name) for p in visible_files(f)))
+    return labelled(root, rows, masks, ledger)
+
+
+def _outlines(folder: Path) -> dict[str, Path]:
+    """The masks of a class by the name of their image: those of the infection, where there are any, else the lungs."""
+    by_kind = sorted(_masks(folder), key=lambda masks: "infection" in masks.name.lower())
+    return {path.stem: path for masks in by_kind[-1:] for path in visible_files(masks)}
 
 
 def _part(root: Path) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -20,11 +23,28 @@ UNSPLIT = "all"
 """The split of an item whose data names none."""
 
 SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """What people call their splits, in lower case."""
+_SPLIT_ENDING = re.compile(r"[ _-]?(set|data|dataset|images?|imgs?|split)$")
+
+
+def split_word(name: str) -> str | None:
+    """train, val or test for what people call them, such as Testing, valid or train_set; None for another name."""
+    word = name.strip().lower()
+    return SPLIT_WORDS.get(word) or SPLIT_WORDS.get(_SPLIT_ENDING.sub("", word))
+
+
+def plain_name(name: str) -> str:
+    """A class name in one Unicode form (NFC), without spaces around it: macOS writes the same letters in another."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+Reason = Literal["mask", "mask-without-image", "frames", "system", "hidden", "not-an-image", "not-listed", "link"]
+"""Why something in a folder is no image of the set. frames: the further frames of files of which one is read; link: a
+link that leads nowhere, or to a folder that is read already."""
 
 
 class DataError(ValueError):
@@ -40,6 +60,9 @@ class Source(Protocol):
 
     def image(self, ref: str) -> Image:
         """Decode one item. Raises DataError that names it."""
+
+    def file(self, ref: str) -> Path | None:
+        """The item's own file; None where it has none."""
 
     def stamp(self, ref: str) -> str:
         """A word that changes when the item's bytes may have changed (size and time of change)."""
@@ -59,6 +82,29 @@ class Item:
     """What must never straddle two splits (patient, lesion, tile); the item itself where the data gives none."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What of a folder is not in the set, for one reason."""
+
+    reason: Reason
+    count: int
+    """Files; frames where the reason is frames."""
+    examples: tuple[str, ...]
+    """The first few paths, relative to the set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """How a set was understood: where its splits and groups come from.
+
+    table: the columns of a manifest; set: what is known of a published set; none, file: the data names none, so splits
+    are carved and each file is a group of its own.
+    """
+
+    splits: Literal["none", "folders", "folders in classes", "table", "set"] = "set"
+    groups: Literal["file", "folders in classes", "table", "set"] = "set"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """A labelled set or a part of one. `classes` stay the same in every part, so labels mean the same everywhere."""
@@ -66,6 +112,12 @@ class Dataset:
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     source: Source
+    masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """The files that outline what is to be seen in an image, by its `ref`; several are to be merged. They are ground
+    truth for heat maps and never items. See kdlight.data.masks."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What of the folder is not in the set; the same in every part."""
+    structure: Structure = Structure()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -88,7 +140,7 @@ class Dataset:
 
     def split(self, name: str) -> Dataset:
         """The items of one split. Raises DataError where it is empty."""
-        name = SPLIT_WORDS.get(name.lower(), name)
+        name = split_word(name) or name
         chosen = tuple(item for item in self.items if item.split == name)
         if not chosen:
             known = ", ".join(self.splits) or "none"
@@ -121,6 +173,8 @@ def match_classes(dataset: Dataset, classes: Iterable[str]) -> Dataset:
     images only: a set may hold fewer classes than the model knows, never others.
     """
     wanted = tuple(classes)
+    same = {plain_name(name): name for name in wanted}
+    dataset = replace(dataset, classes=tuple(same.get(plain_name(name), name) for name in dataset.classes))
     unknown = [name for name, count in dataset.counts().items() if count and name not in wanted]
     if unknown:
         absent = [name for name in wanted if name not in dataset.classes]

@@ -16,8 +16,8 @@ PLAIN = ("jpeg", "png")
 take several times as long."""
 
 
-def decode_file(path: Path) -> Image:
-    """Decode one file. Raises DataError that names it and says why; an unreadable image is never replaced."""
+def decode_file(path: Path, frame: int = 0) -> Image:
+    """Decode one frame. Raises DataError that names the file and says why; an unreadable image is never replaced."""
     try:
         if path.stat().st_size > LIMITS.bytes:
             raise DataError(f"{path} is larger than {LIMITS.bytes // 2**20} MB; make it smaller or remove it.")
@@ -27,7 +27,7 @@ def decode_file(path: Path) -> Image:
     try:
         kind = sniff(data)
         if kind in PLAIN:
-            return replace(decode_picture(data, 0, kind), sha256=hashlib.sha256(data).hexdigest())
-        return read(data)
+            return replace(decode_picture(data, frame, kind), sha256=hashlib.sha256(data).hexdigest())
+        return read(data, frame)
     except ValueError as error:
         raise DataError(f"{path} cannot be read as an image. {error} Replace it or remove it from the set.") from error

@@ -1,141 +1,128 @@
-"""A folder of images as a labelled set: `<split>/<class>/<file>` or `<class>/<file>`, or what its manifest.csv says."""
+"""A folder of images as a labelled set: `<split>/<class>/<file>` or `<class>/<file>`.
+
+Folders below a class are patients or splits (kdlight.data.levels); masks beside the images are no images
+(kdlight.data.masks); what is left out is counted by reason (kdlight.data.walk).
+"""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlight.data.dataset import SPLIT_WORDS, UNSPLIT, DataError, Dataset, Item
-from kdlight.data.decode import decode_file
-from kdlight.data.table import read_table
-from kdlight.images import Image, sniff
+from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, split_word
+from kdlight.data.levels import Folders, group_level, split_level
+from kdlight.data.masks import Paired, Parts, paired
+from kdlight.data.source import FolderSource, Row, labelled
+from kdlight.data.walk import Ledger, Tree, images_of, walk
 
-MANIFEST = "manifest.csv"
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
-"""What operating systems leave in folders; names that start with a dot are ignored too."""
-HEAD = 1024
-"""Bytes that tell an image by its content."""
+__all__ = ["FolderSource", "labelled", "open_folder"]
+
+_IMAGES = re.compile(r"images?|imgs?|pictures?|originals?", re.IGNORECASE)
+"""Names of a folder that says no more than that images lie in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class FolderSource:
-    """Files under `root`; a ref is a path relative to it (or an absolute one, where a table gives it)."""
+class Place:
+    """An image and the folders it lies in, without those that only hold images."""
 
-    root: Path
-
-    @property
-    def name(self) -> str:
-        return str(self.root)
-
-    def image(self, ref: str) -> Image:
-        return decode_file(self.root / ref)
-
-    def stamp(self, ref: str) -> str:
-        try:
-            found = (self.root / ref).stat()
-        except OSError as error:
-            raise DataError(f"{ref} in {self.name} cannot be opened: {error.strerror}. Restore it.") from error
-        return f"{found.st_size}:{found.st_mtime_ns}"
+    path: str
+    folders: Folders
 
 
-def open_folder(root: Path) -> Dataset:
-    """The set in a folder. With a manifest.csv only what it lists belongs to the set. Raises DataError."""
-    if (root / MANIFEST).is_file():
-        return open_table(root / MANIFEST, inside=True)
-    tops = visible_folders(root)
-    splits = [top for top in tops if top.name.lower() in SPLIT_WORDS]
-    if splits and len(splits) != len(tops):
-        other = next(top.name for top in tops if top not in splits)
+def open_folder(root: Path, task: str = "") -> Dataset:
+    """The set in a folder, by its folders' names alone. Raises DataError."""
+    tree = walk(root)
+    pairs = paired(root, images_of(tree))
+    places = _places(pairs.images)
+    rows, structure = _rows(root, places)
+    _require_full_classes(tree, rows, structure)
+    return labelled(root, rows, outlines(root, pairs, tree.ledger), tree.ledger, structure, task)
+
+
+def outlines(root: Path, pairs: Paired, ledger: Ledger) -> dict[str, tuple[Path, ...]]:
+    """The masks by the path of their image; they and those without an image are counted as left out."""
+    ledger.add("mask", *("/".join(mask) for masks in pairs.masks.values() for mask in masks))
+    ledger.add("mask-without-image", *("/".join(mask) for mask in pairs.alone))
+    return {"/".join(image): tuple(root.joinpath(*m) for m in masks) for image, masks in pairs.masks.items()}
+
+
+def _places(images: Sequence[Parts]) -> list[Place]:
+    """The images with their folders; one called `images` is passed over where all that its parent holds lies in it."""
+    inside: dict[Parts, set[str]] = defaultdict(set)
+    for parts in images:
+        for depth in range(len(parts)):
+            inside[parts[:depth]].add(parts[depth])
+
+    def says_nothing(parts: Parts, depth: int) -> bool:
+        return bool(_IMAGES.fullmatch(parts[depth])) and len(inside[parts[:depth]]) == 1
+
+    return [
+        Place("/".join(parts), folders or parts[:-1])
+        for parts in images
+        for folders in [tuple(parts[d] for d in range(len(parts) - 1) if not says_nothing(parts, d))]
+    ]
+
+
+def _rows(root: Path, places: Sequence[Place]) -> tuple[list[Row], Structure]:
+    tops = {place.folders[0] for place in places if place.folders}
+    above = sorted(top for top in tops if split_word(top))
+    if above:
+        _require_plain_splits(root, above, tops)
+    _require_none_loose(root, places, 2 if above else 1)
+    classed = [(place.folders[1 if above else 0], place.folders[2 if above else 1 :]) for place in places]
+    level = None if above else split_level(classed, root)
+    below = [folders if level is None else folders[:level] + folders[level + 1 :] for _, folders in classed]
+    patients = group_level(below)
+    rows = []
+    for place, (name, folders), rest in zip(places, classed, below, strict=True):
+        word = place.folders[0] if above else "" if level is None else folders[level]
+        grouped = patients is not None and len(rest) > patients
+        group = plain_name(rest[patients]) if patients is not None and grouped else place.path
+        rows.append((place.path, name, split_word(word) or UNSPLIT, group))
+    splits = Structure(
+        "folders" if above else "none" if level is None else "folders in classes",
+        "file" if patients is None else "folders in classes",
+    )
+    return rows, splits
+
+
+def _require_plain_splits(root: Path, splits: Sequence[str], tops: set[str]) -> None:
+    """Raise DataError where classes lie beside splits, or one split has two folders."""
+    if len(splits) != len(tops):
+        other = min(tops - set(splits))
         raise DataError(
-            f"{root} holds split folders ({', '.join(s.name for s in splits)}) beside {other!r}; either only splits or "
+            f"{root} holds split folders ({', '.join(splits)}) beside {other!r}; either only splits or "
             f"only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
         )
-    for folder in (root, *splits):
-        _require_none_loose(folder)
-    homes = [
-        (SPLIT_WORDS[top.name.lower()] if splits else UNSPLIT, folder)
-        for top in tops
-        for folder in (visible_folders(top) if splits else [top])
-    ]
-    found = [
-        (path.relative_to(root).as_posix(), folder.name, split)
-        for split, folder in homes
-        for path in visible_files(folder)
-    ]
-    empty = sorted({folder.name for _, folder in homes} - {name for _, name, _ in found})
-    if found and empty:
-        raise DataError(f"{root} has no image of class {', '.join(empty)}; add images or remove the empty folder.")
-    return labelled(root, [(ref, name, split, ref) for ref, name, split in found])
+    words = [split_word(name) for name in splits]
+    twice = [name for name in splits if words.count(split_word(name)) > 1]
+    if twice:
+        raise DataError(
+            f"{root} holds {' and '.join(twice)}, which are all the {split_word(twice[0])} split; one folder was "
+            f"expected. Put them together, or rename the one that is something else."
+        )
 
 
-def _require_none_loose(folder: Path) -> None:
+def _require_none_loose(root: Path, places: Sequence[Place], depth: int) -> None:
     """Raise DataError where images lie beside the class folders, which give an image its class."""
-    loose = [path.name for path in sorted(folder.iterdir()) if path.is_file() and _visible(path) and _is_image(path)]
+    loose = [place for place in places if len(place.folders) < depth]
     if loose:
+        first = root / loose[0].path
         raise DataError(
-            f"{len(loose)} image(s) lie loose in {folder} ({loose[0]}); each in the folder of its class was expected. "
-            f"Move them there or out of the set, or write a manifest.csv (path, class, split, group)."
+            f"{len(loose)} image(s) lie loose in {first.parent} ({first.name}); each in the folder of its class was "
+            f"expected. Move them there or out of the set, or write a manifest.csv (path, class, split, group)."
         )
 
 
-def open_table(path: Path, inside: bool = False) -> Dataset:
-    """The set that a CSV lists: path (relative to the CSV), class, and where given split and group.
-
-    `inside`: paths must stay inside the CSV's folder. Raises DataError that names the line.
-    """
-    root = path.parent
-    rows: list[tuple[str, str, str, str]] = []
-    lines: dict[str, int] = {}
-    for line, row in read_table(path, ("path", "class")):
-        ref, where = row["path"], f"{path.name} line {line}"
-        if inside and (Path(ref).is_absolute() or ".." in Path(ref).parts):
-            raise DataError(f"{where}: {ref} lies outside {root}; give a path inside the folder.")
-        if ref in lines:
-            raise DataError(f"{where}: {ref} is listed already on line {lines[ref]}; list each file once.")
-        if not (root / ref).is_file():
-            raise DataError(f"{where}: {ref} does not exist in {root}; remove the line or restore the file.")
-        lines[ref] = line
-        split = row.get("split") or UNSPLIT
-        rows.append((ref, row["class"], SPLIT_WORDS.get(split.lower(), split), row.get("group") or ref))
-    return labelled(root, rows)
-
-
-def labelled(root: Path, rows: list[tuple[str, str, str, str]]) -> Dataset:
-    """Rows of (ref, class, split, group), sorted so that the order never hangs on the file system."""
-    if not rows:
-        raise DataError(
-            f"{root} holds no labelled images; <split>/<class>/<file> or <class>/<file> was expected. "
-            f"Put each image into a folder named after its class."
-        )
-    classes = tuple(sorted({name for _, name, _, _ in rows}))
-    by_fold: dict[str, str] = {}
-    for name in classes:
-        other = by_fold.setdefault(" ".join(name.casefold().split()), name)
-        if other != name:
-            raise DataError(f"{root} has classes {other!r} and {name!r}; one way of writing was expected. Rename one.")
-    index = {name: position for position, name in enumerate(classes)}
-    items = tuple(Item(ref, index[name], split, group) for ref, name, split, group in sorted(rows))
-    return Dataset(classes, items, FolderSource(root))
-
-
-def _visible(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.lower() not in IGNORED
-
-
-def _is_image(path: Path) -> bool:
-    with path.open("rb") as file:
-        return sniff(file.read(HEAD)) is not None
-
-
-def visible_folders(root: Path) -> list[Path]:
-    """The folders in a folder that a person put there, sorted."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and _visible(path))
-
-
-def visible_files(folder: Path) -> list[Path]:
-    """The files a person put into a folder or the folders below it, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and all(_visible(part) for part in (path, *path.relative_to(folder).parents[:-1]))
-    )
+def _require_full_classes(tree: Tree, rows: Sequence[Row], structure: Structure) -> None:
+    """Raise DataError where a class folder is empty in every split."""
+    depth = 2 if structure.splits == "folders" else 1
+    held = {parts[:n] for parts in tree.files for n in range(1, len(parts))}
+    empty = {plain_name(f[-1]) for f in tree.folders if len(f) == depth and not any(f == h for h in held)}
+    empty -= {plain_name(name) for _, name, _, _ in rows}
+    if rows and empty:
+        names = ", ".join(sorted(empty))
+        raise DataError(f"{tree.root} has no image of class {names}; add images or remove the empty folder.")

@@ -11,12 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset
-from kdlight.data.folder import labelled, visible_files, visible_folders
+from kdlight.data.source import labelled
 from kdlight.data.table import read_table
+from kdlight.data.walk import Ledger, visible_files, visible_folders
 
 METADATA = "HAM10000_metadata.csv"
 PARTS = "ham10000_images_part"
 """How the folders of images begin, in lower case: copies of the archive spell them differently."""
+OUTLINES = "ham10000_segmentations"
+"""How the folder of outlines begins, where it was unpacked beside them."""
 COLUMNS = ("lesion_id", "image_id", "dx")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MALIGNANT = ("akiec", "bcc", "mel")
@@ -46,13 +49,24 @@ def open_ham10000(root: Path, task: str = "") -> Dataset:
                 f"HAM10000_images_part_1 and _part_2 were expected whole. Unpack both archives."
             )
         rows[name] = files[name].relative_to(root).as_posix(), _class(row["dx"], task), UNSPLIT, row["lesion_id"]
-    return labelled(root, list(rows.values()))
+    outlines = _outlines(root)
+    masks = {row[0]: (outlines[name],) for name, row in rows.items() if name in outlines}
+    ledger = Ledger()
+    ledger.add("mask", *(path.relative_to(root).as_posix() for path in outlines.values()))
+    return labelled(root, list(rows.values()), masks, ledger)
 
 
 def _class(dx: str, task: str) -> str:
     if task != "binary":
         return dx
     return "malignant" if dx in MALIGNANT else "benign"
+
+
+def _outlines(root: Path) -> dict[str, Path]:
+    """The lesions' outlines by the image's name: HAM10000_segmentations_lesion_tschandl/<image_id>_segmentation.png."""
+    folders = [folder for folder in visible_folders(root) if folder.name.lower().startswith(OUTLINES)]
+    files = (path for folder in folders for path in visible_files(folder))
+    return {path.stem.removesuffix("_segmentation"): path for path in files}
 
 
 def _parts(root: Path) -> list[Path]:

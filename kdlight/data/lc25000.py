@@ -11,8 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset
-from kdlight.data.folder import labelled, visible_files
+from kdlight.data.source import labelled
 from kdlight.data.tiles import origins
+from kdlight.data.walk import visible_files
 
 CLASSES = {"colon": ("colon_aca", "colon_n"), "lung": ("lung_aca", "lung_n", "lung_scc")}
 """By organ, as the folders are called."""

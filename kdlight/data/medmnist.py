@@ -41,6 +41,9 @@ class ArraySource:
             windows=(Window(127.5, 255),) if gray else (),
         )
 
+    def file(self, ref: str) -> None:
+        """None: the items have no files of their own."""
+
     def stamp(self, ref: str) -> str:
         found = self.path.stat()
         return f"{found.st_size}:{found.st_mtime_ns}"
@@ -82,6 +85,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _images(path: Path, split: str, content: dict[str, np.ndarray]) -> np.ndarray:
     found = content[f"{split}_images"]
+    if found.ndim == 4 and found.shape[3] == 1:
+        found = found[..., 0]
     if found.dtype != np.uint8 or not (found.ndim == 3 or (found.ndim == 4 and found.shape[3] == 3)):
         raise DataError(
             f"{path}: {split}_images is {found.dtype} {found.shape}; uint8 (N, H, W) or (N, H, W, 3) was expected. "

@@ -41,6 +41,8 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 def _rows(name: str, dataset: Dataset, shares: Mapping[str, float], seed: int) -> list[tuple[str, str, str, str]]:
     if not isinstance(dataset.source, FolderSource):
         raise DataError(f"{name} is not made of image files, which a table of paths needs. Leave it out.")
+    if dataset.source.places:
+        raise DataError(f"{name} has files that no table can name ({next(iter(dataset.source.places))}). Leave it out.")
     whole = parted(dataset, shares, seed)
     root = dataset.source.root.absolute()
     return [

@@ -20,7 +20,7 @@ import numpy as np
 from kdlight.data.dataset import Dataset, Progress
 from kdlight.preprocessing import InputSpec
 
-VERSION = 1
+VERSION = 2
 """Raise it when decoding or rendering changes what comes out."""
 
 MOST_BYTES = 8 * 2**30

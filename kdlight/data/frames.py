@@ -1,0 +1,45 @@
+"""How many frames a file holds, from its header alone."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import PIL.Image
+import pydicom
+
+from kdlight.images import sniff
+
+HEAD = 1024
+"""Bytes that tell the type."""
+
+
+def frame_count(path: Path) -> int:
+    """Frames of a DICOM file, pages of a TIFF; 1 for every other file and where the header cannot be read."""
+    found = path.stat()
+    return _frame_count(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=200_000)
+def _frame_count(path: Path, _size: int, _changed: int) -> int:
+    with path.open("rb") as file:
+        kind = sniff(file.read(HEAD))
+    with contextlib.suppress(Exception):  # what is wrong with the file is said when it is decoded
+        return _of_dicom(path) if kind == "dicom" else _of_tiff(path) if kind == "tiff" else 1
+    return 1
+
+
+def _of_dicom(path: Path) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["NumberOfFrames"])
+        return max(1, int(header.get("NumberOfFrames") or 1))
+
+
+def _of_tiff(path: Path) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with PIL.Image.open(path, formats=["TIFF"]) as picture:
+            return int(getattr(picture, "n_frames", 1))

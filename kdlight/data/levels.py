@@ -1,0 +1,54 @@
+"""What folders below the classes say: `<class>/train` and `<class>/test` are splits, `<class>/<patient>` are groups.
+
+A level of folders stands for patients where its names are numbered or speak of a patient, or are many; magnifications,
+parts of an archive and kinds of lesion are none. The first such level counts, so that all that lies below a patient is
+one group. The same name twice is taken for the same patient, in two classes and in two splits too: at worst a group is
+too large, never does it straddle. The rules are ours; a manifest.csv says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdlight.data.dataset import DataError, plain_name, split_word
+
+Folders = tuple[str, ...]
+"""The folders between an image's class and itself."""
+_NUMBERED = re.compile(r"\d|^(patient|subject|case|person|animal|donor|lesion)", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"\d+(\.\d+)?x|(images?|imgs?|part|batch|fold|chunk|set|grade|stage|level|type|score|bi-?rads|t|class)[ _-]?\d+",
+    re.IGNORECASE,
+)
+MANY = 12
+"""So many words on one level are names of patients; fewer are kinds of what the class is."""
+
+
+def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None:
+    """Which level of folders below the classes is splits, from 0; None where none is.
+
+    places: class and folders of each image. Raises DataError where only some of the images lie in one.
+    """
+    for level in range(max((len(folders) for _, folders in places), default=0)):
+        words = [split_word(folders[level]) if len(folders) > level else None for _, folders in places]
+        if all(words):
+            return level
+        if level == 0 and "train" in words:
+            name, folders = places[words.index(None)]
+            raise DataError(
+                f"{root} has split folders in its classes, but {words.count(None)} image(s) of {name!r} lie "
+                f"{f'in {folders[0]!r} ' if folders else ''}beside them; each in a split's folder was expected. Move "
+                f"them, or write a manifest.csv (path, class, split, group)."
+            )
+    return None
+
+
+def group_level(rows: Sequence[Folders]) -> int | None:
+    """Which level of folders below the classes is patients, from 0; None where none is."""
+    for level in range(max(map(len, rows), default=0)):
+        names = {plain_name(folders[level]) for folders in rows if len(folders) > level}
+        numbered = [name for name in names if _NUMBERED.search(name) and not _ATTRIBUTE.fullmatch(name)]
+        if len(names) > 1 and (2 * len(numbered) > len(names) or len(names) >= MANY):
+            return level
+    return None

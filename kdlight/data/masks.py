@@ -1,0 +1,272 @@
+"""Masks: outlines that lie beside the images of a set. They are ground truth for heat maps, never images of the set.
+
+A file is a mask where its place says so and its content does: `x_mask.png` beside `x.png` (BUSI), a folder of masks
+beside a folder of images (COVID-19 Radiography), or a tree of masks with the names of the images; and it holds two
+values only, or a few, in the image's proportions. Place alone is not enough: a photograph of somebody who wears a mask
+may be called so. The words, the number of files that are looked into and the bounds on their content are ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from kdlight.data.dataset import DataError, Dataset, Item, plain_name, split_word
+from kdlight.data.decode import decode_file
+from kdlight.data.walk import images_of, printable, walk
+
+Parts = tuple[str, ...]
+"""The parts of a path below the set's folder."""
+Key = tuple[Parts, str]
+"""Folders and name without its ending, as an image and its mask have them in common."""
+
+_WORD = r"(?:masks?|segmentations?|seg|gt|ground[ _-]?truth|annotations?|lesion|contours?)"
+_ENDING = re.compile(rf"(?P<stem>.+?)[ _.-]{_WORD}(?:[ _-]?\(?\d+\)?)?", re.IGNORECASE)
+_BEGINNING = re.compile(r"(?:mask|seg|gt)[ _.-](?P<stem>.+)", re.IGNORECASE)
+_FOLDER = r"(?:masks?|segmentations?|gt|ground[ _-]?truth|annotations?|labels?)"
+_MASK_FOLDER = re.compile(rf"(?:.*[ _-])?{_FOLDER}(?:[ _-](?:lesion|tschandl|images?))*", re.IGNORECASE)
+_MASK_ENDING = re.compile(rf"[ _-]?{_FOLDER}$", re.IGNORECASE)
+_IMAGE_ENDING = re.compile(r"(?<=.)[ _-](?:images?|imgs?)$", re.IGNORECASE)
+_IMAGE_FOLDER = re.compile(r"images?|imgs?|pictures?|originals?", re.IGNORECASE)
+SAMPLED = 64
+"""Masks of a set whose content is looked into; all of them only where these are not of one kind."""
+LEVELS = 8
+"""A mask holds at most so many values (one per kind of structure), or is near to two of them."""
+NEAR, SHARE = 24, 0.98
+"""Share of the pixels that lie near black or near the brightest value where a JPEG or a resize blurred a mask."""
+PROPORTION = 0.02
+"""By how much the proportions of a mask and its image may differ: COVID-19 Radiography's masks are smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The files of a set told apart."""
+
+    images: tuple[Parts, ...]
+    masks: Mapping[Parts, tuple[Parts, ...]]
+    """By image."""
+    alone: tuple[Parts, ...]
+    """Masks whose image is missing."""
+
+
+def paired(root: Path, files: Sequence[Parts]) -> Paired:
+    """Tell the masks among the image files of a folder from the images."""
+    placed = _by_place(files)
+    masks = _by_content(root, placed)
+    homes = {_mask_home(parts) for parts in masks}
+    lost = [parts for parts in files if parts not in placed and _is_named(parts) and _mask_home(parts) in homes]
+    alone = tuple(parts for parts in lost if looks_like_mask(root.joinpath(*parts)))
+    by_image: dict[Parts, list[Parts]] = defaultdict(list)
+    for mask, image in sorted(masks.items()):
+        by_image[image].append(mask)
+    left = {*masks, *alone}
+    images = tuple(parts for parts in files if parts not in left)
+    return Paired(images, {image: tuple(found) for image, found in by_image.items()}, alone)
+
+
+def masks_in(folder: str | Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """The masks in a folder of their own, by the `ref` of the image that each outlines.
+
+    They lie as `<split>/<class>/<name>`, as `<class>/<name>` or in the folders that the images lie in, with the name of
+    the image (any ending, and `_mask` or its like after it); a name that only one image has may lie anywhere. Raises
+    DataError where the folder holds none for this set.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; one of masks with the names of the images was expected.")
+    tree = walk(folder)
+    own = {os.path.realpath(path) for item in dataset.items if (path := dataset.source.file(item.ref)) is not None}
+    by_key: dict[Key, list[Path]] = defaultdict(list)
+    by_stem: dict[str, list[tuple[Parts, Path]]] = defaultdict(list)
+    for parts in images_of(tree):
+        path = folder.joinpath(*parts)
+        if os.path.realpath(path) not in own:
+            for stem in _stems(parts):
+                by_key[_common_home(parts), stem].append(path)
+                by_stem[stem].append((parts[:-1], path))
+    twice = {stem for stem, count in _counted(_stem(Path(item.ref).parts) for item in dataset.items) if count > 1}
+    found = {item.ref: _masks_of(item, dataset.classes[item.label], by_key, by_stem, twice) for item in dataset.items}
+    masks = {ref: paths for ref, paths in found.items() if paths}
+    if not masks:
+        raise DataError(
+            f"{folder} holds no mask with the name of an image of {dataset.source.name}; <split>/<class>/<name> or "
+            f"<class>/<name> was expected. Give the masks the names of their images."
+        )
+    return masks
+
+
+def read_mask(paths: Sequence[Path], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """What the masks of one image outline, merged: (H, W) at the image's `shape` (rows, columns).
+
+    All False where they are black: nothing is there to be seen. Raises DataError that names a file which cannot be
+    read, or is not in the image's proportions.
+    """
+    merged = np.zeros(shape, dtype=np.bool_)
+    for path in paths:
+        outlined = _foreground(decode_file(path).pixels)
+        if not _same_proportions(outlined.shape, shape):
+            raise DataError(
+                f"{path} is {outlined.shape[1]} x {outlined.shape[0]} and its image {shape[1]} x {shape[0]}; the same "
+                f"proportions were expected. Give the mask of this image."
+            )
+        picture = PIL.Image.fromarray(outlined.astype(np.uint8))
+        merged |= np.asarray(picture.resize(shape[::-1], PIL.Image.Resampling.NEAREST)) > 0
+    return merged
+
+
+def looks_like_mask(path: Path, image: Path | None = None) -> bool:
+    """Whether a file has a mask's content, in the proportions of its image; False where it cannot be read."""
+    try:
+        pixels = decode_file(path).pixels
+        shape = pixels.shape[:2] if image is None else decode_file(image).shape
+    except DataError:
+        return False
+    return _same_proportions(pixels.shape[:2], shape) and (_levels(pixels) <= LEVELS or _near_two(pixels))
+
+
+def _by_place(files: Sequence[Parts]) -> dict[Parts, Parts]:
+    """Files that may be masks by where they lie, with their images."""
+    images: dict[Key, Parts] = {}
+    homes: dict[Parts, list[Parts]] = defaultdict(list)
+    stems: dict[str, list[Parts]] = defaultdict(list)
+    for parts in files:
+        if _mask_folder(parts) is None:
+            (home,) = _homes(parts)
+            images.setdefault((home, _stem(parts)), parts)
+            homes[home].append(parts)
+            stems[_stem(parts)].append(parts)
+    found: dict[Parts, Parts] = {}
+    for parts in files:
+        apart = _mask_folder(parts) is not None
+        names = _stems(parts) if apart else _stems(parts)[1:]
+        there = [images[home, name] for home in _homes(parts) for name in names if (home, name) in images]
+        if not there and apart:  # a name that only one image has, or one image with a folder of masks
+            there = [stems[name][0] for name in names if len(stems[name]) == 1]
+            there += [homes[home][0] for home in _homes(parts) if len(homes[home]) == 1]
+        if there and there[0] != parts:
+            found[parts] = there[0]
+    return {mask: image for mask, image in found.items() if image not in found}
+
+
+def _by_content(root: Path, placed: Mapping[Parts, Parts]) -> dict[Parts, Parts]:
+    """Those of them that are masks; a sample is looked into, and all where it is mixed."""
+
+    def one(parts: Parts) -> bool:
+        return looks_like_mask(root.joinpath(*parts), root.joinpath(*placed[parts]))
+
+    order = sorted(placed)
+    some = order[:: max(1, -(-len(order) // SAMPLED))]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        known = set(pool.map(one, some))
+        if len(known) == 1:
+            return dict(placed) if True in known else {}
+        return {parts: placed[parts] for parts, yes in zip(order, pool.map(one, order), strict=True) if yes}
+
+
+def _masks_of(
+    item: Item,
+    name: str,
+    by_key: Mapping[Key, list[Path]],
+    by_stem: Mapping[str, list[tuple[Parts, Path]]],
+    twice: set[str],
+) -> tuple[Path, ...]:
+    parts = Path(item.ref).parts
+    stem = _stem(parts)
+    for home in (_common_home(parts), (item.split, name), (name,), (item.split,)):
+        paths = by_key.get((tuple(_folded(part) for part in home), stem))
+        if paths:
+            return tuple(sorted(paths))
+    places = by_stem.get(stem, [])
+    alone = stem not in twice and len({place for place, _ in places}) == 1
+    return tuple(sorted(path for _, path in places)) if alone else ()
+
+
+def _counted(stems: Iterable[str]) -> Iterable[tuple[str, int]]:
+    counts: dict[str, int] = defaultdict(int)
+    for stem in stems:
+        counts[stem] += 1
+    return counts.items()
+
+
+def _common_home(parts: Parts) -> Parts:
+    """The folders of a path without those that say image or mask, with splits in one word."""
+    named = (part for part in parts[:-1] if not _IMAGE_FOLDER.fullmatch(part) and not _MASK_FOLDER.fullmatch(part))
+    return tuple(_folded(part) for part in named)
+
+
+def _folded(folder: str) -> str:
+    return split_word(folder) or plain_name(printable(folder)).casefold()
+
+
+def _homes(parts: Parts) -> list[Parts]:
+    """The folders of a path without what says image; for a mask without its folder, or with what that is named after.
+
+    `train_masks` is named after `train`, `lung masks` after no folder of images.
+    """
+    cut = _mask_folder(parts)
+    named = [_IMAGE_ENDING.sub("", part) for part in parts[:-1]]
+    whole = tuple(part for n, part in enumerate(named) if n != cut and not _IMAGE_FOLDER.fullmatch(part))
+    if cut is None or not (after := _MASK_ENDING.sub("", parts[cut])):
+        return [whole]
+    named[cut] = after
+    return [tuple(part for part in named if not _IMAGE_FOLDER.fullmatch(part)), whole]
+
+
+def _mask_folder(parts: Parts) -> int | None:
+    """Which folder of a path says mask; None for none."""
+    return next((n for n, part in enumerate(parts[:-1]) if _MASK_FOLDER.fullmatch(part)), None)
+
+
+def _mask_home(parts: Parts) -> Parts | None:
+    """The folder of masks that a file lies in; None for one beside its image."""
+    cut = _mask_folder(parts)
+    return None if cut is None else parts[: cut + 1]
+
+
+def _is_named(parts: Parts) -> bool:
+    return _mask_folder(parts) is not None or len(_stems(parts)) > 1
+
+
+def _stem(parts: Parts) -> str:
+    return plain_name(printable(Path(parts[-1]).stem)).casefold()
+
+
+def _stems(parts: Parts) -> list[str]:
+    """A file's name without its ending, then without the word for a mask."""
+    stem = _stem(parts)
+    match = _ENDING.fullmatch(stem) or _BEGINNING.fullmatch(stem)
+    return [stem, match["stem"].strip()] if match else [stem]
+
+
+def _same_proportions(one: Sequence[int], other: Sequence[int]) -> bool:
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= PROPORTION
+
+
+def _levels(pixels: NDArray[np.generic]) -> int:
+    """How many values, or colors, there are."""
+    return len(np.unique(pixels.reshape(-1, 3), axis=0)) if pixels.ndim == 3 else len(np.unique(pixels))
+
+
+def _near_two(pixels: NDArray[np.generic]) -> bool:
+    gray = _brightness(pixels)
+    top = float(gray.max())
+    return top > 2 * NEAR and float(np.mean((gray <= NEAR) | (gray >= top - NEAR))) >= SHARE
+
+
+def _foreground(pixels: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """What is not black; of a blurred mask, what is brighter than half of its brightest value."""
+    gray = _brightness(pixels)
+    return np.asarray(gray > 0 if _levels(pixels) <= LEVELS else gray > float(gray.max()) / 2)
+
+
+def _brightness(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    return np.asarray(pixels.max(axis=2) if pixels.ndim == 3 else pixels, dtype=np.float32)

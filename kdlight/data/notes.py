@@ -1,0 +1,51 @@
+"""What was understood of a set and what of its folder is left out, in sentences for `data check`, pages and cards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdlight.data.dataset import Dataset, LeftOut, Reason
+
+LEFT_OUT: dict[Reason, str] = {
+    "mask": "{n} mask(s) are no images of the set; they are kept as ground truth for heat maps ({some}).",
+    "mask-without-image": "{n} mask(s) are left out, since their images are missing ({some}).",
+    "frames": "{n} frame(s) are left out: of a file of several frames the first is read ({some}). Write #frames after "
+    "the set's path to take every frame; those of one file then stay in one split.",
+    "system": "{n} file(s) left behind by an operating system or a storage device are left out ({some}).",
+    "hidden": "{n} hidden file(s) are left out ({some}).",
+    "not-an-image": "{n} file(s) that are no images are left out ({some}).",
+    "not-listed": "{n} image(s) that manifest.csv does not list are left out ({some}).",
+    "link": "{n} link(s) are left out, which lead nowhere or to a folder that is read already ({some}).",
+}
+
+
+def notes(dataset: Dataset) -> list[str]:
+    """A sentence on each thing that was not plain, none where all was."""
+    said = []
+    if dataset.structure.splits == "folders in classes":
+        said.append(f"The folders in each class give the splits: {', '.join(dataset.splits)}.")
+    if dataset.structure.groups == "folders in classes":
+        groups = len({item.group for item in dataset.items})
+        said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is carved up.")
+    return [*said, *left_out_notes(dataset.left_out)]
+
+
+def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
+    """A sentence on each reason for which something is left out."""
+    return [LEFT_OUT[row.reason].format(n=row.count, some=_some(row)) for row in left_out]
+
+
+def group_key(dataset: Dataset) -> str:
+    """What is kept together in one split, for a card."""
+    return {
+        "file": "the file",
+        "folders in classes": "folders in the classes, taken for patients",
+        "table": "group column of the set's manifest",
+        "set": "as the published set gives it, else the file",
+    }[dataset.structure.groups]
+
+
+def _some(row: LeftOut) -> str:
+    """The first few of them, and that there are more."""
+    more = row.reason != "frames" and row.count > len(row.examples)
+    return "; ".join([*row.examples, *(["..."] if more else [])])

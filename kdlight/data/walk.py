@@ -1,0 +1,146 @@
+"""Walking a folder: what a person put there, each folder once, and an account of what is passed over."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlight.data.dataset import LeftOut, Reason
+from kdlight.images import sniff
+
+SYSTEM = re.compile(
+    r"thumbs\.db(:.*)?|ehthumbs\.db|desktop\.ini|icon\r|dicomdir|~\$.*|__macosx|__pycache__|lost\+found|recycler"
+    r"|\$recycle\.bin|system volume information|found\.\d{3}|[@#](eadir|recycle|recently-snapshot|snapshot|tmp|sharebin"
+    r"|syno.*)|\.(ds_store|_.*|appledouble|ipynb_checkpoints|fseventsd|spotlight-v100|temporaryitems|trashes|trash-\d+)",
+    re.IGNORECASE,
+)
+"""What operating systems, network storage and notebooks leave in folders."""
+_READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".ima")
+_REFUSED = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".mha", ".mhd", ".nrrd", ".svs", ".ndpi")
+SUFFIXES = frozenset((*_READ, *_REFUSED))
+"""Endings of what is meant as an image: such a file is never left out unsaid, it is read or refused by name."""
+HEAD = 1024
+"""Bytes that tell an image by its content."""
+NAMED = 3
+"""Examples kept of what is left out for one reason."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is left out, by reason."""
+
+    rows: dict[Reason, list[str]] = field(default_factory=lambda: defaultdict(list))
+    frames: int = 0
+    """Frames that the files under `frames` hold beyond the first."""
+
+    def add(self, reason: Reason, *refs: str) -> None:
+        self.rows[reason].extend(printable(ref) for ref in refs)
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        return tuple(
+            LeftOut(reason, self.frames if reason == "frames" else len(refs), tuple(sorted(refs)[:NAMED]))
+            for reason, refs in sorted(self.rows.items())
+            if refs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The visible files and folders below a root, as the parts of their paths, sorted."""
+
+    root: Path
+    files: tuple[tuple[str, ...], ...]
+    folders: tuple[tuple[str, ...], ...]
+    ledger: Ledger
+
+
+def walk(root: Path) -> Tree:
+    """Every file below `root` that a person put there. A folder is entered once, by its own path before any link to
+    it; a link to a folder that is read already, as in a loop, is cut and counted."""
+    ledger = Ledger()
+    files: list[tuple[str, ...]] = []
+    folders: list[tuple[str, ...]] = []
+    entered: set[tuple[int, int]] = set()
+    waiting: list[tuple[str, ...]] = [()]
+    links: list[tuple[str, ...]] = []
+    while waiting or links:
+        linked = not waiting
+        here = links.pop(0) if linked else waiting.pop()
+        place = os.stat(root.joinpath(*here))
+        if (place.st_dev, place.st_ino) in entered:
+            ledger.add("link", "/".join(here))
+            continue
+        entered.add((place.st_dev, place.st_ino))
+        folders.append(here)
+        for entry in _visible(root, here, ledger):
+            parts = (*here, entry.name)
+            if entry.is_dir():
+                (links if entry.is_symlink() else waiting).append(parts)
+            elif entry.is_file():
+                files.append(parts)
+            else:
+                ledger.add("link", "/".join(parts))
+    return Tree(root, tuple(sorted(files)), tuple(sorted(folders)), ledger)
+
+
+def _visible(root: Path, here: tuple[str, ...], ledger: Ledger) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder without what systems leave there, which is counted file by file."""
+    with os.scandir(root.joinpath(*here)) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if is_visible(entry.name):
+                yield entry
+            else:
+                reason: Reason = "system" if SYSTEM.fullmatch(entry.name) else "hidden"
+                ledger.add(reason, *("/".join((*here, *below)) for below in _files_of(entry)))
+
+
+def _files_of(entry: os.DirEntry[str]) -> Iterable[tuple[str, ...]]:
+    """The files that an entry stands for: itself, or all below it, links not followed."""
+    if not entry.is_dir(follow_symlinks=False):
+        return [(entry.name,)]
+    above = Path(entry.path).parent
+    return [Path(folder, name).relative_to(above).parts for folder, _, names in os.walk(entry.path) for name in names]
+
+
+def is_visible(name: str) -> bool:
+    """Whether a person gave a file or folder this name."""
+    return not name.startswith(".") and not SYSTEM.fullmatch(name)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its content, or is meant as one by its ending."""
+    if path.suffix.lower() in SUFFIXES or path.name.lower().endswith(".nii.gz"):
+        return True
+    with path.open("rb") as file:
+        return sniff(file.read(HEAD)) is not None
+
+
+def images_of(tree: Tree) -> list[tuple[str, ...]]:
+    """The files that are images; the others are counted as left out."""
+    found = []
+    for parts in tree.files:
+        if is_image(tree.root.joinpath(*parts)):
+            found.append(parts)
+        else:
+            tree.ledger.add("not-an-image", "/".join(parts))
+    return found
+
+
+def printable(name: str) -> str:
+    """A file name as it may stand in UTF-8 text: bytes that are not UTF-8 become \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def visible_folders(root: Path) -> list[Path]:
+    """The folders in a folder that a person put there, sorted."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and is_visible(path.name))
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The images in a folder and the folders below it, sorted."""
+    tree = walk(folder)
+    return [folder.joinpath(*parts) for parts in images_of(tree)]

@@ -1,0 +1,289 @@
+"""What folders, links, names and frames say: what is in the set, in which split and group, and what is left out."""
+
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from kdlight.data import DataError, check, match_classes, open_dataset
+from kdlight.data.dataset import Dataset, split_word
+from kdlight.data.levels import group_level
+from kdlight.data.splits import parted, straddling
+from kdlight.preprocessing import InputSpec
+
+Put = Callable[..., Path]
+
+
+def left_out(found: Dataset) -> dict[str, int]:
+    return {row.reason: row.count for row in found.left_out}
+
+
+# --- what is no image -----------------------------------------------------------------------------------------------
+
+JUNK = [
+    "a/.DS_Store",
+    "a/._1.png",
+    "a/Thumbs.db",
+    "a/Thumbs.db:encryptable",
+    "a/Icon\r",
+    "a/desktop.ini",
+    "a/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
+    "@eaDir/x/SYNOPHOTO_THUMB_M.jpg",
+    "$RECYCLE.BIN/S-1-5/$R1.png",
+    "__MACOSX/a/._1.png",
+    "#recycle/1.png",
+    "System Volume Information/x",
+    "a/.ipynb_checkpoints/1-checkpoint.png",
+]
+
+
+def test_what_systems_leave_is_left_out_and_counted(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    for ref in JUNK:
+        (root / ref).parent.mkdir(parents=True, exist_ok=True)
+        (root / ref).write_bytes((root / "a" / "1.png").read_bytes())
+    found = open_dataset(root)
+    assert [item.ref for item in found.items] == ["a/1.png", "b/2.png"]
+    assert left_out(found) == {"system": len(JUNK)}
+
+
+def test_files_that_are_no_images_are_left_out_unless_they_are_meant_as_such(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    for ref in ("a/README.txt", "a/labels.csv", "b/Icon", "notes.xlsx", "docs/paper.pdf"):
+        (root / ref).parent.mkdir(parents=True, exist_ok=True)
+        (root / ref).write_text("words")
+    (root / "a" / "no_ending").write_bytes((root / "a" / "1.png").read_bytes())
+    (root / "b" / ".hidden.png").write_bytes(b"")
+    (root / "b" / "empty.png").write_bytes(b"")
+    (root / "b" / "cine.gif").write_bytes(b"GIF89a" + bytes(50))
+    found = open_dataset(root)
+    assert [i.ref for i in found.items] == ["a/1.png", "a/no_ending", "b/2.png", "b/cine.gif", "b/empty.png"]
+    assert left_out(found) == {"hidden": 1, "not-an-image": 5}
+    checked = check(found)
+    assert [one["path"] for one in checked["unreadable"]] == ["b/cine.gif", "b/empty.png"]
+    assert any(note.startswith("5 file(s) that are no images") for note in checked["notes"])
+
+
+# --- splits ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("Training", "train"),
+        ("TRAIN", "train"),
+        ("train_set", "train"),
+        ("valid", "val"),
+        ("Validation", "val"),
+        ("dev", "val"),
+        ("val_images", "val"),
+        ("Testing", "test"),
+        ("test-data", "test"),
+        ("trained", None),
+        ("contest", None),
+        ("testis", None),
+        ("all", None),
+    ],
+)
+def test_people_call_their_splits_many_things(name: str, split: str | None) -> None:
+    assert split_word(name) == split
+
+
+def test_two_folders_of_one_split_are_refused(put: Put) -> None:
+    with pytest.raises(DataError, match="val and valid, which are all the val split"):
+        open_dataset(put("train/a/1.png", "val/a/2.png", "valid/a/3.png"))
+
+
+def test_splits_in_the_classes_are_given_splits(put: Put) -> None:
+    names = [f"{name}/{split}/{name}{n}.png" for name in "ab" for split in ("Train", "test") for n in range(6)]
+    found = open_dataset(put(*names))
+    assert {s: found.split(s).counts() for s in found.splits} == {
+        "train": {"a": 6, "b": 6},
+        "test": {"a": 6, "b": 6},
+    }
+    given = {item.ref for item in found.split("test").items}
+    assert {item.ref for item in parted(found, {"val": 0.2, "test": 0.2}, 0).split("test").items} == given
+    assert check(found)["structure"] == {"splits": "folders in classes", "groups": "file"}
+    with pytest.raises(DataError, match=r"1 image\(s\) of 'a' lie in 'more' beside them"):
+        open_dataset(put("a/more/1.png"))
+
+
+# --- patients -------------------------------------------------------------------------------------------------------
+
+
+def test_patients_below_the_classes_are_groups(put: Put) -> None:
+    names = [
+        f"{name}/SOB/adenosis/SOB_{name[0]}_14-{patient:05d}/40X/{n}.png"
+        for name in ("benign", "malignant")
+        for patient in range(6)
+        for n in range(3)
+    ]
+    found = open_dataset(put(*names))
+    assert len(set(found.groups)) == 12
+    carved = parted(found, {"val": 0.2, "test": 0.2}, seed=0)
+    assert straddling(carved) == {}
+    assert "12 groups" in check(found)["notes"][0]
+    assert check(found)["structure"]["groups"] == "folders in classes"
+
+
+def test_one_patient_in_two_classes_or_splits_is_one_group(put: Put) -> None:
+    found = open_dataset(put(*(f"{name}/p{n}/1.png" for name in "ab" for n in range(4))))
+    assert len(set(found.groups)) == 4
+    put("train/a/p1/1.png", "test/a/p1/2.png", "train/b/p2/3.png")
+    with pytest.raises(DataError, match=r"1 groups .* are in more than one split"):
+        parted(open_dataset(_only(put, "train", "test")), {"val": 0.5}, 0)
+
+
+def _only(put: Put, *names: str) -> Path:
+    root = put()
+    for path in list(root.iterdir()):
+        if path.name not in names:
+            path.rename(root.parent / path.name)
+    return root
+
+
+def test_all_of_a_patients_visits_are_one_group(put: Put) -> None:
+    names = [
+        f"{c}/patient{p}/study{s}/{n}.png" for c, p in zip("aabb", range(4), strict=True) for s in (1, 2) for n in "xy"
+    ]
+    assert set(open_dataset(put(*names)).groups) == {f"patient{p}" for p in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "level"),
+    [
+        ([("40X",), ("100X",)], None),
+        ([("adenosis",), ("fibroadenoma",)], None),
+        ([("images_001",), ("images_002",)], None),
+        ([("SOB", "1"), ("SOB", "2")], 1),
+        ([("left", "p1"), ("right", "p1"), ("left", "p2")], 1),
+        ([(name,) for name in "abcdefghijkl"], 0),
+        ([("case a",), ("case b",)], 0),
+        ([("p1",), (), ("p2",)], 0),
+        ([(), ()], None),
+    ],
+)
+def test_which_folders_are_patients(rows: list[tuple[str, ...]], level: int | None) -> None:
+    assert group_level(rows) == level
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+
+def test_linked_folders_are_followed_once_and_loops_are_cut(put: Put, tmp_path: Path) -> None:
+    root = put("a/1.png", "b/2.png", "../store/deep/3.png", "../store/4.png")
+    (root / "b" / "more").symlink_to(tmp_path / "store")
+    (root / "a" / "loop").symlink_to(root)
+    (root / "b" / "again").symlink_to(tmp_path / "store" / "deep")
+    (root / "a" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    found = open_dataset(root)
+    assert [i.ref for i in found.items] == ["a/1.png", "b/2.png", "b/again/3.png", "b/more/4.png"]
+    assert left_out(found) == {"link": 3}
+
+
+def test_a_link_into_another_class_gives_no_image_two_labels(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    (root / "a" / "other").symlink_to(root / "b")
+    assert [(i.ref, i.label) for i in open_dataset(root).items] == [("a/1.png", 0), ("b/2.png", 1)]
+
+
+def test_a_class_folder_may_be_a_link(put: Put, tmp_path: Path) -> None:
+    root = put("a/1.png", "../store/2.png")
+    (root / "b").symlink_to(tmp_path / "store")
+    assert open_dataset(root).counts() == {"a": 1, "b": 1}
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+NFC, NFD = (unicodedata.normalize(form, "Läsion") for form in ("NFC", "NFD"))
+
+
+def test_two_unicode_forms_of_a_class_are_one_class(put: Put) -> None:
+    found = open_dataset(put(f"train/{NFC}/1.png", f"test/{NFD}/2.png", "train/b/3.png", "test/b/4.png"))
+    assert found.classes == (NFC, "b")
+    assert found.split("test").counts() == {NFC: 1, "b": 1}
+    assert match_classes(found, ["b", NFD]).counts() == {"b": 2, NFD: 2}
+
+
+def test_a_space_after_a_class_name_is_dropped_and_two_ways_are_refused(put: Put) -> None:
+    assert open_dataset(put("cat /1.png", "dog/2.png")).classes == ("cat", "dog")
+    with pytest.raises(DataError, match="has classes 'cat' and 'cat '"):
+        open_dataset(put("cat/3.png"))
+
+
+def test_file_names_that_are_not_utf8_are_read(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    odd = os.fsdecode(b"caf\xe9.png")
+    (root / "a" / "1.png").rename(root / "a" / odd)
+    found = open_dataset(root)
+    assert [item.ref for item in found.items] == ["a/caf\\xe9.png", "b/2.png"]
+    assert found.images(InputSpec(32))[0].max() == 10
+    assert check(found)["unreadable"] == []
+    (root / "a" / odd).write_bytes(b"broken")
+    assert check(open_dataset(root))["unreadable"][0]["path"] == "a/caf\\xe9.png"
+
+
+def test_a_class_folder_that_is_not_utf8_is_named(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    (root / "a").rename(root / os.fsdecode(b"l\xe4sion"))
+    with pytest.raises(DataError, match=r"l\\\\xe4sion', whose name is not UTF-8"):
+        open_dataset(root)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbfpath;class;split\r\na\\1.png;x, y;train\r\nb\\2.png;z;test\r\n",
+        b"path\tclass\tsplit\na/1.png\tx, y\ttrain\nb/2.png\tz\ttest\n",
+        'path,class,split\na/1.png,"x, y",train\nb/2.png,z,test\n'.encode("utf-16"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(put: Put, data: bytes) -> None:
+    root = put("a/1.png", "b/2.png")
+    (root / "manifest.csv").write_bytes(data)
+    found = open_dataset(root)
+    assert [(i.ref, found.classes[i.label], i.split) for i in found.items] == [
+        ("a/1.png", "x, y", "train"),
+        ("b/2.png", "z", "test"),
+    ]
+
+
+def test_a_table_finds_a_file_whose_name_has_the_other_unicode_form(put: Put) -> None:
+    root = put(f"{NFD}/1.png", "b/2.png")
+    (root / "manifest.csv").write_text(f"path,class\n{NFC}/1.png,a\nb/2.png,b\n", encoding="utf-8")
+    assert sorted(item.ref for item in open_dataset(root).items) == sorted([f"{NFD}/1.png", "b/2.png"])
+    assert open_dataset(root).images(InputSpec(32)).shape[0] == 2
+
+
+# --- frames ---------------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_said_and_left_out_or_used_as_one_group(put: Put) -> None:
+    root = put("a/1.png", "b/2.png")
+    pages = [PIL.Image.fromarray(np.full((8, 6), shade, np.uint8)) for shade in (40, 50, 60)]
+    pages[0].save(root / "b" / "cine.tif", save_all=True, append_images=pages[1:])
+    found = open_dataset(root)
+    assert left_out(found) == {"frames": 2}
+    assert found.images(InputSpec(32))[:, 0, 0, 0].tolist() == [10, 11, 40]
+    assert check(found)["notes"][0].startswith("2 frame(s) are left out: of a file of several frames the first")
+    every = open_dataset(f"{root}#frames")
+    assert [i.ref for i in every.items] == ["a/1.png", "b/2.png", "b/cine.tif#1", "b/cine.tif#2", "b/cine.tif#3"]
+    assert {i.group for i in every.items[2:]} == {"b/cine.tif"}
+    assert every.images(InputSpec(32))[2:, 0, 0, 0].tolist() == [40, 50, 60]
+    assert not every.left_out
+
+
+def test_frames_of_dicom_are_counted_from_the_header(put: Put) -> None:
+    from pydicom.data import get_testdata_file
+
+    root = put("a/1.png")
+    (root / "b").mkdir()
+    (root / "b" / "us").write_bytes(Path(str(get_testdata_file("rtdose.dcm"))).read_bytes())
+    assert left_out(open_dataset(root)) == {"frames": 14}
