@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -40,8 +41,10 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Which codestream each transfer syntax may hold."""
 _END = b"\xff\xd9"
-_FILLERS = (b"\x00", b"\x55", b"\x6b")
-"""Bytes that a missing part of a scan might consist of."""
+_FILLER = b"\x6b" * 64
+"""Bytes that the missing part of a scan might consist of."""
+_LENIENT = ("jpeg", "lossless")
+"""Codestreams whose decoders return a picture where data is missing; those of the others fail."""
 _NAMES = {"jpeg": "JPEG", "lossless": "lossless JPEG", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000"}
 
 
@@ -86,29 +89,42 @@ def full(photometric: str) -> str:
 
 
 def _decode(data: bytes, found: Codestream) -> np.ndarray:
-    """The codestream without what follows its end marker; where that alone is missing, it is supplied."""
-    decoder = _DECODERS[found.kind]
+    """The picture of a codestream that is all there. What follows its end marker is no part of it.
+
+    A missing end marker is supplied, where that alone is missing. Raises TruncatedError for a picture with a hole.
+    """
     if found.end is not None:
-        return _run(decoder, data[: found.end], found)
-    if found.kind == "jpeg2000" and found.complete:
-        return _run(decoder, data + _END, found)
-    if found.kind == "jpeg2000" or data.endswith(b"\0\0") or not _settled(data, found):
-        raise TruncatedError(
-            f"The {_NAMES[found.kind]} frame has no end marker, and a part of it is missing. Copy the file again."
-        )
-    return _run(decoder, data + _END, found)
+        picture = _run(data[: found.end], found)
+        if found.kind not in _LENIENT or _settled(picture, data[: found.end], found):
+            return picture
+    elif found.kind != "jpeg2000":
+        for content in _unpadded(data):
+            with contextlib.suppress(CodecError):
+                picture = _run(content, found)
+                if found.kind not in _LENIENT or _settled(picture, content, found):
+                    return picture
+    raise TruncatedError(f"A part of the {_NAMES[found.kind]} frame is missing. Copy the file again.")
 
 
-def _settled(data: bytes, found: Codestream) -> bool:
-    """Whether the scan is complete without its end marker: then nothing that might follow changes a pixel."""
-    decoder = _DECODERS[found.kind]
-    pictures = [_run(decoder, data + filler * 64 + _END, found) for filler in _FILLERS]
-    return all(np.array_equal(pictures[0], other) for other in pictures[1:])
+def _unpadded(data: bytes) -> Iterator[bytes]:
+    """What a codestream without end marker may be: the zeros at its end are padding, or the first of them data."""
+    stripped = data.rstrip(b"\0")
+    for zeros in range(min(3, len(data) - len(stripped)) + 1):
+        yield stripped + b"\0" * zeros
 
 
-def _run(decoder: Callable[[bytes], np.ndarray], data: bytes, found: Codestream) -> np.ndarray:
+def _settled(picture: np.ndarray, content: bytes, found: Codestream) -> bool:
+    """Whether the data determine every pixel: then nothing that might still follow them changes one.
+
+    These decoders paint a missing part without a word, from zero bits or whatever comes.
+    """
+    return np.array_equal(picture, _run(content.rstrip(b"\xff") + _FILLER, found))
+
+
+def _run(content: bytes, found: Codestream) -> np.ndarray:
+    """`content`: the codestream without its end marker, which every decoder wants to see."""
     try:
-        return decoder(data)
+        return _DECODERS[found.kind](content + _END)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  each codec has its own kind; all mean the same to the reader
@@ -142,8 +158,7 @@ def _photometric(found: Codestream, header: PixelHeader) -> str:
     if found.rgb:
         return "RGB"
     if found.kind == "jpeg2000":
-        labels = {"YBR_ICT": "YBR_FULL", "YBR_RCT": "RGB"}
-        return "YBR_FULL" if found.ybr else labels.get(label, label)
+        return {"YBR_ICT": "YBR_FULL", "YBR_RCT": "RGB"}.get(label, label)
     if found.ybr and found.kind == "jpeg":
         return "YBR_FULL"
     return label

@@ -25,18 +25,17 @@ class Codestream:
     precision: int
     signed: bool = False
     rgb: bool = False
-    """The components are RGB once decoded: an Adobe marker or their names say so; JPEG 2000: its decoder undoes the
-    component transform that the coding style names."""
+    """The components are RGB once decoded: an Adobe marker or their names say so; JPEG 2000: the decoder undoes the
+    component transform that the coding style names, and turns subsampled YCbCr."""
     ybr: bool = False
     """The components are YCbCr once decoded: an Adobe or JFIF marker says so, or their subsampling shows it."""
     lossless: bool = False
     """The decoder returns exactly what was encoded. False for JPEG 2000 with the irreversible wavelet."""
     mixed: bool = False
-    """JPEG 2000: the components differ in precision or sign."""
+    """JPEG 2000: the components differ in precision, sign or grid in a way that the decoder does not even out."""
     end: int | None = None
-    """Where the end marker ends; what follows is no part of the picture. None where there is no end marker."""
-    complete: bool = True
-    """JPEG 2000: every tile is there to its last byte, even where the end marker is missing."""
+    """Where the data end and the end marker begins; what follows it is no part of the picture. None where no marker
+    comes, unless the tiles of JPEG 2000, which say how long they are, are all there."""
 
 
 _JPEG_FRAMES = {0xC0: "jpeg", 0xC1: "jpeg", 0xC2: "jpeg", 0xC3: "lossless", 0xF7: "jpegls"}
@@ -45,6 +44,8 @@ _SCAN, _END = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """A marker within or after entropy-coded data: no stuffed byte (JPEG: FF 00, JPEG-LS: below FF 80), no restart."""
 _COD, _SOT = 0x52, 0x90
+_HALVED = (((1, 1), (2, 1), (2, 1)), ((1, 1), (2, 2), (2, 2)))
+"""Grids of JPEG 2000 components, (across, down): 4:2:2 and 4:2:0, which only YCbCr has; OpenJPEG makes it RGB."""
 _TILE_PART, _EOC = b"\xff\x90", b"\xff\xd9"
 
 
@@ -82,7 +83,9 @@ def check(found: Codestream, header: PixelHeader) -> None:
             f"The compressed frame has {found.components} components, but the header says {header.samples}."
         )
     if found.mixed:
-        raise UnsupportedError("The components of the JPEG 2000 frame differ in depth or sign, which is not read here.")
+        raise UnsupportedError(
+            "The components of the JPEG 2000 frame differ in depth, sign or grid, so no picture is made of them."
+        )
     if found.precision > max(header.allocated, 8):
         raise HeaderError(
             f"The compressed frame has {found.precision} bits per sample, but the header allows {header.allocated}."
@@ -99,8 +102,8 @@ def _jpeg2000(data: bytes) -> Codestream:
         raise TruncatedError("The JPEG 2000 frame ends inside its header. Copy the file again.") from None
     if not tiles_width or not tiles_height:
         raise CodecError("The JPEG 2000 frame is damaged: its tiles have no size.")
+    grids = tuple(size[1:] for size in sizes)
     across, down = -(-(width - tiles_left) // tiles_width), -(-(height - tiles_top) // tiles_height)
-    end, complete = _jpeg2000_end(data, first, across * down)
     return Codestream(
         "jpeg2000",
         height - top,
@@ -108,12 +111,10 @@ def _jpeg2000(data: bytes) -> Codestream:
         components,
         (depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
-        rgb=style[4] == 1,
-        ybr=style[4] == 0 and len({size[1:] for size in sizes}) > 1,
+        rgb=style[4] == 1 or grids in _HALVED,
         lossless=style[9] == 1,
-        mixed=len({size[0] for size in sizes}) > 1,
-        end=end,
-        complete=complete,
+        mixed=len({size[0] for size in sizes}) > 1 or grids not in (((1, 1),) * len(sizes), *_HALVED),
+        end=_jpeg2000_end(data, first, across * down),
     )
 
 
@@ -131,21 +132,20 @@ def _main_header(data: bytes) -> tuple[bytes, int]:
     raise IndexError
 
 
-def _jpeg2000_end(data: bytes, at: int, tiles: int) -> tuple[int | None, bool]:
-    """Where the end marker ends, and whether every tile is whole: tile-parts say how long they are (T.800 A.4.2).
+def _jpeg2000_end(data: bytes, at: int, tiles: int) -> int | None:
+    """Where the last tile-part ends, if an end marker follows or every tile is whole without one (T.800 A.4.2).
 
-    `at`: where the first tile-part begins.
+    `at`: where the first tile-part begins. Zeros at the end may have been written over data, so none are taken for it.
     """
     seen = set()
-    while at >= 0 and data[at : at + 2] == _TILE_PART and at + 12 <= len(data):
+    while data[at : at + 2] == _TILE_PART and at + 12 <= len(data):
         tile, length = struct.unpack_from(">HI", data, at + 4)
         seen.add(tile)
         at = at + length if length >= 14 else data.find(_EOC, at + 12)
-    if at < 0 or at > len(data):
-        return None, False
-    if data[at : at + 2] == _EOC:
-        return at + 2, True
-    return None, len(seen) == tiles and len(data) - at <= 1
+        if at < 0 or at > len(data):
+            return None
+    ended = _EOC in data[at : at + 4] or (len(seen) == tiles and data[at - 1] and not any(data[at:]))
+    return at if ended else None
 
 
 def _jpeg(data: bytes) -> Codestream:
@@ -176,11 +176,11 @@ def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: 
 
 
 def _jpeg_end(data: bytes, at: int) -> int | None:
-    """Where the end marker ends that follows the scans from `at` on; None where there is none."""
+    """Where the end marker is that follows the scans from `at` on; None where there is none."""
     while (found := _MARKER.search(data, at)) is not None:
         at = found.end()
         if data[at - 1] == _END:
-            return at
+            return found.start()
         if data[at - 1] not in _ALONE:
             at += int.from_bytes(data[at : at + 2], "big")
     return None

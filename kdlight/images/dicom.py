@@ -67,14 +67,17 @@ def decode_dicom(data: bytes, frame: int) -> Image:
 
 
 def _dataset(found: Structure) -> Dataset:
-    try:
-        return read_dataset(BytesIO(found.body), found.implicit, found.little)
-    except (MemoryError, RecursionError):
-        raise
-    except Exception:  # noqa: BLE001  pydicom raises many kinds, some with header values in their text
-        if not found.whole:
-            raise _cut() from None
-        raise HeaderError("The DICOM header is damaged and cannot be read. Copy the file again.") from None
+    """The values; where what follows the pixel data cannot be read, those up to there."""
+    for body in (found.body, found.body[: found.pixels_end or 0]):
+        try:
+            return read_dataset(BytesIO(body), found.implicit, found.little)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001  pydicom raises many kinds, some with header values in their text
+            continue
+    if not found.whole:
+        raise _cut()
+    raise HeaderError("The DICOM header is damaged and cannot be read. Copy the file again.")
 
 
 def _cut() -> TruncatedError:

@@ -35,7 +35,9 @@ class Structure:
     implicit: bool
     little: bool
     whole: bool = True
-    """False where an element or sequence goes on past the end of the file."""
+    """False where an element or sequence goes on past the end of the file, and the pixel data does not end before."""
+    pixels_end: int | None = None
+    """Where the pixel data of the image itself ends in `body`; what follows is not needed for the picture."""
 
 
 def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
@@ -52,13 +54,17 @@ def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
         body = _inflate(body, limits.inflated)
     implicit, little = _encoding(body, syntax)
     walk = _walk(body, implicit, little, limits.depth)
-    return Structure(_mended(body, walk, little), syntax, implicit, little, walk.whole)
+    body, pixels_end = _mended(body, walk, little)
+    if not walk.whole and pixels_end is not None:
+        body = body[:pixels_end]
+    return Structure(body, syntax, implicit, little, walk.whole or pixels_end is not None, pixels_end)
 
 
 def _meta(data: bytes, position: int) -> tuple[str | None, int]:
     """Transfer syntax and the position after the file meta group, which is always explicit little endian.
 
-    Some writers copy a second file meta group into the data set: it is passed over, and the first one holds.
+    Some writers copy a second file meta group into the data set, at times with its preamble: it is passed over, and
+    the first one holds.
     """
     syntax = None
     while data[position : position + 2] == b"\x02\0" and data[position + 4 : position + 6] in VRS:
@@ -66,6 +72,8 @@ def _meta(data: bytes, position: int) -> tuple[str | None, int]:
         if tag == 0x00020010 and not syntax:
             syntax = data[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
         position = value + length
+        if data[position + 128 : position + 132] == b"DICM":
+            position += 132
     return syntax or None, position
 
 
@@ -117,19 +125,24 @@ class _Walk:
     """Positions of delimiters that close nothing."""
     unclosed: int | None = None
     """Where compressed pixel data ends after a whole fragment, but without its delimiter."""
+    pixels_end: int | None = None
+    """Where the pixel data of the outermost level ends, with its delimiter."""
 
 
-def _mended(body: bytes, walk: _Walk, little: bool) -> bytes:
+def _mended(body: bytes, walk: _Walk, little: bool) -> tuple[bytes, int | None]:
     """The data set without stray delimiters, and with one that is missing after the pixels: else no parser reads on.
 
-    Both are faults of writers that leave every value as it was.
+    Both are faults of writers that leave every value as it was. Also where the pixel data ends in what is returned.
     """
-    if walk.unclosed is not None:
-        end = struct.pack("<HHI" if little else ">HHI", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF, 0)
-        body = body[: walk.unclosed] + end + body[walk.unclosed :]
-    for at in reversed(walk.strays):
-        body = body[:at] + body[at + 8 :]
-    return body
+    bounds = [0, *(edge for at in walk.strays for edge in (at, at + 8)), len(body)]
+    pieces = [body[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
+    shift = -8 * sum(at < (walk.pixels_end or 0) for at in walk.strays)
+    body = b"".join(pieces) if walk.strays else body
+    end = walk.pixels_end + shift if walk.pixels_end is not None else None
+    if walk.unclosed is not None and end is not None:
+        delimiter = struct.pack("<HHI" if little else ">HHI", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF, 0)
+        body, end = body[:end] + delimiter + body[end:], end + 8
+    return body, end
 
 
 def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
@@ -142,20 +155,25 @@ def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
         try:
             tag, vr, length, value = _header(body, at, levels[-1].implicit, order)
         except struct.error:
-            return _finish(walk, levels, at, at >= len(body))
+            return _finish(walk, levels, at)
+        fragments = levels[-1].fragments
         if tag in (_ITEM_END, _SEQUENCE_END):
-            if not _close(levels):
+            if (fragments and tag == _ITEM_END) or not _close(levels):
                 walk.strays.append(at)
+            elif fragments and len(levels) == 1:
+                walk.pixels_end = value
             at = value
             continue
-        if levels[-1].fragments and tag >> 16 > _PIXEL_DATA >> 16 and tag != _ITEM:
-            walk.unclosed = at
+        if fragments and tag != _ITEM and len(levels) == 2:
             levels.pop()
+            walk.unclosed = walk.pixels_end = at
             continue
         if length != _UNDEFINED and value + length > len(body):
             walk.whole = False
             return walk
         at = value if _opens(tag, vr, length, levels[-1]) else value + length
+        if tag == _PIXEL_DATA and length != _UNDEFINED and len(levels) == 1:
+            walk.pixels_end = at
         if at == value and length:
             end = _UNDEFINED if length == _UNDEFINED else value + length
             levels.append(_Level(end, levels[-1].implicit or vr == b"UN", tag == _PIXEL_DATA))
@@ -163,10 +181,10 @@ def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
             raise TooBigError(f"Sequences are nested more than {depth} deep; no image needs that.")
 
 
-def _finish(walk: _Walk, levels: list[_Level], at: int, clean: bool) -> _Walk:
+def _finish(walk: _Walk, levels: list[_Level], at: int) -> _Walk:
     """The end of the data: whole where nothing waits for more, or only the fragments for their delimiter."""
-    if clean and len(levels) == 2 and levels[-1].fragments:
-        walk.unclosed = at
+    if len(levels) == 2 and levels[-1].fragments:
+        walk.unclosed = walk.pixels_end = at
     walk.whole = len(levels) == 1 or walk.unclosed == at
     return walk
 
