@@ -124,7 +124,7 @@ def _main_header(data: bytes) -> tuple[bytes, int]:
     Raises IndexError where one of them is missing.
     """
     style = b""
-    for marker, segment, end in _segments(data):
+    for marker, segment, end in segments(data):
         if marker == _COD:
             style = segment
         elif marker == _SOT and len(style) >= 10:
@@ -144,13 +144,13 @@ def _jpeg2000_end(data: bytes, at: int, tiles: int) -> int | None:
         at = at + length if length >= 14 else data.find(_EOC, at + 12)
         if at < 0 or at > len(data):
             return None
-    ended = _EOC in data[at : at + 4] or (len(seen) == tiles and data[at - 1] and not any(data[at:]))
-    return at if ended else None
+    whole = len(seen) == tiles and data[at - 1] and data[at - 2 : at] != _EOC
+    return at if _EOC in data[at : at + 4] or (whole and not any(data[at:])) else None
 
 
 def _jpeg(data: bytes) -> Codestream:
     adobe, jfif, frame = None, False, ("", b"")
-    for marker, segment, end in _segments(data):
+    for marker, segment, end in segments(data):
         if marker == 0xEE and segment.startswith(b"Adobe") and len(segment) >= 12:
             adobe = segment[11]
         elif marker == 0xE0 and segment.startswith(b"JFIF"):
@@ -186,7 +186,7 @@ def _jpeg_end(data: bytes, at: int) -> int | None:
     return None
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Marker, content and end of each segment of the header, up to that of the first scan or tile."""
     at = 2
     while at + 4 <= len(data):

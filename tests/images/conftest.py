@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 INSTALLED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -40,6 +42,24 @@ def make_dicom(pixels: np.ndarray, syntax: str = ExplicitVRLittleEndian, **eleme
     buffer = BytesIO()
     ds.save_as(buffer, enforce_file_format=True, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=little)
     return buffer.getvalue()
+
+
+def make_compressed(pixels: np.ndarray, syntax: str, value: bytes, **elements: Any) -> bytes:
+    """As `make_dicom`, with the encapsulated `value` in place of the pixels, whose shape and type it describes.
+
+    `value`: items from the basic offset table on, as `pydicom.encaps.encapsulate` gives them.
+    """
+    plain = make_dicom(pixels, PixelData=b"", **elements)
+    at = plain.rindex(b"\xe0\x7f\x10\0O")
+    uid = syntax.encode() + b"\0" * (len(syntax) % 2)
+    old = plain.index(b"\x02\0\x10\0UI")
+    head = plain[: old + 6] + struct.pack("<H", len(uid)) + uid + plain[old + 8 + len(ExplicitVRLittleEndian) + 1 : at]
+    return head + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + value + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def make_frame(pixels: np.ndarray, syntax: str, stream: bytes, **elements: Any) -> bytes:
+    """As `make_compressed`, of one frame in one fragment."""
+    return make_compressed(pixels, syntax, encapsulate([stream + b"\0" * (len(stream) % 2)]), **elements)
 
 
 @pytest.fixture
