@@ -2,17 +2,22 @@
 
 import streamlit as st
 
-from kdlight.ui import front, theme
+from kdlight.ui import front
 
-page = st.navigation(front.pages(), position="top")
-st.set_page_config(
-    page_title=f"{page.title} · kdlight",
-    page_icon=str(theme.ASSETS / "mark.svg"),
-    layout="wide",
-    initial_sidebar_state="expanded",
-    menu_items={"About": "kdlight: teacher and student, side by side. Research and teaching use only."},
-)
-st.logo(str(theme.ASSETS / f"logo-{theme.kind()}.svg"), size="medium")
-theme.dress()
-front.passed()
-page.run()
+if __name__ == "__main__":  # run anew for each person
+    from kdlight.ui import theme
+
+    page = st.navigation(front.pages(), position="top")
+    st.set_page_config(
+        page_title=f"{page.title} · kdlight",
+        page_icon=str(theme.ASSETS / "mark.svg"),
+        layout="wide",
+        initial_sidebar_state="auto",
+        menu_items={"About": "kdlight: teacher and student, side by side. Research and teaching use only."},
+    )
+    st.logo(str(theme.ASSETS / f"logo-{theme.kind()}.svg"), size="medium")
+    theme.dress()
+    front.passed()
+    page.run()
+else:  # imported once by `streamlit run`, for the addresses that it serves
+    app = st.App("app.py", routes=front.routes())

@@ -4,11 +4,60 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians of a benchmark that timed teacher and student in turns, and what they were measured on."""
+
+    teacher_ms: float
+    student_ms: float
+    engine: str
+    """What the teacher ran on."""
+    same_engine: bool
+    """Whether the student ran on the same."""
+    size: int
+    """Side of the models' input in pixels."""
+    threads: int
+    runs: int
+    cpu: str
+    cores: int
+
+    @property
+    def times_faster(self) -> float:
+        return self.teacher_ms / self.student_ms
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any] | None) -> Speed | None:
+        """From the report of a latency benchmark, as measured or as a card keeps it; None where there is none.
+
+        The teacher's time is that on the student's engine where it was measured too: the networks are compared, not
+        what runs them.
+        """
+        try:
+            report = report or {}
+            p50 = {row["name"]: float(row["p50_ms"]) for row in report["rows"]}
+            student = report["candidate"]
+            same = student.replace("student", "teacher", 1)
+            teacher = same if same in p50 else report["baseline"]
+            on = report["machine"]
+            return cls(
+                p50[teacher],
+                p50[student],
+                teacher.partition(", ")[2],
+                teacher == same,
+                *(int(report[name]) for name in ("size", "threads", "runs")),
+                str(on["cpu"]),
+                int(on["cores"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 def race(

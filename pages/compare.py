@@ -14,36 +14,31 @@ if view == "Studies":
 with st.sidebar:
     bundle = shelf.pick()
     if bundle is not None:
-        data = st.text_input(
+        data = kept.text(
             "Labeled images on this machine",
+            "compare folder",
             placeholder="/path/to/folder, .npz or .csv",
             help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
             "Leave it empty for the test recorded in the card.",
-        )
-        if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
-            waiting.begin(f"compare {bundle.sha256}", "compare", path=str(bundle.path), data=data.strip() or None)
+        ).strip()
+        comparison.offer(bundle, data)
 
 theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
 if bundle is None:
     st.stop()
 
-measured = waiting.result(f"compare {bundle.sha256}") or {}
+measured = waiting.result(comparison.job(bundle)) or {}
 fresh = "teacher" in measured
 figures = measured if fresh else {**bundle.card.metrics, **measured}  # never one set's figures beside another's
-if fresh:
-    split = words.safe(measured["split"])
-    said = f"Measured just now on {measured['n']} images, split {split}. {comparison.seen(measured['split'])}"
-else:
-    said = words.safe(f"As recorded in the card: {figures.get('n', '?')} images, split {figures.get('split')}.")
-st.html(f'<div class="kd-line">{said} {words.PRECISION}</div>')
+st.html(f'<div class="kd-line">{comparison.origin(bundle, figures, fresh)} {words.PRECISION}</div>')
+if "busy" in measured:
+    st.info(words.plain(measured["busy"]), icon=":material/timer_off:")
 
 comparison.table(bundle, figures)
 if not fresh:
     st.html(f'<div class="kd-line">{comparison.verdict(figures)}</div>')
 comparison.speed(figures)
-if "latency" in figures:
-    st.subheader("Accuracy against time", anchor=False)
-    comparison.trade(bundle, figures)
+comparison.trade(bundle, figures)
 if fresh:
     comparison.curves(bundle, figures)
 if "confusion" in figures.get("teacher", {}):
@@ -52,6 +47,6 @@ if fresh:
     comparison.flips(bundle, figures)
 else:
     st.info(
-        "ROC, reliability, time per image and the list of differing images need the images: "
+        "ROC, reliability and the list of differing images need the images: "
         "name a labeled folder on the left, or leave it empty to measure the time only."
     )

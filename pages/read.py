@@ -3,13 +3,14 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import controls, front, opinions, scans, screens, stages, viewer, work
+from kdlight.ui import controls, front, headline, opinions, scans, screens, stages, verdict, viewer, work
 
 front.door()
 work.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
     scan = scans.choose()
 
+screens.not_taken()
 if scan is None:
     screens.nothing_yet()
     st.stop()
@@ -24,17 +25,21 @@ with st.sidebar:
     settings = controls.settings(scan, image)
     stages.offer(image, settings.bundle)
 
-opinions.scan_line(image, scan.words, settings.modality)
+headline.scan_line(image, scan, settings.modality)
+above = st.container(key="kd_above")  # the verdict, or what stands in its place until there is one
 scans.choose_frame(scan, image)
 question = settings.question(image)
 reading = (work.known(question) or work.latest(question)) if question else None
-viewer.show(image, settings.names(), settings.maps(reading), opinions.label(image, settings.modality))
+viewer.show(image, settings.names(), settings.maps(reading), headline.label(image, settings.modality))
 
-if question is None:
-    screens.choose_first(settings)
-elif work.known(question) is None:
-    screens.ask(question, image, settings.bundle)
-else:
-    work.drop()  # what was asked before and is no longer waited for
+with above:
+    if reading is not None:
+        verdict.draw(reading, settings.bundle)
+    if question is None:
+        screens.choose_first(settings)
+    elif work.known(question) is None:
+        screens.ask(question, image, settings.bundle)
+    else:
+        work.drop()  # what was asked before and is no longer waited for
 if reading is not None:
     opinions.result(reading, settings.bundle)

@@ -29,15 +29,22 @@ def latency(
         list[int] | None,
         typer.Option(metavar="PX", min=32, max=8192, help="Side of a decoded image; repeatable (SIZE, 512, 1024)."),
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the medians at the bundle's own size on its card; needs quiet.")
+    ] = False,
     as_json: Json = False,
 ) -> Answer:
     """One image: student against teacher, alone and from a decoded image to probabilities and heat maps."""
     from kdlight import inference
 
-    sides = list(dict.fromkeys(decoded or (size, *DECODED)))
     opened = open_bundle(bundle)
+    size = opened.spec.size if record else size
+    sides = list(dict.fromkeys(decoded or (size, *DECODED)))
+    measure = inference.quiet_latency if record else inference.latency
     with counted("Timing") as progress:
-        found = inference.latency(opened, size, threads, runs, progress=progress, images=sides)
+        found = measure(opened, size, threads, runs, progress=progress, images=sides)
+    if record:
+        inference.keep(opened, found)
     return Answer(found, _latency(found))
 
 

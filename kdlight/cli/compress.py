@@ -195,6 +195,7 @@ def _close(beside: Path, out: Path, report: dict[str, Any]) -> None:
     card = bundles.Card.from_json(json.loads((beside / "card.json").read_text(encoding="utf-8")))
     if report["file"] == "student.onnx":
         card.student["onnx_bytes"] = report["bytes"]["small"]
+        card.metrics.pop("latency", None)  # of the larger file
         bundles.write_card(beside, card)
     bundles.seal(beside)
     if out.is_dir():

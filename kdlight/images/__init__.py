@@ -3,7 +3,7 @@
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
 from kdlight.images.reading import facts, lanes, read, report, warm
-from kdlight.images.samples import Sample, samples
+from kdlight.images.samples import Kind, Sample, samples
 from kdlight.images.sandbox import Lane
 from kdlight.images.sniff import sniff
 from kdlight.modality import Window
@@ -12,6 +12,7 @@ __all__ = [
     "Image",
     "ImageError",
     "Lane",
+    "Kind",
     "Sample",
     "Window",
     "facts",

@@ -165,16 +165,16 @@ def brick_crack() -> bytes:
     return _png(surface * (1 - 0.72 * np.maximum(crack, branch) - 0.35 * pits)[..., None])
 
 
-PHANTOMS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "Brain MRI phantom": ("mri", brain_mri),
-    "Chest X-ray phantom": ("xray", chest_xray),
-    "Chest CT phantom": ("ct", chest_ct),
-    "Breast ultrasound phantom": ("ultrasound", breast_ultrasound),
-    "Skin lesion phantom": ("dermatoscopy", skin_lesion),
-    "Histology phantom": ("histopathology", histology),
-    "Cracked brick phantom": ("surface", brick_crack),
+PHANTOMS: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+    "Chest X-ray phantom": ("xray", "A frontal chest without a lesion.", chest_xray),
+    "Chest CT phantom": ("ct", "A slice through both lungs with a hazy patch.", chest_ct),
+    "Breast ultrasound phantom": ("ultrasound", "Layered tissue with a dark oval.", breast_ultrasound),
+    "Skin lesion phantom": ("dermatoscopy", "A pigmented spot with hairs.", skin_lesion),
+    "Histology phantom": ("histopathology", "Glands in pink stroma.", histology),
+    "Cracked brick phantom": ("surface", "A rough surface with a branching crack.", brick_crack),
+    "Brain MRI phantom": ("mri", "A head with a bright ring drawn into it, which is no tumor.", brain_mri),
 }
-"""Modality key and the drawing, by name."""
+"""Modality key, what is drawn, and the drawing, by name."""
 
 
 def _grid(side: int) -> tuple[Field, Field]:

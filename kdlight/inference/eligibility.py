@@ -16,10 +16,10 @@ TINT = 2.0
 
 
 class IneligibleError(ValueError):
-    """The bundle was not made for such a file, and nobody confirmed that it is to be read all the same."""
+    """The bundle was not made for such a file, and nobody confirmed that it is to be read anyway."""
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
-        super().__init__(" ".join((*reasons, "Confirm (--confirm) to read it all the same.")))
+        super().__init__(" ".join((*reasons, "Confirm (--confirm) to read it anyway.")))
         self.reasons = reasons
 
 

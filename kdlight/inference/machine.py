@@ -8,6 +8,30 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+MOST_BUSY = 20.0
+"""Percent of the processor that other work may take while times are measured; ours."""
+LISTEN = 0.5
+"""Seconds over which that is looked at."""
+
+
+class BusyError(ValueError):
+    """Times taken now would say more about the other work on this machine than about the models."""
+
+    def __init__(self, percent: float) -> None:
+        super().__init__(
+            f"Nothing was measured: other work takes {percent:.0f} % of this machine's processor, and at most "
+            f"{MOST_BUSY:.0f} % was expected. Try again when it is quiet."
+        )
+
+
+def check_quiet() -> None:
+    """Raises BusyError where other work keeps the processor busy. To be called while nothing of one's own runs."""
+    import psutil
+
+    percent = float(psutil.cpu_percent(LISTEN))
+    if percent > MOST_BUSY:
+        raise BusyError(percent)
+
 
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and versions; nothing that names the machine or its owner."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.images import Image
 from kdlight.inference.choice import choose
 from kdlight.inference.engines import Engine, onnx_engine, torch_engine
+from kdlight.inference.machine import check_quiet
 from kdlight.inference.machine import machine as machine
 from kdlight.inference.predictor import Predictor
 from kdlight.inference.turns import Call, blocks
@@ -79,6 +81,23 @@ def latency(
         torch.set_num_threads(before)
     settings = {"size": size, "threads": threads, "warmups": warmups, "runs": runs, "seed": seed}
     return _report(bundle, times, settings) | found
+
+
+def quiet_latency(bundle: Bundle, *arguments: Any, **options: Any) -> dict[str, Any]:
+    """`latency`, on a machine that is quiet before and after. Raises BusyError where it is not."""
+    check_quiet()
+    found = latency(bundle, *arguments, **options)
+    check_quiet()
+    return found
+
+
+def keep(bundle: Bundle, report: Mapping[str, Any]) -> None:
+    """Write the networks' own medians, and what they were measured on, on the bundle's card; it is sealed anew."""
+    names = ("machine", "batch", "size", "threads", "warmups", "runs", "candidate", "baseline", "ratio")
+    rows = [row for row in report["rows"] if "; " not in row["name"]]
+    kept = {**{name: report[name] for name in names}, "rows": rows}
+    bundles.write_card(bundle.path, dataclasses.replace(bundle.card, metrics={**bundle.card.metrics, "latency": kept}))
+    bundles.seal(bundle.path)
 
 
 def _bind(engine: Engine, x: Any) -> Call:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,35 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.reading import ROLES
-from kdlight.ui import charts, scans, words
+from kdlight.stopwatch import Speed
+from kdlight.ui import charts, scans, shelf, waiting, words
 
 SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
-ENGINES = {"teacher": "teacher, torch eager", "student": "student, ONNX Runtime"}
 PER_PAGE = 12
 
 Figures = Mapping[str, Any]
 """By role (teacher, student, alone) what `kdlight.metrics.report` says; plus latency, curves, flips where measured."""
+
+
+def job(bundle: Bundle) -> str:
+    """The name that a measurement of this bundle is kept under."""
+    return f"compare {bundle.sha256}"
+
+
+def offer(bundle: Bundle, data: str) -> None:
+    """The button that measures on `data`, or the time alone where it is empty; it stays with its figures."""
+    if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
+        st.session_state[f"data of {job(bundle)}"] = data
+        waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None)
+
+
+def origin(bundle: Bundle, figures: Figures, fresh: bool) -> str:
+    """Where the figures come from, as HTML: the set that was measured by its name, or the card."""
+    n, split = words.safe(figures.get("n", "?")), words.safe(figures.get("split"))
+    if not fresh:
+        return f"As recorded in the card: {n} images of {words.safe(bundle.card.data.get('name'))}, split {split}."
+    name = words.safe(st.session_state.get(f"data of {job(bundle)}", "the named set"))
+    return f"Measured here on {n} images of {name}, split {split}. {seen(figures['split'])}"
 
 
 def table(bundle: Bundle, figures: Figures) -> None:
@@ -65,35 +85,29 @@ def verdict(figures: Figures) -> str:
 
 
 def speed(figures: Figures) -> None:
-    """Time per image as measured, and for the whole set where one was read."""
-    timed = figures.get("latency")
+    """Time per image as benchmarked: medians of calls in turns, with what they were measured on."""
+    timed = Speed.of(figures.get("latency"))
     if timed is None:
         return
-    rows = {row["name"]: row for row in timed["rows"]}
-    teacher, student = (rows[ENGINES[role]] for role in ROLES)
-    line = (
-        f"One image: teacher {words.number(teacher['p50_ms'])} ms, student {words.number(student['p50_ms'])} ms "
-        f"(median of {timed['runs']}, {timed['threads']} thread, {timed['size']} px): "
-        f"<b>{words.times(timed['ratio'])} faster</b>."
-    )
-    if "seconds" in figures.get("teacher", {}):
-        whole = (
-            words.duration(figures[r]["seconds"])
-            if figures[r]["seconds"] >= 10
-            else f"{words.number(figures[r]['seconds'])} s"
-            for r in ROLES
-        )
-        line += " All {} images: teacher {}, student {}.".format(figures["n"], *whole)
+    faster = timed.times_faster
+    ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
+    engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
     st.html(
-        f'<div class="kd-line">{line} {words.safe(timed["machine"]["cpu"])}, {timed["machine"]["cores"]} cores.</div>'
+        f'<div class="kd-line">One image: teacher {words.number(timed.teacher_ms)} ms, student '
+        f"{words.number(timed.student_ms)} ms, <b>{ratio}</b> ({words.safe(engine)}, medians of {timed.runs}, "
+        f"{timed.threads} thread{'' if timed.threads == 1 else 's'}, {timed.size} px). "
+        f"{words.safe(timed.cpu)}, {timed.cores} cores.</div>"
     )
 
 
 def trade(bundle: Bundle, figures: Figures) -> None:
     """Accuracy against time, once there is a time."""
-    rows = {row["name"]: row for row in figures["latency"]["rows"]}
+    timed = Speed.of(figures.get("latency"))
+    if timed is None:
+        return
+    st.subheader("Accuracy against time", anchor=False)
     points = []
-    for role in ROLES:
+    for role, ms in zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True):
         accuracy = figures[role]["balanced_accuracy"]
         size = getattr(bundle.card, role)["bytes"]
         points.append(
@@ -102,7 +116,7 @@ def trade(bundle: Bundle, figures: Figures) -> None:
                 "accuracy": accuracy["value"],
                 "low": accuracy["low"],
                 "high": accuracy["high"],
-                "ms": rows[ENGINES[role]]["p50_ms"],
+                "ms": ms,
                 "mb": size / 1e6,
                 "words": f"{role}, {words.megabytes(size)}",
             }
@@ -152,7 +166,9 @@ def flips(bundle: Bundle, figures: Figures) -> None:
 
 def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
     picture, text, action = st.columns([1, 6, 1], vertical_alignment="center")
-    picture.image(base64.b64decode(flip["thumbnail"]), width=80)
+    about = f"Image of the labeled set, truth {bundle.words(flip['truth'])}"
+    source = f"data:image/png;base64,{words.safe(flip['thumbnail'])}"
+    picture.html(f'<img class="kd-flip" src="{source}" alt="{words.safe(about)}">')
     sides = " ".join(
         f'<span class="kd-said {role}">{role} {words.safe(bundle.words(flip[role]))} '
         f"{words.percent(flip[f'{role}_probability'])}{'' if flip[role] == flip['truth'] else ', wrong'}</span>"
@@ -161,8 +177,9 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
     truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
     text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
     if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.put(Path(flip["file"]), "Image of the labeled set")
+        scans.put(Path(flip["file"]), "Image of the labeled set", truth=bundle.words(flip["truth"]))
         st.session_state["modality"] = bundle.card.modality
+        shelf.prefer(bundle, bundle.card.modality)
         st.switch_page("pages/read.py")
 
 
@@ -173,10 +190,8 @@ def _costs(bundle: Bundle, figures: Figures) -> dict[str, dict[str, str]]:
         "Parameters": {r: words.millions(getattr(bundle.card, r)["parameters"]) for r in ROLES},
         "Multiply-adds": {r: words.millions(getattr(bundle.card, r)["macs"]) for r in ROLES},
     }
-    if "latency" in figures:
-        rows = {row["name"]: row for row in figures["latency"]["rows"]}
-        found["Time per image"] = {
-            r: f"{words.number(rows[ENGINES[r]]['p50_ms'])} ms, p95 {words.number(rows[ENGINES[r]]['p95_ms'])} ms"
-            for r in ROLES
-        }
+    timed = Speed.of(figures.get("latency"))
+    if timed is not None:
+        times = zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True)
+        found["Time per image"] = {role: f"{words.number(ms)} ms" for role, ms in times}
     return found

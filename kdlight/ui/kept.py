@@ -35,5 +35,13 @@ def toggle(label: str, name: str) -> bool:
     return st.toggle(label, st.session_state.get(name, False), key=widget, on_change=_keep, args=[name, widget])
 
 
+def text(label: str, name: str, **more: Any) -> str:
+    """A line of text that is kept under `name`, empty at first."""
+    widget = f"{name} widget"
+    return st.text_input(
+        label, st.session_state.get(name, ""), key=widget, on_change=_keep, args=[name, widget], **more
+    )
+
+
 def _keep(name: str, widget: str) -> None:
     st.session_state[name] = st.session_state[widget]

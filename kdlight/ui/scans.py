@@ -1,4 +1,4 @@
-"""The scan on the table: how it gets there, how long it stays, and its frames.
+"""The scans on the table: how they get there, how long they stay, which one is looked at, and its frames.
 
 What a person uploads lives in this session's memory only: no file, no cache shared with others, and never its name.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,43 +18,74 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, ImageError, Sample
-from kdlight.ui import work
+from kdlight.ui import drops, work
+from kdlight.ui.drops import Rejected
 
 THUMBNAIL = 240
 FRAMES_KEPT = 4
-"""Decoded frames that a session holds."""
+"""Decoded frames that a session holds of each scan."""
+_numbers = itertools.count()
 
 
 @dataclass(slots=True, eq=False)
 class Scan:
-    """One file as it came, with the frame that is looked at."""
+    """One file as it came, with the frame that is looked at and what the person decided about it."""
 
     source: bytes | Path
     words: str
-    """What the page calls it: the sample's name, or `uploaded file`."""
+    """What the page calls it: the sample's name, or `Uploaded file`."""
+    truth: str | None = None
+    """Its true class in words, where a labeled set says so."""
+    modality: str | None = None
+    """As the person chose it; None where it is as the file proposes."""
     frame: int = 0
     frames: OrderedDict[int, Image] = field(default_factory=OrderedDict)
+    number: int = field(default_factory=lambda: next(_numbers))
+    """Sets it apart from every other scan, also from the same file dropped once more."""
 
 
 def current() -> Scan | None:
-    """The scan of this session, also after another page was visited."""
+    """The scan of this session that is looked at, also after another page was visited."""
     return st.session_state.get("scan")
 
 
+def pile() -> list[Scan]:
+    """Every scan on the table, in the order of the drop."""
+    found: list[Scan] = st.session_state.get("scans", [])
+    return found
+
+
+def not_taken() -> Rejected | None:
+    """What the last drop held that was not read."""
+    found: Rejected | None = st.session_state.get("not taken")
+    return found
+
+
 def choose() -> Scan | None:
-    """Drop zone and samples; returns the scan on the table, or None."""
+    """Drop zone, the file of several that is looked at, and samples; returns the scan on the table, or None."""
     turn = st.session_state.setdefault("scans laid", 0)
     dropped = st.file_uploader(
-        "Drop a scan", key=f"drop-{turn}", help="DICOM, PNG, JPEG, TIFF, BMP or WebP, up to 64 MB."
+        "Drop scans",
+        key=f"drop-{turn}",
+        accept_multiple_files=True,
+        help=f"DICOM, PNG, JPEG, TIFF, BMP or WebP, up to {drops.LIMIT_MB} MB each. Several are read one by one.",
     )
-    if dropped is not None:
-        put(dropped.getvalue(), "Uploaded file")
+    told = drops.rejected(f"drop-{turn}")
+    if dropped:
+        _take([file.getvalue() for file in dropped])
+        st.rerun()
+    if told is not None:
+        _turn_away(told)
         st.rerun()
     if current() is not None:
+        _choose_file()
         with st.popover("Try a sample", icon=":material/photo_library:", width="stretch", key=f"samples-{turn}"):
             for sample in images.samples():
                 st.button(sample.name, key=f"other {sample.name}", width="stretch", on_click=lay, args=[sample])
-        st.button("Clear the scan", icon=":material/close:", type="tertiary", on_click=clear)
+        several = len(pile()) > 1
+        st.button(
+            "Clear all scans" if several else "Clear the scan", icon=":material/close:", type="tertiary", on_click=clear
+        )
     return current()
 
 
@@ -70,7 +103,7 @@ def frame(scan: Scan) -> Image:
 def choose_frame(scan: Scan, image: Image) -> None:
     """A slider where there are many frames; moving it starts the page again with that frame."""
     if image.frames > 1:
-        number = st.slider("Frame", 1, image.frames, scan.frame + 1, key=f"frame-{image.sha256[:12]}")
+        number = st.slider("Frame", 1, image.frames, scan.frame + 1, key=f"frame-{scan.number}")
         if number - 1 != scan.frame:
             scan.frame = number - 1
             st.rerun()
@@ -100,20 +133,81 @@ def thumbnail(name: str) -> str:
 
 
 def clear() -> None:
-    """Take the scan off the table, with all that was asked and said of it."""
+    """Take every scan off the table, with all that was chosen, asked and said of it."""
     work.drop()
-    for entry in ("scan", "readings", "confirmed", "modality", "encoded"):
+    for entry in ("scan", "scans", "readings", "confirmed", "modality", "encoded", "not taken"):
         st.session_state.pop(entry, None)
 
 
-def put(source: bytes | Path, title: str) -> None:
-    """Lay a scan on the table in place of the last one.
+def put(source: bytes | Path, title: str, truth: str | None = None) -> None:
+    """Lay one scan on the table in place of all others."""
+    _lay_down([Scan(source, title, truth)])
 
-    The widgets that brought it start anew: the drop zone lets go of its copy of the file, the samples fold up.
-    """
+
+def look_at(index: int) -> None:
+    """Turn to another of the scans on the table; what was decided about each stays with it."""
+    scans, now = pile(), current()
+    work.drop()
+    if now is not None:
+        now.modality = st.session_state.get("modality")
+    chosen = scans[index]
+    st.session_state["scan"] = chosen
+    st.session_state.pop("modality", None)
+    if chosen.modality is not None:
+        st.session_state["modality"] = chosen.modality
+
+
+def leave_out() -> None:
+    """Take the scan that is looked at off the table; the next one of the pile takes its place."""
+    scans, now = pile(), current()
+    if now is None or len(scans) < 2:
+        clear()
+        return
+    index = scans.index(now)
+    st.session_state["scans"] = [scan for scan in scans if scan is not now]
+    look_at(min(index, len(scans) - 2))
+
+
+def _take(contents: Sequence[bytes]) -> None:
+    """The files of one drop; what the same drop held and was turned away stays said."""
+    told = not_taken()
+    size = sum(len(content) for content in contents)
+    if len(contents) > drops.MOST_FILES or size > drops.MOST_BYTES:
+        _turn_away(Rejected(len(contents), 0, too_many=True))
+        return
+    many = len(contents) > 1
+    names = [f"Uploaded file {i} of {len(contents)}" if many else "Uploaded file" for i in range(1, len(contents) + 1)]
+    _lay_down([Scan(content, name) for content, name in zip(contents, names, strict=True)])
+    if told is not None and told.coming:
+        st.session_state["not taken"] = told
+
+
+def _turn_away(told: Rejected) -> None:
+    """Nothing of the scan before stays on the page beside a file that was not read."""
+    clear()
+    st.session_state["not taken"] = told
+    if not told.coming:
+        st.session_state["scans laid"] += 1
+
+
+def _lay_down(scans: list[Scan]) -> None:
+    """The widgets that brought them start anew: the drop zone lets go of its copies, the samples fold up."""
     clear()
     st.session_state["scans laid"] = st.session_state.get("scans laid", 0) + 1
-    st.session_state["scan"] = Scan(source, title)
+    st.session_state["scans"], st.session_state["scan"] = scans, scans[0]
+
+
+def _choose_file() -> None:
+    """Which of several files is looked at."""
+    scans, now = pile(), current()
+    if len(scans) < 2 or now is None:
+        return
+    turn, index = st.session_state["scans laid"], scans.index(now)
+    key = f"file-{turn}-{len(scans)}-{index}"
+    chosen = st.number_input(f"File, of {len(scans)}", 1, len(scans), index + 1, key=key)
+    if chosen - 1 != index:
+        look_at(int(chosen) - 1)
+        st.rerun()
 
 
 __all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame", "lay", "put", "thumbnail"]

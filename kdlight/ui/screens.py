@@ -7,13 +7,19 @@ import streamlit as st
 from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import EXPLAINERS
-from kdlight.images import Image, ImageError, Sample
+from kdlight.images import Image, ImageError, Kind, Sample
 from kdlight.ui import controls, scans, words, work
 from kdlight.ui.controls import Settings
 from kdlight.ui.work import Question
 
 PER_ROW = 7
 READABLE = "DICOM (also compressed), PNG, JPEG, TIFF, BMP and WebP up to 64 MB are read."
+
+TILES = {
+    Kind.SUITED: "A scan that a bundle is made for",
+    Kind.PHANTOM: "Phantoms, drawn by arithmetic: they show how the page works, and no answer to them means anything",
+    Kind.UNSUITED: "Scans that no bundle is made for: see what it refuses, and what it wrongly reads",
+}
 
 
 def nothing_yet() -> None:
@@ -25,8 +31,8 @@ def nothing_yet() -> None:
     )
     every = images.samples()
     with st.container(key="kd_samples"):
-        _tiles("Phantoms, drawn by arithmetic", [sample for sample in every if sample.synthetic])
-        _tiles("Public DICOM test files", [sample for sample in every if not sample.synthetic])
+        for kind, title in TILES.items():
+            _tiles(title, [sample for sample in every if sample.kind is kind])
     st.html(
         '<div class="kd-line">A file stays in this session\'s memory and is gone when you clear it or close the page. '
         "Names, identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</div>"
@@ -35,19 +41,28 @@ def nothing_yet() -> None:
 
 def _tiles(title: str, samples: list[Sample]) -> None:
     """One row of samples: picture and name, a click lays it on the table."""
+    if not samples:
+        return
     st.html(f'<div class="kd-line">{title}</div>')
     for column, sample in zip(st.columns(PER_ROW, gap="small"), samples[:PER_ROW], strict=False):
         with column:
-            st.image(scans.thumbnail(sample.name), width="stretch", alt=sample.words)
+            st.html(f'<img class="kd-thumb" src="{scans.thumbnail(sample.name)}" alt="{words.safe(sample.words)}">')
             name = sample.name.removesuffix(" phantom")
             st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.lay, args=[sample])
+
+
+def not_taken() -> None:
+    """What the drop zone turned away, said beside whatever is on the page."""
+    rejected = scans.not_taken()
+    if rejected is not None:
+        st.error(words.plain(rejected.sentence), icon=":material/block:")
 
 
 def refused(error: ImageError) -> None:
     """A file that was not read: why, and what would work."""
     st.error(f"This file was refused. {words.plain(words.sentence(error))}", icon=":material/block:")
     st.markdown(READABLE)
-    st.button("Clear the file", on_click=scans.clear)
+    st.button("Leave this file out" if len(scans.pile()) > 1 else "Clear the file", on_click=scans.leave_out)
 
 
 def choose_first(settings: Settings) -> None:
@@ -89,8 +104,9 @@ def stopped(question: Question) -> None:
 def not_covered(reasons: tuple[str, ...], question: Question) -> None:
     """The bundle was not made for this file: nothing is classified until the person says so."""
     lines = "\n".join(f"- {words.plain(reason)}" for reason in reasons)
-    st.warning(f"Nothing was classified: this bundle is not made for this file.\n{lines}", icon=":material/report:")
-    st.button("Read it all the same", on_click=_confirm, args=[question])
+    opening = "Nothing was classified: this image is not of the kind that this bundle knows."
+    st.warning(f"{opening}\n{lines}", icon=":material/report:")
+    st.button("Read anyway", on_click=_confirm, args=[question])
 
 
 def broken_down(error: ValueError) -> None:

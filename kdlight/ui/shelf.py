@@ -44,7 +44,7 @@ def choose(modality: str | None) -> Bundle | None:
     chosen = kept.select(
         "Bundle",
         list(paths),
-        f"bundle for {modality}",
+        _entry(modality),
         next(iter(paths)),
         format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else " (other modality)"),
     )
@@ -54,6 +54,15 @@ def choose(modality: str | None) -> Bundle | None:
         st.markdown(words.plain(bundle.card.intended_use))
         bullets(bundle.card.limits)
     return bundle
+
+
+def prefer(bundle: Bundle, modality: str | None) -> None:
+    """Have `choose` begin with this bundle the next time that it is drawn for the modality."""
+    st.session_state[_entry(modality)] = str(bundle.path)
+
+
+def _entry(modality: str | None) -> str:
+    return f"bundle for {modality}"
 
 
 def pick() -> Bundle | None:

@@ -74,6 +74,12 @@ class Workers:
         return len(self._processes) == len(self._owners) and all(p.ready for p in list(self._processes.values()))
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is worked on and nothing waits."""
+        with self._changed:
+            return not self._running and not self._waiting
+
+    @property
     def pids(self) -> list[int]:
         return [process.pid for process in list(self._processes.values())]
 

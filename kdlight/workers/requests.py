@@ -41,6 +41,8 @@ class Latency:
     threads: int = 1
     runs: int = 50
     warmups: int = 10
+    quiet: bool = False
+    """Refuse with a BusyError while other work keeps the machine busy, before and after."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdlight import bundle as bundles
 from kdlight.explain import Progress
-from kdlight.inference import Predictor, latency
+from kdlight.inference import Predictor, latency, quiet_latency
 from kdlight.reading import HeatMap, Reading, Role
 from kdlight.workers.requests import HeatMaps, Latency, Read, Request, Verify, Warm
 
@@ -71,7 +71,8 @@ class Desk:
             progress(done / total, f"Round {done} of {total}")
 
         bundle = bundles.load(asked.bundle)
-        return latency(bundle, asked.size, asked.threads, asked.runs, asked.warmups, progress=report)
+        measure = quiet_latency if asked.quiet else latency
+        return measure(bundle, asked.size, asked.threads, asked.runs, asked.warmups, progress=report)
 
     def _verify(self, asked: Verify, progress: Progress) -> dict[str, Any]:
         from kdlight import golden

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from kdlight.images import Sample, facts, read, samples
+from kdlight.images import Kind, Sample, facts, read, samples
 from kdlight.images.phantoms import PHANTOMS, chest_ct, chest_xray
 from kdlight.modality import MODALITIES, WINDOWS
 
@@ -28,8 +28,29 @@ def test_every_sample_is_read(sample: Sample) -> None:
 def test_there_are_phantoms_for_seven_modalities_and_real_files() -> None:
     names = [s.name for s in samples()]
     assert len(names) == len(set(names))
-    assert {s.modality for s in samples() if s.synthetic} == {m for m, _ in PHANTOMS.values()}
+    assert {s.modality for s in samples() if s.synthetic} == {m for m, *_ in PHANTOMS.values()}
     assert sum(not s.synthetic for s in samples()) >= 3
+
+
+def test_what_a_bundle_is_made_for_comes_first_and_what_none_is_made_for_last() -> None:
+    kinds = [s.kind for s in samples()]
+    assert kinds == sorted(kinds, key=list(Kind).index)
+    assert {*kinds} == {*Kind}
+
+
+@pytest.mark.slow
+def test_the_first_sample_is_read_rightly_by_a_shipped_bundle() -> None:
+    from kdlight import bundle as bundles
+    from kdlight.inference import Predictor
+    from kdlight.reading import Verdict
+
+    first = samples()[0]
+    assert first.kind is Kind.SUITED
+    reading = Predictor(bundles.load(bundles.shipped_folder() / "brain_mri"), 1).read(
+        read(first.data), modality=first.modality
+    )
+    assert reading.verdict is Verdict.AGREE
+    assert reading.student.prediction == "notumor"
 
 
 def test_phantoms_are_the_same_in_every_process() -> None:

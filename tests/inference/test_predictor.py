@@ -204,7 +204,7 @@ def test_an_uncovered_file_is_read_only_when_confirmed(
     with pytest.raises(IneligibleError) as caught:
         predictor.read(image, modality=chosen)
     assert caught.value.reasons == (reason,)
-    assert str(caught.value) == f"{reason} Confirm (--confirm) to read it all the same."
+    assert str(caught.value) == f"{reason} Confirm (--confirm) to read it anyway."
     with pytest.raises(IneligibleError):
         predictor.heat_maps(image, modality=chosen)
     found = predictor.read(image, modality=chosen, confirmed=True).eligibility

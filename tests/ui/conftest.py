@@ -61,14 +61,14 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         top = asked.class_name or max(p, key=p.__getitem__)
         values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
         heat = HeatMap(asked.explain, top, values, False, "Concentrated.", 0.1) if asked.explain else None
-        size, seconds = (4_000_000, 0.030) if role == "teacher" else (400_000, 0.002)
+        size = 4_000_000 if role == "teacher" else 400_000
         return Opinion(
             role=role,  # type: ignore[arg-type]
             architecture=getattr(bundle.card, role)["architecture"],
             probabilities=p,
             prediction=max(p, key=p.__getitem__),
             prediction_set=tuple(name for name, share in p.items() if share >= 0.2),
-            seconds=seconds,
+            margin=0.1,
             parameters=1,
             bytes=size,
             heat_map=heat,
@@ -82,6 +82,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         image=facts(asked.image),
         eligibility=Eligibility(not reasons, reasons, asked.confirmed),
         **{role: opinion(role) for role in ROLES},  # type: ignore[arg-type]
+        must_not_miss=tuple(entry["name"] for entry in bundle.card.classes if entry["must_not_miss"]),
         map_similarity=0.81 if asked.explain else None,
     )
 

@@ -49,6 +49,8 @@ def measured() -> dict[str, Any]:
         "shown": [flip],
         "latency": {
             "rows": [{"name": n, "p50_ms": p, "p95_ms": q} for n, p, q in rows],
+            "candidate": rows[1][0],
+            "baseline": rows[0][0],
             "ratio": 15.0,
             "runs": 50,
             "threads": 1,
@@ -64,7 +66,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+
 def test_without_data_the_recorded_test_is_shown(app: AppTest) -> None:
     text = said(page(app, "compare"))
     assert not app.exception
-    assert "As recorded in the card: 60 images, split test." in text
+    assert "As recorded in the card: 60 images of drawn, split test." in text
     assert text.count("0.50 [0.40, 0.60]") == 12
     assert "Student alone" in text
     assert "no proven gain" in text
@@ -90,13 +92,13 @@ def test_a_measurement_shows_curves_confusion_time_and_flips(
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
     text = said(page(app, "compare"))
     assert not app.exception
-    assert "Measured just now on 12 images, split test." in text
+    assert "Measured here on 12 images of the named set, split test." in text
     assert "<b>15 x faster</b>" in text
-    assert "All 12 images: teacher 1.5 s, student 0.100 s" in text
+    assert "the teacher on torch eager, medians of 50" in text
     assert "Where they differ: 1 of 12 images" in text
     assert "Truth: Benign" in text
     assert "student Normal 80 %, wrong" in text
-    assert "30 ms, p95 33 ms" in text
+    assert "<td>30 ms</td><td>2 ms</td>" in text
     assert len(app.get("vega_lite_chart")) == 3
 
 
@@ -113,7 +115,7 @@ def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere
     app.session_state[f"job compare {sha256}"] = DoneJob({**measured, "split": "val"})
     text = said(app.run())
     assert not app.exception
-    assert "Measured just now" in text
+    assert "Measured here" in text
     assert "Student from scratch" not in text
     assert "Student alone" not in text
     assert "these images chose its best epoch: the figures are then too good." in text
@@ -141,13 +143,46 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
     from kdlight import images
 
     file = tmp_path / "a.dcm"
-    file.write_bytes(images.samples()[0].data)
+    file.write_bytes(next(s for s in images.samples() if s.name == "Brain MRI phantom").data)
     measured["shown"][0]["file"] = str(file)
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
     page(app, "compare")
     next(b for b in app.button if b.key == "flip 0").click().run()
     assert "Image of the labeled set" in said(app)
+    assert "Truth: Benign" in said(app)
     assert "They agree" in said(app)
+
+
+def test_the_folder_is_kept_and_named_with_its_figures(
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(name: str, task: str, **arguments: Any) -> None:
+        app.session_state[f"job {name}"] = DoneJob(measured)
+
+    monkeypatch.setattr(waiting, "begin", begin)
+    page(app, "compare")
+    app.sidebar.text_input[0].set_value("/data/ward 7").run()
+    app.sidebar.button[0].click().run()
+    page(app, "library")
+    page(app, "compare")
+    assert app.sidebar.text_input[0].value == "/data/ward 7"
+    app.session_state[f"job {comparison.job(tiny_bundle)}"] = DoneJob(measured)
+    app.run()
+    assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
+    app.sidebar.text_input[0].set_value("/data/another").run()
+    assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
+
+
+def test_a_busy_machine_gives_figures_without_times(
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    del measured["latency"]
+    app.session_state[f"job {comparison.job(tiny_bundle)}"] = DoneJob({**measured, "busy": "Nothing was measured."})
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "Nothing was measured." in app.info[0].value.replace("\\", "")
+    assert "Measured here on 12 images" in text
+    assert "One image" not in text
 
 
 def test_a_gain_counts_only_where_the_intervals_part() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kdlight.bundle import Bundle
 from kdlight.config import read_recipe, shipped
+from kdlight.inference import machine
 from kdlight.ui.jobs import Job, JobError, work
 
 CLASSES = ("benign", "malignant", "normal")
@@ -78,7 +79,10 @@ def test_knobs_take_their_help_from_the_docstring() -> None:
     }
 
 
-def test_a_comparison_counts_what_the_models_say(tiny_bundle: Bundle, labelled: Path) -> None:
+def test_a_comparison_counts_what_the_models_say(
+    tiny_bundle: Bundle, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
     found = work.compare(quiet, str(tiny_bundle.path), str(labelled))
     assert found["n"] == 12
     assert found["split"] == "test"
@@ -95,8 +99,16 @@ def test_a_comparison_counts_what_the_models_say(tiny_bundle: Bundle, labelled: 
     json.dumps(found)
 
 
-def test_without_data_only_the_clock_is_asked(tiny_bundle: Bundle) -> None:
+def test_without_data_only_the_clock_is_asked(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
     assert set(work.compare(quiet, str(tiny_bundle.path), None)) == {"latency"}
+
+
+def test_on_a_busy_machine_no_time_is_taken(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "MOST_BUSY", -1.0)
+    found = work.compare(quiet, str(tiny_bundle.path), None)
+    assert set(found) == {"busy"}
+    assert "Try again when it is quiet." in found["busy"]
 
 
 def test_an_estimate_grows_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,14 +63,24 @@ def check(say: Say, path: str) -> dict[str, Any]:
 
 
 def compare(say: Say, path: str, data: str | None, split: str | None = None) -> dict[str, Any]:
-    """Both models on a labeled split (report, curves, flips) and by the clock; without data only by the clock."""
+    """Both models on a labeled split (report, curves, flips) and by the clock; without data only by the clock.
+
+    `busy` is the sentence that says so where other work on this machine kept the clock from being used.
+    """
     from kdlight import bundle as bundles
-    from kdlight.inference import latency
+    from kdlight.inference import quiet_latency
+    from kdlight.inference.machine import BusyError
 
     bundle = bundles.load(path)
     found: dict[str, Any] = _measure(say, bundle, data, split) if data else {}
-    timed = latency(bundle, bundle.spec.size, progress=lambda done, all_: say(0.8 + 0.2 * done / all_, "Timing both"))
-    return {**found, "latency": timed}
+
+    def report(done: int, total: int) -> None:
+        say(0.8 + 0.2 * done / total, "Timing both")
+
+    try:
+        return {**found, "latency": quiet_latency(bundle, bundle.spec.size, progress=report)}
+    except BusyError as busy:
+        return {**found, "busy": str(busy)}
 
 
 def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, Any]:

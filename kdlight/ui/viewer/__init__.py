@@ -22,6 +22,8 @@ from kdlight.modality import WINDOWS
 from kdlight.reading import HeatMap
 
 HERE = Path(__file__).parent
+AUTO, FULL, FROM_FILE, CUSTOM = "Auto", "Full range", "From file", "Custom"
+"""The windows by where they come from: fitted to the values, all of them, the file's own, the person's."""
 MAP_SIDE = 256
 """Longest side in pixels of a heat map as sent; the class maps behind it are 4 to 16 pixels wide."""
 
@@ -73,12 +75,25 @@ def encode(pixels: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def presets(image: Image) -> list[dict[str, Any]]:
-    """The windows to choose from: the file's own first, for calibrated CT the usual ones after it."""
-    own = [{**asdict(w), "name": w.name or f"file {i + 1}"} for i, w in enumerate(image.windows)]
+    """The windows to choose from: what is shown at first leads, for calibrated CT the usual ones follow."""
+    names = _names(image)
+    own = [{**asdict(window), "name": name} for window, name in zip(image.windows, names, strict=True)]
     known = [asdict(w) for w in WINDOWS.values()] if image.units == "HU" else []
     if image.voi_lut is not None and own:
-        own.insert(0, {**own[0], "name": "file's table", "voi": True})
-    return own + [preset for preset in known if preset["name"] not in {o["name"] for o in own}]
+        own.insert(0, {**own[0], "name": f"{FROM_FILE} (table)", "voi": True})
+    return own + known
+
+
+def _names(image: Image) -> list[str]:
+    """A name for each window of the image, none of them twice: the file's own words for them stay behind."""
+    given = [window.name for window in image.windows]
+    whole = {"fit": AUTO, "full": FULL, "range": AUTO if "full" in given else FULL}
+    names: list[str] = []
+    for name in given:
+        plain = whole.get(name, FROM_FILE)
+        count = sum(f"{other} ".startswith(f"{plain} ") for other in names)
+        names.append(f"{plain} {count + 1}" if count else plain)
+    return names
 
 
 def aspect(image: Image) -> float:
@@ -97,6 +112,7 @@ def _gray(image: Image, kind: str) -> dict[str, Any]:
         "units": image.units,
         "inverted": image.inverted,
         "windows": presets(image),
+        "custom": CUSTOM,
         "voi": None if table is None else base64.b64encode(np.asarray(table, np.uint8).tobytes()).decode(),
         "voi_first": image.voi_first,
     }

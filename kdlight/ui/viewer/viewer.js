@@ -224,7 +224,7 @@ class Viewer {
     this.table = data.voi ? bytes(data.voi) : null;
     const chosen = this.preset.value;
     this.preset.replaceChildren(...data.windows.map((w, i) => element("option", { value: i }, w.name)),
-      element("option", { value: "own", hidden: true }, "own"));
+      element("option", { value: "custom" }, data.custom));
     this.preset.value = chosen || "0";
     this.windowTools.hidden = data.kind === "rgb";
     if (!this.data || this.data.kind !== data.kind) this.tool = data.kind === "rgb" ? "pan" : "window";
@@ -249,12 +249,20 @@ class Viewer {
     this.showWindow();
   }
 
-  choosePreset() { this.setPreset(Number(this.preset.value)); this.render(); }
+  choosePreset() {
+    if (this.preset.value === "custom") {
+      this.ownWindow(this.window.center, this.window.width);
+      this.width.focus();
+    } else {
+      this.setPreset(Number(this.preset.value));
+      this.render();
+    }
+  }
 
   ownWindow(center, width) {
     this.lut = false;
     this.window = { center, width: Math.max(width, 1e-6) };
-    this.preset.value = "own";
+    this.preset.value = "custom";
     this.showWindow();
     this.render();
   }
@@ -271,9 +279,14 @@ class Viewer {
     this.width.value = short(this.window.width);
   }
 
-  toggleInvert() { this.inverted = !this.inverted; this.render(); }
+  toggleInvert() {
+    if (this.data.kind === "rgb") return;
+    this.inverted = !this.inverted;
+    this.render();
+  }
 
   togglePan() {
+    if (this.data.kind === "rgb") return;
     this.tool = this.tool === "pan" ? "window" : "pan";
     this.panButton.setAttribute("aria-pressed", String(this.tool === "pan"));
   }
@@ -329,17 +342,15 @@ class Viewer {
     this.draw();
   }
 
-  // Whole steps up for small pictures, else just small enough to be seen at once.
+  // As large as the pane allows, and never stretched.
   fitted() {
     const { width, height } = this.panes.teacher.canvas, [wide, high] = this.size();
-    const fit = Math.min(width / wide, height / high);
-    return fit >= 1 ? Math.min(Math.floor(fit), LARGEST) : fit;
+    return Math.min(width / wide, height / high, LARGEST);
   }
 
   fill() {
-    const { width, height } = this.panes.teacher.canvas, [wide, high] = this.size();
     this.shift = [0, 0];
-    this.zoom = Math.min(width / wide, height / high);
+    this.zoom = null;
     this.draw();
   }
 

@@ -1,0 +1,70 @@
+"""How fast and how small the student is: as its card recorded it, or measured here when the machine is quiet."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.stopwatch import Speed
+from kdlight.ui import waiting, words, work
+from kdlight.workers import Latency, QueueFull
+
+NOT_IDLE = "Nothing was measured: a reading is being worked on. Try again when it is done."
+
+
+def draw(bundle: Bundle) -> None:
+    """One line with the sizes and the recorded or measured times, and the offer to measure here."""
+    name = f"speed {bundle.sha256}"
+    line, action = st.columns([6, 1], vertical_alignment="center")
+    action.button(
+        "Measure here",
+        icon=":material/timer:",
+        width="stretch",
+        on_click=_measure,
+        args=[name, bundle],
+        help="Both models in turns on this machine: 10 warm-ups, then the medians of 50 runs each.",
+    )
+    measured = Speed.of(waiting.result(name))
+    recorded = Speed.of(bundle.card.metrics.get("latency"))
+    smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
+    said = sentence(measured or recorded, here=measured is not None)
+    line.html(f'<div class="kd-line">{smaller}{said}</div>')
+    if (refused := st.session_state.pop("not measured", None)) is not None:
+        st.info(words.plain(refused), icon=":material/timer_off:")
+
+
+def sentence(speed: Speed | None, here: bool) -> str:
+    """The rest of the line, as HTML, from the end of the bold part on."""
+    if speed is None:
+        return ".</span> Its speed was not recorded."
+    faster = speed.times_faster
+    ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
+    where = "Measured here" if here else f"Recorded on {words.safe(speed.cpu)}, {_many(speed.cores, 'core')}"
+    engine = "" if speed.same_engine else f", the teacher on {words.safe(speed.engine)}"
+    return (
+        f", {ratio}.</span> {where}: teacher {words.number(speed.teacher_ms)} ms, student "
+        f"{words.number(speed.student_ms)} ms{engine} (medians of {speed.runs}, {_many(speed.threads, 'thread')}, "
+        f"{speed.size} px)."
+    )
+
+
+def _smaller(bundle: Bundle) -> float:
+    return float(bundle.card.teacher["bytes"] / bundle.card.student["bytes"])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _measure(name: str, bundle: Bundle) -> None:
+    """Ask the workers for it, unless they are at work: what they do would be measured with it."""
+    running = waiting.job(name)
+    if running is not None and not running.done:
+        return
+    if not work.workers().idle:
+        st.session_state["not measured"] = NOT_IDLE
+        return
+    try:
+        waiting.send(name, work.workers().submit(Latency(bundle.path, bundle.spec.size, quiet=True)))
+    except QueueFull as full:
+        st.session_state["not measured"] = words.sentence(full)

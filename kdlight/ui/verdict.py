@@ -1,0 +1,99 @@
+"""The verdict: one line above the pictures, the weightiest first, and below it one quiet line of trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import streamlit as st
+
+from kdlight.bundle import Bundle
+from kdlight.reading import ROLES, Opinion, Reading, Verdict
+from kdlight.ui import words
+
+STYLES = {
+    Verdict.WITHHELD: "alarm",
+    Verdict.DISAGREE: "differ",
+    Verdict.UNDECIDED: "differ",
+    Verdict.CANNOT_RULE_OUT: "alarm",
+    Verdict.AGREE: "",
+}
+
+
+def draw(reading: Reading, bundle: Bundle) -> None:
+    """Both lines."""
+    style = f"kd-verdict {STYLES[reading.verdict]}".strip()
+    st.html(
+        f'<div class="{style}" role="status">{words.safe(sentence(reading, bundle))}</div>'
+        f'<div class="kd-line kd-trust">{" ".join(trust(reading, bundle))}</div>'
+    )
+
+
+def sentence(reading: Reading, bundle: Bundle) -> str:
+    """The verdict in words, with what must not be missed and is left open."""
+    teacher, student = (bundle.words(opinion.prediction) for opinion in reading.opinions)
+    open_to = left_open(reading, bundle)
+    match reading.verdict:
+        case Verdict.WITHHELD:
+            reasons = " ".join(reading.eligibility.reasons)
+            return f"Do not use either answer: read because you asked for it. {reasons}"
+        case Verdict.DISAGREE:
+            return _joined(f"Do not use either answer: teacher {teacher}, student {student}.", open_to)
+        case Verdict.UNDECIDED:
+            sides = "; ".join(f"{opinion.role} {_leaning(opinion, bundle)}" for opinion in reading.opinions)
+            return _joined(f"Undecided: {sides}.", open_to)
+        case Verdict.CANNOT_RULE_OUT:
+            return f"{open_to} Both answer {teacher}."
+        case Verdict.AGREE:
+            return f"They agree: {teacher}."
+
+
+def left_open(reading: Reading, bundle: Bundle) -> str:
+    """Cannot rule out at 90 %: the classes that must not be missed and that the rest of the sentence does not name."""
+    named: set[str] = set()
+    if reading.verdict is Verdict.DISAGREE:
+        named = {opinion.prediction for opinion in reading.opinions}
+    elif reading.verdict is Verdict.UNDECIDED:
+        named = {name for opinion in reading.opinions for name in _said(opinion)}
+    classes = [
+        bundle.words(name) + ("" if len(roles) == len(ROLES) else f" ({roles[0]})")
+        for name, roles in reading.not_ruled_out.items()
+        if name not in named
+    ]
+    return f"Cannot rule out at {words.percent(reading.level)}: {', '.join(classes)}." if classes else ""
+
+
+def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
+    """What the answers rest on, as HTML: the test they come from, and how alike the two maps are."""
+    yield tested_on(bundle)
+    if reading.map_similarity is not None:
+        yield alike(reading.map_similarity)
+
+
+def tested_on(bundle: Bundle) -> str:
+    """The card's own figures, with their intervals."""
+    figures = bundle.card.metrics
+    both_roles = [figures.get(role, {}).get("balanced_accuracy") for role in ROLES]
+    if not all(both_roles):
+        return "The card of this bundle holds no test figures."
+    teacher, student = (words.interval(figure) for figure in both_roles if figure)
+    n = words.safe(figures.get("n", "an unstated number of"))
+    return f"Tested on {n} held-back images: balanced accuracy teacher {teacher}, student {student}."
+
+
+def alike(r: float) -> str:
+    """How alike the two maps are, in words and as the correlation it is."""
+    how = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
+    return f"Their maps look at {how} (correlation {r:.2f})."
+
+
+def _leaning(opinion: Opinion, bundle: Bundle) -> str:
+    """The class a model answers, or the two that it does not tell apart, each with its probability."""
+    return " or ".join(f"{bundle.words(n)} {words.percent(opinion.probabilities[n])}" for n in _said(opinion))
+
+
+def _said(opinion: Opinion) -> tuple[str, ...]:
+    return opinion.leading[:1] if opinion.decided else opinion.leading
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
