@@ -92,41 +92,6 @@ def trade(rows: Sequence[Mapping[str, Any]]) -> Chart:
     return bars + points + names
 
 
-def curves(log: Sequence[Mapping[str, Any]], field: str, title: str) -> Chart:
-    """One figure per epoch and stage of a run, the stage's name at the end of its line."""
-    names = {"teacher": "teacher", "student": "student", "alone": "student alone"}
-    rows = [
-        {"role": names[r["stage"]], "epoch": r["epoch"], "value": r[field]}
-        for r in log
-        if r.get("stage") in names and r.get(field) is not None
-    ]
-    frame = pd.DataFrame(rows, columns=["role", "epoch", "value"])
-    present = list(dict.fromkeys(frame["role"]))
-    longest = max(int(frame["epoch"].max()), 2) if rows else 2
-    ticks = sorted({1, longest, *range(0, longest, max(1, longest // 6))} - {0})
-    room = (longest - 1) * 0.3  # for the names behind the last points
-    base = alt.Chart(frame).encode(
-        x=alt.X(
-            "epoch:Q",
-            title="epoch",
-            scale=alt.Scale(domain=[1, longest + room], nice=False),
-            axis=alt.Axis(values=ticks, format="d", grid=False),
-        ),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format=".2f")),
-        color=roles(present),
-    )
-    lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30)).encode(
-        strokeDash=_dashes(present), tooltip=["role", "epoch", alt.Tooltip("value", format=".3f")]
-    )
-    last = frame.loc[frame.groupby("role")["epoch"].idxmax()] if rows else frame
-    names_at_end = (
-        alt.Chart(last)
-        .mark_text(align="left", dx=6, dy=-9, fontSize=13)
-        .encode(x="epoch:Q", y="value:Q", text="role:N", color=roles(present))
-    )
-    return lines + names_at_end
-
-
 def paired(seeds: Sequence[Mapping[str, float]], teacher: float) -> Chart:
     """Per seed a line from the student alone to the student taught; the teacher's mean lies across. Scores 0 to 1."""
     names = {"alone": "student alone", "student": "student"}

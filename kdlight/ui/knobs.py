@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.ui import terms
+from kdlight.ui import form, terms
 
 
 def draw(method: str, described: Mapping[str, Any], begin: Mapping[str, Any], of: str) -> dict[str, Any]:
@@ -32,15 +32,15 @@ def _knob(name: str, value: Any, line: str | None, key: str, shown: str | None) 
     """A switch, a slider for what goes from 0 to 1, a number field, or a choice among the words of its line."""
     label = name.replace("_", " ")
     if isinstance(value, bool):
-        return st.toggle(label, value, help=shown, key=key)
+        return form.switch(st, label, value, key, help=shown)
     if isinstance(value, float) and "0 to 1" in (line or ""):
-        return st.slider(label, 0.0, 1.0, value, 0.01, help=shown, key=key)
+        return form.share(st, label, value, key, help=shown)
     if isinstance(value, (int, float)):
         least, step = reach(value, line or "")
-        form = "%d" if isinstance(value, int) else "%g"
-        return st.number_input(label, least, value=value, step=step, format=form, help=shown, key=key)
+        digits = "%d" if isinstance(value, int) else "%g"
+        return form.number(st, label, least, value, key, step=step, format=digits, help=shown)
     known = choices(line or "")
-    return st.selectbox(label, known, known.index(value), help=shown, key=key) if value in known else value
+    return form.choice(st, label, known, value, key, help=shown) if value in known else value
 
 
 def choices(line: str) -> list[str]:

@@ -7,25 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, read_recipe, shipped
+from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, StudentConfig, read_recipe, shipped
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
-from kdlight.ui import knobs, terms, waiting, words
+from kdlight.ui import form, knobs, starting_weights, terms, waiting, words
+from kdlight.ui.starting_weights import INITS
 
 TRIAL = "kdlight-synthetic"
 OWN = "own"
-SOURCES = {TRIAL: "Drawn shapes (try it)", OWN: "Mine"}
+NEUTRAL = "neutral"
+SOURCES = {TRIAL: "Synthetic shapes (demo)", OWN: "My images"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
 """The recipes of the shipped pairs: one of them fills the form."""
 SIZES = [64, 96, 128, 160, 192, 224]
-TIMM = "timm:"
-INITS = {
-    "teacher": "the trained teacher",
-    "selection": "the teacher's first weights",
-    "random": "random numbers",
-    "general": "an earlier lesson on seven sets",
-    "published": "the student's own published weights",
-}
 
 
 @st.cache_resource(show_spinner="Looking up models and methods")
@@ -51,61 +45,65 @@ class Start:
 def data_step() -> Start:
     """Which images, drawn ones or the person's own, and the shipped recipe that the other steps begin with."""
     st.subheader("1  Data", anchor=False)
-    source = st.segmented_control(
-        "Images",
-        [TRIAL, OWN],
-        default=TRIAL,
-        required=True,
-        format_func=SOURCES.__getitem__,
-    )
-    if source == OWN:
+    if form.segment(st, "Images", [TRIAL, OWN], "train images", format_func=SOURCES.__getitem__) == OWN:
         return _own()
-    st.html('<div class="kd-line">180 drawn pictures of three shapes: a whole training without data of yours.</div>')
+    st.html('<div class="kd-line">180 synthetic images of three shapes: a complete training without your data.</div>')
     drawn = read_recipe(shipped()[TRIAL])
     return Start(replace(drawn, distill=read_recipe(shipped()[PAIRS[0]]).distill), TRIAL, True)
 
 
 def _own() -> Start:
-    """The person's own images, and whose settings to begin with: the shipped pair's of that modality."""
-    folder, left, middle, right = st.columns([5, 3, 3, 3])
-    path = folder.text_input(
+    """The person's own images, and whose settings to begin with: the shipped pair's of that modality, else neutral."""
+    folder, left, middle, right = st.columns([5, 3, 4, 3])
+    path = form.text(
+        folder,
         "Folder, .npz or .csv on this machine",
+        "",
+        "train data",
         placeholder="/path/to/images",
-        key="train data",
         help="Laid out as <split>/<class>/<file> or <class>/<file>. Without splits they are carved by group.",
-    ).strip()
-    kind = left.selectbox("Modality", list(MODALITIES), format_func=lambda name: MODALITIES[name].words)
-    pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
-    first = next((i for i, pair in enumerate(pairs.values()) if pair.data.modality == kind), 0)
-    of = middle.selectbox(
-        "Settings as for",
-        list(pairs),
-        first,
-        format_func=lambda name: pairs[name].data.title,
-        key=f"settings for {kind}",
-        help="The recipe of a shipped pair fills steps 2 to 4; change there what you like.",
     )
-    pair = pairs[of]
-    sizes = sorted({*SIZES, pair.data.size})
-    size = right.select_slider("Input side, px", sizes, pair.data.size, key=f"size of {of}")
+    modalities = list(MODALITIES)
+    words_of = {"format_func": lambda name: MODALITIES[name].words}
+    kind = form.choice(left, "Modality", modalities, modalities[0], "train modality", **words_of)
+    pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
+    of = form.choice(
+        middle,
+        "Copy settings from",
+        [NEUTRAL, *pairs],
+        next((name for name, pair in pairs.items() if pair.data.modality == kind), NEUTRAL),
+        f"settings for {kind}",
+        format_func=lambda name: pairs[name].data.title if name in pairs else "Defaults",
+        help="Fills steps 2 to 4 from the recipe of a shipped pair, or with defaults that belong to none. "
+        "Change there what you like.",
+    )
+    base = pairs.get(of) or Recipe(
+        DataConfig(path or OWN, kind), student=StudentConfig(init="selection"), distill=DistillConfig()
+    )
+    size = form.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
     stages = stages_control()
     if path:
         _check(path)
-    title = path.rstrip("/").rpartition("/")[2]
-    name = "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:40] or OWN
     augmentation = kind if kind in catalog()["augmentations"] else "standard"
     data = DataConfig(
-        path=path or OWN, modality=kind, name=name, title=title, size=size, augmentation=augmentation, stages=stages
+        path=path or OWN,
+        modality=kind,
+        name=Recipe(DataConfig(path or OWN, kind)).name[:40],
+        title=path.rstrip("/").rpartition("/")[2],
+        size=size,
+        augmentation=augmentation,
+        stages=stages,
     )
-    return Start(replace(pair, data=data, train=replace(pair.train, scratch=False)), of, bool(path))
+    return Start(replace(base, data=data, train=replace(base.train, scratch=False)), of, bool(path))
 
 
 def stages_control() -> tuple[str, ...]:
     """Which stages every image goes through before a model sees it, in the order in which they are meant to stand."""
-    chosen = st.pills(
+    chosen = form.several(
+        st,
         "Preprocessing, between resizing and normalizing",
         list(STAGES),
-        selection_mode="multi",
+        "train stages",
         format_func=lambda name: STAGES[name].title,
         help="Made for photographs of skin. The trained pair keeps the stages and shows each on Read, before and "
         "after.  \n" + "  \n".join(f"**{s.title}**: {s.summary}" for s in STAGES.values()),
@@ -122,51 +120,37 @@ def teacher_step(start: Start, recipe: Recipe) -> Recipe:
     st.subheader("2  Teacher", anchor=False)
     name = _network("teacher")
     epochs = _epochs(st, recipe.teacher.epochs, f"teacher epochs {start.of}")
-    weights = st.text_input(
-        "First weights",
-        recipe.teacher.weights,
-        placeholder="a .safetensors or .pth file, or empty",
-        help=terms.TEACHER_WEIGHTS,
-    )
-    return replace(recipe, teacher=replace(recipe.teacher, name=name, epochs=epochs, weights=weights.strip()))
+    recipe = replace(recipe, teacher=replace(recipe.teacher, name=name, epochs=epochs))
+    file = starting_weights.of_teacher(recipe, start.of)
+    return replace(recipe, teacher=replace(recipe.teacher, weights=file))
 
 
 def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
     name = _network("student")
-    left, right = st.columns(2)
+    left, right = st.columns(2, vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
-    views = int(right.number_input("Views", 0, 1000, recipe.train.views, key=f"views {start.of}", help=terms.VIEWS))
-    inits = inits_of(recipe.teacher.name, name)
-    first = inits.index(recipe.student.init) if recipe.student.init in inits else 0
-    init = st.selectbox(
-        "First weights from",
+    views = form.whole(right, "Fixed augmentations", 0, 1000, recipe.train.views, f"views {start.of}", help=terms.VIEWS)
+    inits = starting_weights.inits_of(recipe.teacher.name, name, catalog()["general"])
+    init = form.choice(
+        st,
+        "Starting weights",
         inits,
-        first,
+        recipe.student.init if recipe.student.init in inits else inits[0],
+        f"starting weights {start.of} {recipe.teacher.name} {name}",
         format_func=INITS.__getitem__,
-        key=f"first weights {start.of} {recipe.teacher.name} {name}",
         help=terms.STUDENT_WEIGHTS,
     )
-    alone = st.toggle("Train it alone too", recipe.train.alone, help=terms.ALONE)
-    scratch = st.toggle("Train it from random weights too", recipe.train.scratch, help=terms.SCRATCH)
+    data = recipe.data
+    if start.of != TRIAL or init != recipe.student.init:
+        data = replace(data, weights_licence=starting_weights.license_of_pair(recipe, init, PAIRS))
+    alone = form.switch(st, "Also train it without the teacher", recipe.train.alone, "train alone", help=terms.ALONE)
+    scratch = form.switch(
+        st, "Also train it from random weights", recipe.train.scratch, "train scratch", help=terms.SCRATCH
+    )
     train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, views=views)
-    data = replace(recipe.data, weights_licence=_license(init, recipe))
     return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
-
-
-def inits_of(teacher: str, student: str) -> list[str]:
-    """Of INITS those that fit: parts of a teacher only within a family, what was published only of timm's networks."""
-    kin = teacher == "mobilenetv2" and student.startswith("kdlight_")
-    elsewhere = teacher.startswith(TIMM) and student.startswith(TIMM)
-    fits = {
-        "teacher": kin or elsewhere,
-        "selection": kin or elsewhere,
-        "random": True,
-        "general": kin and student in catalog()["general"],  # alone it starts by selection
-        "published": student.startswith(TIMM),
-    }
-    return [init for init in INITS if fits[init]]
 
 
 def _network(role: str) -> str:
@@ -175,29 +159,20 @@ def _network(role: str) -> str:
         name: line.partition(": ")[2] for name, line in catalog()["models"].items() if line.startswith(f"{role}: ")
     }
     lines = [f"**{words.architecture(name)}**: {line}" for name, line in known.items()]
-    name: str = st.selectbox(
+    return form.choice(
+        st,
         "Network",
         list(known),
+        next(iter(known)),
+        f"{role} network",
         format_func=words.architecture,
         accept_new_options=True,
-        key=f"{role} network",
         help="  \n".join([*lines, "Or type timm:NAME for any network of timm."]),
     )
-    return name
-
-
-def _license(init: str, recipe: Recipe) -> str:
-    """What the trained weights may be used under, with a line where the first weights say so and not the person."""
-    if init != "general":
-        return recipe.data.weights_licence
-    pairs = (read_recipe(shipped()[name]) for name in PAIRS)
-    found = next(pair.data.weights_licence for pair in pairs if pair.student.init == init)
-    st.html(f'<div class="kd-line">These first weights pass their license on: {words.safe(found)}.</div>')
-    return found
 
 
 def _epochs(column: Any, value: int, key: str) -> int:
-    return int(column.number_input("Epochs", 1, 1000, value, key=key, help=terms.EPOCHS))
+    return form.whole(column, "Epochs", 1, 1000, value, key, help=terms.EPOCHS)
 
 
 def method_step(start: Start, recipe: Recipe) -> Recipe:
@@ -205,11 +180,12 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     st.subheader("4  Method", anchor=False)
     methods: dict[str, Any] = {n: m for n, m in catalog()["methods"].items() if n != "alone"}
     names = list(methods)
-    first = names.index(recipe.distill.method) if recipe.distill.method in names else 0
-    name = st.selectbox(
+    name = form.choice(
+        st,
         "Distillation",
         names,
-        first,
+        recipe.distill.method if recipe.distill.method in names else names[0],
+        f"distillation {start.of}",
         format_func=lambda n: f"{n.upper() if len(n) < 4 else n} · {methods[n]['paper']}",
         help=terms.METHOD,
     )
@@ -262,6 +238,8 @@ def _check(path: str) -> None:
     st.dataframe(rows, hide_index=True, width="content")
     for problem in found["problems"]:
         st.warning(words.plain(problem), icon=":material/warning:")
+    for note in found.get("notes", []):
+        st.html(f'<div class="kd-line">{words.safe(note)}</div>')
     if not found["problems"]:
         st.html(
             f'<div class="kd-line">{found["images"]} images, {found["groups"]} groups: nothing wrong was found.</div>'

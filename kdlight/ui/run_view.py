@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import streamlit as st
 
 from kdlight import runs
-from kdlight.runs import Run, RunError
-from kdlight.ui import charts, comparison, shelf, store, words
+from kdlight.reading import ROLES, Role
+from kdlight.runs import LIVE, Run, RunError, origin
+from kdlight.ui import caveats, comparison, learning_curves, run_actions, shelf, words
 
 STAGES = {
     "data": "Opening the images",
@@ -22,23 +23,32 @@ STAGES = {
     "bundle": "Measuring and packing the bundle",
 }
 STATES = {"queued": "waiting", "running": "running", "stopped": "stopped", "failed": "failed", "done": "finished"}
-LIVE = ("queued", "running")
+CHANCE = "no better than chance"
 LISTED = 15
+LOOKS = 2.0
+"""Seconds between two looks at a live run's folder."""
+GLANCES = 5.0
+"""Seconds between two looks at an ended run's folder, which another window may resume or delete."""
 
 
 def choose() -> Run | None:
     """Past runs, newest first; the choice stands in the address, so a reload finds it again."""
-    found = {run.name: run for run in runs.list_runs(runs.default_root())}
-    kept = found.get(st.query_params.get("run", ""))
+    found = {run.name: run for run in runs.list_runs(runs.default_root()) if _status(run) is not None}
+    asked = st.query_params.get("run", "")
+    kept = found.get(asked)
+    if asked and kept is None:
+        st.query_params.pop("run")
+        st.session_state.setdefault(run_actions.SAID, "That run is no longer on this machine.")
     if found and st.button("New training", icon=":material/add:", width="stretch", disabled=kept is None):
         show(None)
     if found:
         st.caption("Runs")
     for name, run in list(found.items())[:LISTED]:
-        words_of = f"{title(run)}  \n{STATES[run.status()['state']]}"
+        words_of = f"{title(run)}  \n{standing(_status(run) or {})}"
         kind: Literal["secondary", "tertiary"] = "secondary" if kept is run else "tertiary"
         if st.button(words.plain(words_of), key=f"run {name}", type=kind, width="stretch") and kept is not run:
             show(name)
+    run_actions.toast()
     return kept
 
 
@@ -63,40 +73,59 @@ def show(name: str | None) -> None:
 
 def title(run: Run) -> str:
     """What it trains on, and when it began."""
-    began = time.strftime("%d %b %H:%M", time.localtime(run.status().get("started", 0)))
+    began = time.strftime("%d %b %H:%M", time.localtime((_status(run) or {}).get("started", 0)))
     return f"{_recipe(run)} · {began}"
 
 
+def standing(status: Mapping[str, Any]) -> str:
+    """A run's state in a word or two; a finished pair that learned nothing is no success."""
+    if status.get("state") == "done" and status.get("at_chance"):
+        return f"finished, {CHANCE}"
+    return STATES.get(str(status.get("state")), "unreadable")
+
+
 def draw(run: Run) -> None:
-    """The whole view; a live run renews itself."""
-    live = run.status()["state"] in LIVE
-    st.fragment(_draw, run_every=2.0 if live else None)(run, live)
+    """The whole view. It renews itself while the run is live, and as soon as any window has changed the run's state."""
+    status = _status(run)
+    if status is None:
+        st.rerun()  # deleted since the list was drawn, which then says so
+    state = str(status["state"])
+    if state in LIVE:
+        st.fragment(_draw, run_every=LOOKS)(run, state)
+        return
+    _draw(run, state)
+    st.fragment(_watch, run_every=GLANCES)(run, state)
 
 
-def _draw(run: Run, was_live: bool) -> None:
-    status, log = run.status(), run.log()
-    if was_live and status["state"] not in LIVE:
+def _watch(run: Run, drawn: str) -> None:
+    """Draw the page anew once the run is in another state than the one that is drawn."""
+    if (_status(run) or {}).get("state") != drawn:
         st.rerun()
-    _progress(status, log)
-    _actions(run, status["state"])
+
+
+def _draw(run: Run, drawn: str) -> None:
+    _watch(run, drawn)
+    status, log = run.status(), run.log()
+    failed = _failed(run, status)
+    _progress(status, log, failed)
+    run_actions.draw(run, status["state"], bool(failed))
+    run_actions.toast()
     if status.get("message") and status["state"] in ("failed", "stopped"):
         (st.error if status["state"] == "failed" else st.info)(words.plain(status["message"]))
+    if said := caveats.failure(failed):
+        st.error(f"{said} Look at the images, the labels and the curves before you train again.")
+    began = origin.read(run.path)
+    if began is not None and began.kind == "random":
+        st.warning(words.plain(f"The teacher started from {began.words}."), icon=":material/warning:")
     if status["state"] == "done":
         _outcome(run)
     if log:
-        left, right = st.columns(2, gap="medium")
-        for column, field, name in (
-            (left, "loss", "training loss"),
-            (right, "val_balanced_accuracy", "balanced accuracy on validation"),
-        ):
-            column.altair_chart(
-                charts.curves(log, field, name).properties(height=charts.HEIGHT), alt=f"{name} by epoch"
-            )
+        learning_curves.draw(log)
     with st.expander("Recipe"):
         st.code(run.recipe.read_text(encoding="utf-8"), language="toml")
 
 
-def _progress(status: dict[str, Any], log: list[dict[str, Any]]) -> None:
+def _progress(status: dict[str, Any], log: list[dict[str, Any]], failed: Sequence[Role]) -> None:
     """One line and one bar: which stage, which epoch, how long, how much is left."""
     state, stage = status["state"], status.get("stage", "data")
     ended = status["updated"] if state not in LIVE else time.time()
@@ -108,11 +137,12 @@ def _progress(status: dict[str, Any], log: list[dict[str, Any]]) -> None:
             parts.append(f"about {words.duration((epochs - epoch) * sum(seconds) / len(seconds))} left in this stage")
     order = list(STAGES)
     share = 1.0 if state == "done" else (order.index(stage) + (epoch / epochs if epochs else 0)) / len(order)
-    title = (
-        "Finished" if state == "done" else STAGES[stage] if state in LIVE else f"{STATES[state].capitalize()}: {stage}"
-    )
+    done = f"Finished, {CHANCE}" if failed else "Finished"
+    doing = STAGES[stage]
+    if state not in LIVE:
+        doing = f"{STATES[state].capitalize()} while {doing[0].lower()}{doing[1:]}"
     step = f", epoch {epoch} of {epochs}" if epochs and state != "done" else ""
-    st.progress(min(share, 1.0), text=f"**{title}{step}** · {' · '.join(parts)}")
+    st.progress(min(share, 1.0), text=f"**{done if state == 'done' else doing}{step}** · {' · '.join(parts)}")
 
 
 def _outcome(run: Run) -> None:
@@ -134,41 +164,22 @@ def _epoch(status: dict[str, Any], log: list[dict[str, Any]], stage: str) -> tup
     return int(status.get("epoch", 0)), int(status.get("epochs", 0))
 
 
-def _actions(run: Run, state: str) -> None:
-    row = st.container(horizontal=True)
-    if state in LIVE:
-        row.button("Stop", icon=":material/stop:", on_click=_try, args=[runs.stop, run], key="stop run")
-    elif state in ("stopped", "failed"):
-        row.button("Resume", icon=":material/play_arrow:", on_click=_try, args=[runs.resume, run], key="resume run")
-    elif state == "done":
-        row.button("Add to library", type="primary", on_click=_add, args=[run], key="add run")
-    if state not in LIVE:
-        row.button("Delete this run", type="tertiary", on_click=_delete, args=[run], key="delete run")
-    said = st.session_state.pop("run said", None)
-    if said:
-        st.toast(said)
+def _failed(run: Run, status: Mapping[str, Any]) -> tuple[Role, ...]:
+    """Models of a finished run that are at chance: as the run keeps it, of an older run as its card tells."""
+    if status["state"] != "done":
+        return ()
+    if isinstance(status.get("at_chance"), list):
+        return tuple(role for role in ROLES if role in status["at_chance"])
+    bundle = shelf.opened(run.bundle)
+    return bundle.card.at_chance if bundle is not None else ()
 
 
-def _try(action: Any, run: Run) -> None:
+def _status(run: Run) -> dict[str, Any] | None:
+    """A run's status; None where its folder was deleted meanwhile."""
     try:
-        action(run)
-    except (RunError, OSError) as error:
-        st.session_state["run said"] = words.plain(words.sentence(error))
-
-
-def _add(run: Run) -> None:
-    try:
-        kept = store.add(run.bundle)
-    except (ValueError, OSError) as error:
-        st.session_state["run said"] = words.plain(words.sentence(error))
-        return
-    st.session_state["bundle"] = str(kept)
-    st.session_state["run said"] = "Added to the library. Compare opens on it."
-
-
-def _delete(run: Run) -> None:
-    shutil.rmtree(run.path, ignore_errors=True)
-    st.query_params.pop("run", None)
+        return run.status()
+    except (RunError, OSError):
+        return None
 
 
 def _recipe(run: Run) -> str:

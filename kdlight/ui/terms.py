@@ -7,39 +7,45 @@ TEMPERATURE = (
     "shows more of what the teacher thinks of the less likely classes."
 )
 TERMS: dict[str, str] = {
-    "alpha": "How much the student listens to the teacher rather than to the labels: 0 is the labels alone, 1 the "
+    "alpha": "Weight of the teacher's output against the labels in the student's loss: 0 is the labels alone, 1 the "
     "teacher alone.",
     "temperature": TEMPERATURE,
     "gamma": "How strongly the student is drawn to what the teacher sees in an image, not only to its answer. 0 leaves "
     "that out; the shipped pairs use 5.",
     "dist gamma": "How much it counts that the student ranks the images of one class as the teacher does.",
     "fitnet gamma": "How much the teacher's hint counts in the first stage.",
-    "beta": "How much this method's own lesson counts beside the labels.",
+    "beta": "Weight of this method's own loss beside that of the labels.",
     "tau": "How sharply near and far are told apart: smaller is sharper.",
     "momentum": "How slowly a kept average follows what is new: near 1 is slow and steady.",
     "rotated": "How much the teacher's answers on turned images count.",
     "mixup": "How much pairs of images are blended into one, so that the student grows less sure of itself.",
     "stage": "How long the first stage lasts, as a share of the whole run.",
     "stage1": "How long the first stage, without labels, lasts as a share of the whole run.",
-    "keep": "Only this share of each batch is learned from: the images that help most.",
+    "keep": "Only this share of each batch is trained on: the images that help most.",
     "trust": "How much the teacher's opinion counts where an image has a label already.",
 }
 """By a knob's name; "method knob" where a method means something else by it."""
 EPOCHS = "How often all training images are gone through. More takes longer; the best epoch on validation is kept."
 VIEWS = (
-    "Each training image is shown in this many fixed variants (turned, cropped, brighter or darker), one after the "
-    "other. The teacher answers each variant once and its answers are kept, which saves most of its time. 0 draws new "
-    "variants all the time."
+    "Each training image is shown in this many fixed augmented versions (turned, cropped, brighter, darker), in turn. "
+    "The teacher's output for each is computed once and cached, which saves most of its time. 0 draws new "
+    "augmentations in every epoch."
 )
 TEACHER_WEIGHTS = (
-    "What the teacher knows before it sees your images. Empty asks timm for ImageNet weights; offline the teacher "
-    "starts from random weights and says so."
+    "The weights that the teacher's training begins with: a file of yours, or, if this is empty, published ImageNet "
+    "weights. Where those cannot be downloaded the teacher starts from random weights, which is said here."
 )
-STUDENT_WEIGHTS = "What the student knows before its lessons: parts of the teacher, an earlier lesson, or nothing."
-ALONE = "The same student, trained on the labels without its teacher: shows what the teacher gave, and takes longer."
+STUDENT_WEIGHTS = (
+    "The weights that the student's training begins with: channels selected from the teacher, weights that were "
+    "distilled before on other images, published ones, or random ones. Their license applies to the trained pair."
+)
+ALONE = (
+    "The same student, trained on the labels without its teacher: the baseline that a gain is measured against. Takes "
+    "longer."
+)
 SCRATCH = (
-    "The same student again, on the labels without its teacher and from random weights: shows what the first weights "
-    "gave as well, and takes longer."
+    "The same student once more, on the labels, without its teacher and from random weights: shows what the starting "
+    "weights gave. Takes longer."
 )
 METHOD = "How the student learns from its teacher. The line below says what this method asks of it."
 

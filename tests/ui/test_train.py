@@ -17,7 +17,7 @@ from kdlight.bundle import Bundle
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
-from kdlight.ui import knobs, recipe_form, terms, words
+from kdlight.ui import knobs, recipe_form, starting_weights, terms, words
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -39,6 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     found = work.catalog(lambda *_: None)
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
+    monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": ["apache-2.0"]})
     return page(app, "train")
 
 
@@ -82,8 +83,8 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     next(s for s in train.slider if s.label == "alpha").set_value(0.5).run()
     next(n for n in train.number_input if n.label == "temperature").set_value(2.0).run()
     next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(7).run()
-    next(t for t in train.toggle if t.label == "Train it alone too").set_value(False).run()
-    next(t for t in train.toggle if t.label == "Train it from random weights too").set_value(True).run()
+    next(t for t in train.toggle if t.label == "Also train it without the teacher").set_value(False).run()
+    next(t for t in train.toggle if t.label == "Also train it from random weights").set_value(True).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
     assert recipe.distill.method == "kd"
@@ -103,7 +104,7 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
         ]
     box("Network").select("vgg19").run()
     box("Network", 1).select("ofa595").run()
-    assert box("First weights from").options == [recipe_form.INITS["random"]]
+    assert box("Starting weights").options == [recipe_form.INITS["random"]]
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
     assert (recipe.teacher.name, recipe.student.name, recipe.student.init) == ("vgg19", "ofa595", "random")
@@ -112,18 +113,14 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
 @pytest.mark.parametrize(
     ("teacher", "student", "fitting"),
     [
-        ("mobilenetv2", "kdlight_nano", ["teacher", "selection", "random", "general"]),
-        ("mobilenetv2", "kdlight_base", ["teacher", "selection", "random"]),
+        ("mobilenetv2", "kdlight_nano", ["selection", "teacher", "random", "general"]),
+        ("mobilenetv2", "kdlight_base", ["selection", "teacher", "random"]),
         ("vgg19", "kdlight_nano", ["random"]),
-        ("timm:vit_small_patch16_224", "timm:vit_tiny_patch16_224", ["teacher", "selection", "random", "published"]),
+        ("timm:vit_small_patch16_224", "timm:vit_tiny_patch16_224", ["selection", "teacher", "random", "published"]),
     ],
 )
-def test_only_first_weights_of_the_family_are_offered(
-    monkeypatch: pytest.MonkeyPatch, teacher: str, student: str, fitting: list[str]
-) -> None:
-    found = work.catalog(lambda *_: None)
-    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
-    assert recipe_form.inits_of(teacher, student) == fitting
+def test_only_first_weights_of_the_family_are_offered(teacher: str, student: str, fitting: list[str]) -> None:
+    assert starting_weights.inits_of(teacher, student, work.catalog(lambda *_: None)["general"]) == fitting
 
 
 def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
@@ -173,7 +170,7 @@ def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[
 def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     next(s for s in train.selectbox if s.label == "Modality").select("ultrasound").run()
-    assert next(s for s in train.selectbox if s.label == "Settings as for").value == "kdlight-busi3"
+    assert next(s for s in train.selectbox if s.label == "Copy settings from").value == "kdlight-busi3"
     assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
     train.text_input(key="train data").set_value(str(tmp_path / "breast")).run()
     assert "CC BY-NC 4.0" in said(train)  # of the general first weights that this recipe takes
@@ -188,19 +185,19 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
 def test_another_recipe_fills_the_form_anew(train: AppTest) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     for of in ("kdlight-brain_mri", "kdlight-brick_crack"):
-        next(s for s in train.selectbox if s.label == "Settings as for").select(of).run()
+        next(s for s in train.selectbox if s.label == "Copy settings from").select(of).run()
         pair = read_recipe(shipped()[of])
         shown = {n.label: n.value for n in train.number_input if n.label != "Epochs"}
         epochs = [n.value for n in train.number_input if n.label == "Epochs"]
         assert epochs == [pair.teacher.epochs, pair.train.epochs]
-        assert shown["Views"] == pair.train.views
+        assert shown["Fixed augmentations"] == pair.train.views
 
 
 def test_the_words_of_training_are_explained(train: AppTest) -> None:
     helps = {
         w.label: w.proto.help for kind in ("slider", "number_input", "selectbox", "toggle") for w in train.get(kind)
     }
-    for label in ("alpha", "temperature", "gamma", "Views", "Epochs", "Distillation"):
+    for label in ("alpha", "temperature", "gamma", "Fixed augmentations", "Epochs", "Distillation"):
         assert len(helps[label]) > 60, label
     assert "labels alone" in helps["alpha"]
     assert "Share of the softened answer, 0 to 1." in helps["alpha"]  # the method's own line stays
@@ -212,7 +209,7 @@ def test_general_weights_are_offered_where_they_are_shipped(
     train: AppTest, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_weights() -> Any:
-        return next(s for s in train.selectbox if s.label == "First weights from")
+        return next(s for s in train.selectbox if s.label == "Starting weights")
 
     assert recipe_form.catalog()["general"] == [path.stem for path in sorted(SHIPPED.glob("*.safetensors"))]
     found = {**recipe_form.catalog(), "general": ["kdlight_small"]}
@@ -252,7 +249,7 @@ def test_a_live_run_is_drawn_from_its_folder_and_can_be_stopped(
     assert "Training the student with its teacher, epoch 2 of 4" in text
     assert "60 s elapsed" in text
     assert "about 6 s left in this stage" in text
-    assert len(train.get("vega_lite_chart")) == 2
+    assert len(train.get("vega_lite_chart")) == 3  # validation, and the losses of teacher and student
     button(train, "Stop").click().run()
     assert [r.path for r in stopped] == [run.path]
 

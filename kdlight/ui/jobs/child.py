@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kdlight.ui.jobs import work
+from kdlight.ui.jobs.weights import weights
 
 JOBS: dict[str, Callable[..., Any]] = {
     "catalog": work.catalog,
     "check": work.check,
     "compare": work.compare,
     "estimate": work.estimate,
+    "weights": weights,
 }
 
 

@@ -1,0 +1,81 @@
+"""The widgets of a form that is left and found again: each value is kept in a plain session entry beside its widget's.
+
+A widget's own entry goes when it is not drawn: on another page, or where a run is shown in place of the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+
+def text(place: Any, label: str, value: str, key: str, **more: Any) -> str:
+    """A line of text, without the spaces around it."""
+    return str(place.text_input(label, _kept(key, value), **_keeping(key), **more)).strip()
+
+
+def whole(place: Any, label: str, low: int, high: int, value: int, key: str, **more: Any) -> int:
+    """A whole number from low to high."""
+    return int(place.number_input(label, low, high, _kept(key, value), **_keeping(key), **more))
+
+
+def number(place: Any, label: str, low: float | None, value: float, key: str, **more: Any) -> float:
+    """A number of the type of `value`, not below low."""
+    return type(value)(place.number_input(label, low, value=_kept(key, value), **_keeping(key), **more))
+
+
+def share(place: Any, label: str, value: float, key: str, **more: Any) -> float:
+    """A slider from 0 to 1."""
+    return float(place.slider(label, 0.0, 1.0, _kept(key, value), 0.01, **_keeping(key), **more))
+
+
+def switch(place: Any, label: str, value: bool, key: str, **more: Any) -> bool:
+    return bool(place.toggle(label, _kept(key, value), **_keeping(key), **more))
+
+
+def choice(place: Any, label: str, options: Sequence[str], value: str, key: str, **more: Any) -> str:
+    """One of the options; with accept_new_options also what the person types."""
+    kept = _kept(key, value)
+    free = more.get("accept_new_options", False)
+    listed = list(options) if kept in options or not free else [*options, kept]
+    index = listed.index(kept) if kept in listed else listed.index(value)
+    return str(place.selectbox(label, listed, index, **_keeping(key), **more))
+
+
+def step(place: Any, label: str, options: Sequence[int], value: int, key: str, **more: Any) -> int:
+    """One of the options, along a slider."""
+    kept = _kept(key, value)
+    return int(place.select_slider(label, options, kept if kept in options else value, **_keeping(key), **more))
+
+
+def segment(place: Any, label: str, options: Sequence[str], key: str, **more: Any) -> str:
+    """One of a row of options, the first at first."""
+    found = place.segmented_control(
+        label, options, default=_kept(key, options[0]), required=True, **_keeping(key), **more
+    )
+    return str(found)
+
+
+def several(place: Any, label: str, options: Sequence[str], key: str, **more: Any) -> list[str]:
+    """Any of a row of options, none at first."""
+    kept = [option for option in _kept(key, []) if option in options]
+    return list(place.pills(label, options, selection_mode="multi", default=kept, **_keeping(key), **more))
+
+
+def _entry(key: str) -> str:
+    return f"kept {key}"
+
+
+def _kept(key: str, value: Any) -> Any:
+    return st.session_state.get(_entry(key), value)
+
+
+def _keeping(key: str) -> dict[str, Any]:
+    keep: Callable[[str], None] = _keep
+    return {"key": key, "on_change": keep, "args": [key]}
+
+
+def _keep(key: str) -> None:
+    st.session_state[_entry(key)] = st.session_state[key]

@@ -1,0 +1,165 @@
+"""A run's log as charts: one panel for the validation score, and one for each training objective.
+
+A teacher's cross-entropy, a student's own and what a distillation method adds up are different quantities; on one axis
+they would look comparable. The validation score is the same quantity for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+import streamlit as st
+
+from kdlight.ui import theme
+from kdlight.ui.charts import Chart
+
+Log = Sequence[Mapping[str, Any]]
+"""A run's records: stage, epoch, epochs, loss, val_balanced_accuracy."""
+SERIES = {
+    "teacher": ("teacher", "teacher", [1, 0]),
+    "student": ("student", "student", [6, 3]),
+    "alone": ("student alone", "alone", [2, 3]),
+    "scratch": ("student from scratch", "alone", [8, 3, 2, 3]),
+}
+"""Stage -> its name beside the line, its color and its dashes."""
+OBJECTIVES = {
+    "Teacher's loss": ("teacher",),
+    "Loss of the student without its teacher": ("alone", "scratch"),
+    "Loss of the student with its teacher": ("student",),
+}
+"""Panel -> the stages that minimize the same quantity."""
+SCORE = "val_balanced_accuracy"
+HEIGHTS = {SCORE: 300, "loss": 200}
+TICKS = 7
+"""At most so many epochs are named on an axis."""
+STEPS = (1, 2, 5)
+ROOM = 0.26
+"""Of the axis, behind the last epoch, for the names of the lines."""
+APART = 0.075
+"""Least distance of two names, as a share of the axis."""
+
+
+def draw(log: Log) -> None:
+    """The validation score across the page, below it a panel per objective that was trained."""
+    if rows(log, tuple(SERIES), SCORE):
+        st.altair_chart(panel(log, tuple(SERIES), SCORE, "balanced accuracy on validation"), alt="Validation by epoch")
+    panels = {title: stages for title, stages in OBJECTIVES.items() if rows(log, stages, "loss")}
+    if not panels:
+        return
+    for column, (title, stages) in zip(st.columns(len(panels), gap="medium"), panels.items(), strict=True):
+        with column:
+            st.html(f'<div class="kd-line">{title}</div>')
+            st.altair_chart(panel(log, stages, "loss", "training loss"), alt=f"{title} by epoch")
+    if len(panels) > 1:
+        st.html(
+            '<div class="kd-line">Each loss is a quantity of its own: compare its shape, not its height, with the '
+            "others.</div>"
+        )
+
+
+def rows(log: Log, stages: Sequence[str], field: str) -> list[dict[str, Any]]:
+    """What a panel draws: name of the line, epoch and value."""
+    return [
+        {"role": SERIES[r["stage"]][0], "epoch": int(r["epoch"]), "value": float(r[field])}
+        for r in log
+        if r.get("stage") in stages and r.get(field) is not None
+    ]
+
+
+def panel(log: Log, stages: Sequence[str], field: str, title: str) -> Chart:
+    """One figure by epoch for stages that share it, each line named at its end where there are several."""
+    found = rows(log, stages, field)
+    present = [name for stage in SERIES for name in [SERIES[stage][0]] if any(row["role"] == name for row in found)]
+    longest = max(int(r.get("epochs") or r["epoch"]) for r in log if r.get("stage") in stages)
+    low, high = (score_domain if field == SCORE else loss_domain)([row["value"] for row in found])
+    first, last = (1.0, float(longest)) if longest > 1 else (0.5, 1.5)
+    room = ROOM * (last - first) if len(present) > 1 else 0.0
+    base = alt.Chart(pd.DataFrame(found)).encode(
+        x=alt.X(
+            "epoch:Q",
+            title="epoch",
+            scale=alt.Scale(domain=[first, last + room], nice=False),
+            axis=alt.Axis(values=epoch_ticks(longest), format="d", grid=False),
+        ),
+        y=alt.Y(
+            "value:Q",
+            title=title,
+            scale=alt.Scale(domain=[low, high], nice=False),
+            axis=alt.Axis(tickCount=5, format="~g"),
+        ),
+        color=_scale(alt.Color, present, 1),
+    )
+    lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=36)).encode(
+        strokeDash=_scale(alt.StrokeDash, present, 2),
+        tooltip=[alt.Tooltip("role", title="model"), "epoch", alt.Tooltip("value", title=title, format=".3f")],
+    )
+    drawn = lines + _names(found, present, low, high) if len(present) > 1 else lines
+    return drawn.properties(height=HEIGHTS[field])
+
+
+def epoch_ticks(longest: int) -> list[int]:
+    """Whole epochs, the first among them, at steps of 1, 2 or 5 times a power of 10."""
+    scale = 10 ** max(0, math.floor(math.log10(max(longest, 1))) - 1)
+    steps = [step * scale * power for power in (1, 10) for step in STEPS]
+    step = next(step for step in steps if longest / step <= TICKS)
+    return [1, *(epoch for epoch in range(step, longest + 1, step) if epoch > 1)]
+
+
+def score_domain(values: Sequence[float]) -> tuple[float, float]:
+    """Tenths of the score around all values, at least three of them, within 0 to 1."""
+    low, high = math.floor(10 * min(values) + 1e-9), math.ceil(10 * max(values) - 1e-9)
+    for upward in (True, False) * 3:
+        if high - low >= 3:
+            break
+        if low == 0 or (upward and high < 10):
+            high += 1
+        else:
+            low -= 1
+    return low / 10, high / 10
+
+
+def loss_domain(values: Sequence[float]) -> tuple[float, float]:
+    """From 0, or from below it where a loss is negative, to a little above the highest value."""
+    low, high = min(0.0, min(values)), max(0.0, max(values))
+    span = (high - low) or 1.0
+    return (low - 0.08 * span if low < 0 else 0.0), high + 0.08 * span
+
+
+def name_places(ends: Mapping[str, float], low: float, high: float) -> dict[str, float]:
+    """Where on a y axis from low to high each line's name stands: at its last value, moved as far as the others ask."""
+    apart = APART * (high - low)
+    names = sorted(ends, key=ends.__getitem__)
+    places: dict[str, float] = {}
+    for number, name in enumerate(names):
+        places[name] = max(ends[name], places[names[number - 1]] + apart if number else low)
+    ceiling = high
+    for name in reversed(names):
+        places[name] = min(places[name], ceiling)
+        ceiling = places[name] - apart
+    return places
+
+
+def _names(found: Sequence[Mapping[str, Any]], present: Sequence[str], low: float, high: float) -> Chart:
+    """Behind the last epoch side by side with the lines, and above the end of a line that stops earlier."""
+    ends = {row["role"]: row for row in found}  # the last of each
+    longest = max(row["epoch"] for row in ends.values())
+    places = name_places({name: row["value"] for name, row in ends.items() if row["epoch"] == longest}, low, high)
+    behind = [{**ends[name], "value": place} for name, place in places.items()]
+    above = [row for name, row in ends.items() if name not in places]
+    drawn = _text(behind, present, align="left", dx=9, baseline="middle")
+    return drawn + _text(above, present, align="center", dy=-10, baseline="bottom") if above else drawn
+
+
+def _text(rows_of: Sequence[Mapping[str, Any]], present: Sequence[str], **where: Any) -> Chart:
+    mark = alt.Chart(pd.DataFrame(rows_of)).mark_text(fontSize=13, **where)
+    return mark.encode(x="epoch:Q", y="value:Q", text="role:N", color=_scale(alt.Color, present, 1))
+
+
+def _scale(channel: Any, present: Sequence[str], of: int) -> Any:
+    """Color (1) or dashes (2) of the lines that are drawn, the same in every panel."""
+    known = {series[0]: theme.color(series[1]) if of == 1 else series[2] for series in SERIES.values()}
+    return channel("role:N", scale=alt.Scale(domain=present, range=[known[name] for name in present]), legend=None)
