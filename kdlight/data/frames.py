@@ -11,13 +11,17 @@ import PIL.Image
 import pydicom
 
 from kdlight.images import sniff
+from kdlight.images.tiff import pages
 
 HEAD = 1024
 """Bytes that tell the type."""
 
 
 def frame_count(path: Path) -> int:
-    """Frames of a DICOM file, pages of a TIFF; 1 for every other file and where the header cannot be read."""
+    """Frames of a DICOM file, pages of a TIFF, pictures of an animated WebP or PNG.
+
+    1 for every other file, and where the header cannot be read.
+    """
     found = path.stat()
     return _frame_count(path, found.st_size, found.st_mtime_ns)
 
@@ -25,9 +29,17 @@ def frame_count(path: Path) -> int:
 @lru_cache(maxsize=200_000)
 def _frame_count(path: Path, _size: int, _changed: int) -> int:
     with path.open("rb") as file:
-        kind = sniff(file.read(HEAD))
-    with contextlib.suppress(Exception):  # what is wrong with the file is said when it is decoded
-        return _of_dicom(path) if kind == "dicom" else _of_tiff(path) if kind == "tiff" else 1
+        head = file.read(HEAD)
+        kind = sniff(head)
+        with contextlib.suppress(Exception):  # what is wrong with the file is said when it is decoded
+            if kind == "dicom":
+                return _of_dicom(path)
+            if kind == "tiff":
+                file.seek(0)
+                return max(1, len(pages(file)))
+            if kind == "webp" or (kind == "png" and b"acTL" in head):
+                with PIL.Image.open(path, formats=[kind]) as picture:
+                    return int(getattr(picture, "n_frames", 1))
     return 1
 
 
@@ -36,10 +48,3 @@ def _of_dicom(path: Path) -> int:
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["NumberOfFrames"])
         return max(1, int(header.get("NumberOfFrames") or 1))
-
-
-def _of_tiff(path: Path) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with PIL.Image.open(path, formats=["TIFF"]) as picture:
-            return int(getattr(picture, "n_frames", 1))
