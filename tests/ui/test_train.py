@@ -14,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import runs
 from kdlight.bundle import Bundle
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.config import DataConfig, Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
+from kdlight.runs import origin
 from kdlight.ui import knobs, recipe_form, starting_weights, terms, words
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
@@ -315,3 +316,197 @@ def test_an_estimate_belongs_to_the_recipe_it_was_made_for(train: AppTest, monke
     assert "12 min</span> for 180 images" in said(train)
     next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(9).run()
     assert "12 min" not in said(train)
+
+
+def test_a_resumed_run_is_drawn_as_live_at_once(train: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was drawn in a fragment that did not renew itself: the page stood still until a reload."""
+    run = a_run("stopped", message="Stopped by request.")
+    open_run(train, run)
+    monkeypatch.setattr(runs, "resume", lambda resumed: resumed.update(state="queued", message=""))
+    button(train, "Resume").click().run()
+    assert "Training the student with its teacher, epoch 2 of 4" in train.get("progress")[0].proto.text
+    assert "Stop" in [b.label for b in train.button]
+
+
+@pytest.mark.parametrize(("label", "action", "wanted"), [("Stop", "stop", "stopped"), ("Resume", "resume", "running")])
+def test_a_second_click_that_finds_its_work_done_says_nothing(
+    train: AppTest, monkeypatch: pytest.MonkeyPatch, label: str, action: str, wanted: str
+) -> None:
+    run = a_run("running" if action == "stop" else "stopped", live=True)
+    open_run(train, run)
+
+    def late(clicked: runs.Run) -> None:
+        clicked.update(state=wanted)  # as another window does it meanwhile
+        raise runs.RunError("only a live run can be stopped")
+
+    monkeypatch.setattr(runs, action, late)
+    button(train, label).click().run()
+    assert len(train.toast) == 0
+    assert not train.exception
+
+
+def test_delete_asks_first_says_how_much_and_returns_to_the_list(train: AppTest) -> None:
+    run, other = a_run("failed", message="No space."), a_run("stopped")
+    open_run(train, run)
+    button(train, "Delete this run").click().run()
+    asked = next(m.value for m in train.markdown if "deleted from this machine" in m.value)
+    assert "Synthetic shapes" in asked
+    assert "kB in all" in asked
+    assert run.path.is_dir()
+    button(train, "Delete it").click().run()
+    assert not train.exception
+    assert not run.path.exists()
+    assert other.path.is_dir()
+    assert train.toast[0].value == "The run is deleted."
+    assert "run" not in train.query_params
+    assert "Start training" in [b.label for b in train.button]
+    assert [b.key for b in train.sidebar.button if str(b.key).startswith("run ")] == [f"run {other.name}"]
+
+
+def test_a_run_that_is_kept_after_all_stays(train: AppTest) -> None:
+    run = a_run("done", stage="bundle")
+    open_run(train, run)
+    button(train, "Delete this run").click().run()
+    button(train, "Keep it").click().run()
+    assert run.path.is_dir()
+    assert "Delete it" not in [b.label for b in train.button]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "done"])
+def test_a_run_that_somebody_deleted_while_it_was_shown_is_said_to_be_gone(train: AppTest, state: str) -> None:
+    import shutil
+
+    run = a_run(state, live=state == "running")
+    open_run(train, run)
+    shutil.rmtree(run.path)
+    train.run()
+    assert not train.exception
+    assert train.toast[0].value == "That run is no longer on this machine."
+    assert "Start training" in [b.label for b in train.button]
+
+
+def test_a_pair_at_chance_is_no_success(train: AppTest, tiny_bundle: Bundle) -> None:
+    import shutil
+
+    run = a_run("done", stage="bundle")
+    shutil.copytree(tiny_bundle.path, run.bundle)
+    run.update(at_chance=["teacher"])
+    open_run(train, run)
+    assert train.get("progress")[0].proto.text.startswith("**Finished, no better than chance**")
+    assert "Failed: the teacher is not better than chance on the test images." in train.error[0].value
+    labels = {b.label for b in train.button}
+    assert "Add to library" not in labels
+    assert "Add to library as failed" in labels
+    assert "finished, no better than chance" in next(b.label for b in train.sidebar.button if "Synth" in b.label)
+
+
+def test_a_teacher_that_began_from_nothing_is_said_on_its_run(train: AppTest) -> None:
+    run = a_run("running", live=True)
+    origin.Origin("random", "random weights: no server answers").write(run.path)
+    shown = open_run(train, run).warning[0].value.replace("\\", "")
+    assert shown == "The teacher started from random weights: no server answers."
+    origin.Origin("file", "mine.pth").write(run.path)
+    assert len(train.run().warning) == 0
+
+
+def test_without_published_weights_the_form_says_so_before_the_start(
+    train: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {"lacking": "no server answers", "licenses": ["apache-2.0"]}
+    monkeypatch.setattr(starting_weights, "published", lambda network: lacking)
+    assert train.run().warning[0].value.replace("\\", "") == "Teacher starts from random weights: no server answers."
+    box = next(t for t in train.text_input if t.label == "Starting weights")
+    box.set_value("/nowhere/at/all.pth").run()
+    assert len(train.warning) == 0
+    assert "No file is there." in train.error[0].value
+
+
+def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tmp_path: Path) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path / "lungs")).run()
+    next(s for s in train.selectbox if s.label == "Modality").select("ct").run()
+    next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
+    next(s for s in train.select_slider if s.label == "Input side, px").set_value(96).run()
+    next(s for s in train.selectbox if s.label == "Distillation").select("dkd").run()
+    next(n for n in train.number_input if n.label == "Fixed augmentations").set_value(3).run()
+    next(t for t in train.toggle if t.label == "Also train it from random weights").set_value(True).run()
+    knob = next(n for n in train.number_input if n.key.startswith("dkd "))
+    knob.set_value(knob.value + 1).run()
+    a_run("failed", message="Before.")
+    page(train, "library")
+    page(train, "train")
+    train.sidebar.button[1].click().run()  # a run in place of the form
+    button(train, "New training").click().run()
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    assert (recipe.data.path, recipe.data.modality, recipe.data.size) == (str(tmp_path / "lungs"), "ct", 96)
+    assert (recipe.distill.method, recipe.train.views, recipe.train.scratch) == ("dkd", 3, True)
+    assert recipe.distill.options[knob.key.split()[1]] == knob.value
+    assert recipe.student.init == "selection"
+
+
+def test_own_images_without_a_pair_of_their_modality_begin_neutral_and_free(
+    train: AppTest, started: list[str], tmp_path: Path
+) -> None:
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path / "Fundus Köln")).run()
+    next(s for s in train.selectbox if s.label == "Modality").select("fundus").run()
+    assert next(s for s in train.selectbox if s.label == "Copy settings from").value == recipe_form.NEUTRAL
+    text = said(train)
+    assert "The starting weights are free (Apache-2.0): your pair may be used commercially, as far as" in text
+    assert "CC BY-NC" not in text
+    button(train, "Start training").click().run()
+    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    plain = Recipe(DataConfig("synthetic", "fundus"))
+    assert (recipe.teacher, recipe.distill.method) == (plain.teacher, plain.distill.method)
+    assert recipe.train == plain.train
+    assert recipe.student == replace(plain.student, init="selection")
+    assert (recipe.data.title, recipe.data.name) == ("Fundus Köln", "fundus_k_ln")
+    assert recipe.data.weights_licence == "Apache-2.0 (its starting weights)"
+
+
+@pytest.mark.parametrize(
+    ("licenses", "line", "kept"),
+    [
+        (["apache-2.0"], "The starting weights are free (Apache-2.0)", "Apache-2.0 (its starting weights)"),
+        (["cc-by-nc-4.0"], "your pair may not be used commercially", "CC-BY-NC-4.0 (its starting weights)"),
+        ([], "The license of the starting weights is not stated", "license not stated (its starting weights)"),
+    ],
+)
+def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
+    train: AppTest,
+    started: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    licenses: list[str],
+    line: str,
+    kept: str,
+) -> None:
+    monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": licenses})
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path / "slides")).run()
+    next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
+    assert line in said(train)
+    button(train, "Start training").click().run()
+    assert Recipe.from_mapping(tomllib.loads(started[0])).data.weights_licence == kept
+
+
+def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = {
+        **{"classes": ["a"], "splits": ["all"], "counts": {"all": {"a": 3}}, "problems": [], "images": 3},
+        **{"groups": 3, "notes": ["2 masks beside images are not counted as images."]},
+    }
+
+    class Checked:
+        done, error, share, words = True, None, 1.0, ""
+
+        def __init__(self, task: str, **arguments: Any) -> None:
+            self.arguments, self.result = arguments, found
+
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr("kdlight.ui.waiting.Job", Checked)
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path)).run()
+    button(train, "Check the images").click().run()
+    assert "2 masks beside images are not counted as images." in said(train)
