@@ -11,7 +11,8 @@ import typer
 from kdlight.cli.frame import Answer, Json, UsageError, answers, pairs, table
 
 DATASETS = {
-    "folder": "<split>/<class>/<file> or <class>/<file>, with an optional manifest.csv (path, class, split, group)",
+    "folder": "<split>/<class>/<file>, <class>/<split>/<file> or <class>/<file>, patients as folders in the classes; "
+    "with an optional manifest.csv (path, class, split, group); PATH#frames: every frame of its files",
     "csv": "a table of image or DICOM paths: path, class, and where known split and group",
     "npz": "a MedMNIST file",
     "synthetic": "drawn shapes, made inside the run, to try things without data",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, split_word
-from kdlight.data.levels import Folders, group_level, split_level
+from kdlight.data.levels import Folders, group_level, patients_above, split_level
 from kdlight.data.masks import Paired, Parts, paired
 from kdlight.data.source import FolderSource, Row, labelled
 from kdlight.data.walk import Ledger, Tree, images_of, walk
@@ -72,21 +72,26 @@ def _rows(root: Path, places: Sequence[Place]) -> tuple[list[Row], Structure]:
     if above:
         _require_plain_splits(root, above, tops)
     _require_none_loose(root, places, 2 if above else 1)
-    classed = [(place.folders[1 if above else 0], place.folders[2 if above else 1 :]) for place in places]
+    first = 1 if above else 0
+    turned = patients_above([place.folders[first:] for place in places])
+    classed = [_class_first(place.folders[first:], turned) for place in places]
     level = None if above else split_level(classed, root)
     below = [folders if level is None else folders[:level] + folders[level + 1 :] for _, folders in classed]
     patients = group_level(below)
     rows = []
     for place, (name, folders), rest in zip(places, classed, below, strict=True):
         word = place.folders[0] if above else "" if level is None else folders[level]
-        grouped = patients is not None and len(rest) > patients
-        group = plain_name(rest[patients]) if patients is not None and grouped else place.path
+        group = plain_name(rest[patients]) if patients is not None and len(rest) > patients else place.path
         rows.append((place.path, name, split_word(word) or UNSPLIT, group))
-    splits = Structure(
+    return rows, Structure(
         "folders" if above else "none" if level is None else "folders in classes",
-        "file" if patients is None else "folders in classes",
+        "file" if patients is None else "folders above classes" if turned else "folders in classes",
     )
-    return rows, splits
+
+
+def _class_first(folders: Folders, turned: bool) -> tuple[str, Folders]:
+    """The class and the other folders; `turned` where the patient stands before the class."""
+    return (folders[1], (folders[0], *folders[2:])) if turned else (folders[0], folders[1:])
 
 
 def _require_plain_splits(root: Path, splits: Sequence[str], tops: set[str]) -> None:
@@ -121,7 +126,7 @@ def _require_full_classes(tree: Tree, rows: Sequence[Row], structure: Structure)
     """Raise DataError where a class folder is empty in every split."""
     depth = 2 if structure.splits == "folders" else 1
     held = {parts[:n] for parts in tree.files for n in range(1, len(parts))}
-    empty = {plain_name(f[-1]) for f in tree.folders if len(f) == depth and not any(f == h for h in held)}
+    empty = {plain_name(f[-1]) for f in tree.folders if len(f) == depth and f not in held}
     empty -= {plain_name(name) for _, name, _, _ in rows}
     if rows and empty:
         names = ", ".join(sorted(empty))

@@ -21,6 +21,8 @@ _ATTRIBUTE = re.compile(
     r"\d+(\.\d+)?x|(images?|imgs?|part|batch|fold|chunk|set|grade|stage|level|type|score|bi-?rads|t|class)[ _-]?\d+",
     re.IGNORECASE,
 )
+_IDENTIFIER = re.compile(r"(patient|subject|case|person|donor|animal|p|id)[ _-]?\d+|.*\d{3,}.*", re.IGNORECASE)
+"""Names that number one of many, and no class."""
 MANY = 12
 """So many words on one level are names of patients; fewer are kinds of what the class is."""
 
@@ -42,6 +44,20 @@ def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None
                 f"them, or write a manifest.csv (path, class, split, group)."
             )
     return None
+
+
+def patients_above(rows: Sequence[Folders]) -> bool:
+    """Whether the folders are `<patient>/<class>`, as in the published breast histopathology tiles (IDC).
+
+    rows: all folders of each image. Each outer name is an identifier, and a few inner ones come back in most of them.
+    """
+    if not rows or min(map(len, rows)) < 2:
+        return False
+    outer, inner = {folders[0] for folders in rows}, {folders[1] for folders in rows}
+    pairs = {folders[:2] for folders in rows}
+    named = all(_IDENTIFIER.fullmatch(name) for name in outer) and not any(map(_IDENTIFIER.fullmatch, inner))
+    few = 2 <= len(inner) <= len(outer) / 2 and not any(split_word(name) for name in inner)
+    return named and few and 2 * len(pairs) > len(outer) * len(inner)
 
 
 def group_level(rows: Sequence[Folders]) -> int | None:

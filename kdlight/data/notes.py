@@ -24,9 +24,11 @@ def notes(dataset: Dataset) -> list[str]:
     said = []
     if dataset.structure.splits == "folders in classes":
         said.append(f"The folders in each class give the splits: {', '.join(dataset.splits)}.")
+    groups = len({item.group for item in dataset.items})
     if dataset.structure.groups == "folders in classes":
-        groups = len({item.group for item in dataset.items})
         said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is carved up.")
+    if dataset.structure.groups == "folders above classes":
+        said.append(f"The outer folders are taken for patients and the inner ones for classes: {groups} groups.")
     return [*said, *left_out_notes(dataset.left_out)]
 
 
@@ -40,6 +42,7 @@ def group_key(dataset: Dataset) -> str:
     return {
         "file": "the file",
         "folders in classes": "folders in the classes, taken for patients",
+        "folders above classes": "folders above the classes, taken for patients",
         "table": "group column of the set's manifest",
         "set": "as the published set gives it, else the file",
     }[dataset.structure.groups]

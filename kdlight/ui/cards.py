@@ -13,6 +13,18 @@ from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
 from kdlight.ui import comparison, shelf, store, waiting, words, work
 
+LEFT_OUT = {
+    "mask": "masks",
+    "mask-without-image": "masks without an image",
+    "frames": "further frames of files",
+    "system": "system files",
+    "hidden": "hidden files",
+    "not-an-image": "files that are no images",
+    "not-listed": "images that the manifest does not list",
+    "link": "links",
+}
+"""What of a set's folder a training did not use, by `kdlight.data.dataset.Reason`."""
+
 
 def tile(bundle: Bundle) -> str:
     """The card in a glance, as HTML: name, modality, classes, both accuracies, size, what teaching gave, license."""
@@ -146,7 +158,9 @@ def _modality(name: str) -> str:
 def _data(data: dict[str, Any]) -> list[str]:
     counts = [f"{split}: {sum(c.values())} images" for split, c in data.get("counts", {}).items()]
     named = {"Source": "source", "License of the data": "licence", "Kept together": "group_key"}
-    return [f"{title}: {data[key]}" for title, key in named.items() if data.get(key)] + counts
+    left_out = [f"{row['count']} {LEFT_OUT.get(row['reason'], 'other files')}" for row in data.get("left_out", [])]
+    lines = [f"{title}: {data[key]}" for title, key in named.items() if data.get(key)] + counts
+    return [*lines, *([f"Left out: {', '.join(left_out)}"] if left_out else [])]
 
 
 def _making(bundle: Bundle) -> list[str]:

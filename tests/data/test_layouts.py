@@ -153,6 +153,23 @@ def test_all_of_a_patients_visits_are_one_group(put: Put) -> None:
     assert set(open_dataset(put(*names)).groups) == {f"patient{p}" for p in range(4)}
 
 
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_patients_above_the_classes_are_groups_and_no_classes(put: Put, split: str) -> None:
+    names = [f"{split}{patient}/{name}/{n}.png" for patient in (8863, 8864, 9135, 9291) for name in "01" for n in "xy"]
+    found = open_dataset(put(*names))
+    assert found.counts() == {"0": 8, "1": 8}
+    assert set(found.groups) == {"8863", "8864", "9135", "9291"}
+    assert check(found)["structure"]["groups"] == "folders above classes"
+    assert "4 groups" in check(found)["notes"][0]
+
+
+def test_classes_that_share_kinds_of_views_stay_classes(put: Put) -> None:
+    found = open_dataset(
+        put(*(f"grade{g}/{side}/{n}.png" for g in range(5) for side in ("left", "right") for n in "xy"))
+    )
+    assert found.classes == tuple(f"grade{g}" for g in range(5))
+
+
 @pytest.mark.parametrize(
     ("rows", "level"),
     [
