@@ -78,15 +78,15 @@ def samples() -> list[Sample]:
 
 
 def _head(path: Path) -> list[Sample]:
-    words = "A sagittal MRI of a head without a tumor, 16 bits. A public sample of matplotlib."
+    words = "A sagittal MRI of a head without a tumor. A public sample of matplotlib."
     return [Sample("Head MRI", words, "mri", Kind.SUITED, partial(_head_png, path))] if path.is_file() else []
 
 
 def _head_png(path: Path) -> bytes:
-    """The bare values of the file as a 16-bit PNG."""
-    values = np.frombuffer(gzip.decompress(path.read_bytes()), "<u2").reshape(_HEAD_SIDE, _HEAD_SIDE)
+    """The bare values of the file, 16 bits of which 8 are used, as a PNG."""
+    values = np.frombuffer(gzip.decompress(path.read_bytes()), ">u2").reshape(_HEAD_SIDE, _HEAD_SIDE)
     file = BytesIO()
-    PIL.Image.fromarray(values).save(file, "PNG")
+    PIL.Image.fromarray(values.astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 

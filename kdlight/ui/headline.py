@@ -27,9 +27,10 @@ def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
     if image.laterality:
         parts.append({"L": "left", "R": "right"}.get(image.laterality, image.laterality))
     parts += [removal(image), *filter(None, [remaining(image)])]
+    caution = f" · {words.safe(scan.caution)}" if scan.caution else ""
     rest = "".join(f" · {words.safe(part)}" for part in parts)
     truth = f' · <span class="kd-strong">Truth: {words.safe(scan.truth)}</span>' if scan.truth else ""
-    st.html(f'<div class="kd-line"><span class="kd-strong">{words.safe(scan.words)}</span>{truth}{rest}</div>')
+    st.html(f'<div class="kd-line"><span class="kd-strong">{words.safe(scan.words)}{caution}</span>{truth}{rest}</div>')
 
 
 def removal(image: Image) -> str:

@@ -17,13 +17,17 @@ import PIL.Image
 import streamlit as st
 
 from kdlight import images
-from kdlight.images import Image, ImageError, Sample
+from kdlight.images import Image, ImageError, Kind, Sample
 from kdlight.ui import drops, work
 from kdlight.ui.drops import Rejected
 
 THUMBNAIL = 240
 FRAMES_KEPT = 4
 """Decoded frames that a session holds of each scan."""
+CAUTIONS = {
+    Kind.PHANTOM: "drawn by arithmetic, no answer to it means anything",
+    Kind.UNSUITED: "no bundle is made for it",
+}
 _numbers = itertools.count()
 
 
@@ -36,6 +40,8 @@ class Scan:
     """What the page calls it: the sample's name, or `Uploaded file`."""
     truth: str | None = None
     """Its true class in words, where a labeled set says so."""
+    caution: str | None = None
+    """What to think of any answer to it, where it is no scan of the kind that a bundle is made for."""
     modality: str | None = None
     """As the person chose it; None where it is as the file proposes."""
     frame: int = 0
@@ -111,7 +117,7 @@ def choose_frame(scan: Scan, image: Image) -> None:
 
 def lay(sample: Sample) -> None:
     """Put a sample on the table."""
-    put(sample.data, sample.name)
+    put(sample.data, sample.name, caution=CAUTIONS.get(sample.kind))
     if sample.modality is not None:
         st.session_state["modality"] = sample.modality
 
@@ -139,9 +145,9 @@ def clear() -> None:
         st.session_state.pop(entry, None)
 
 
-def put(source: bytes | Path, title: str, truth: str | None = None) -> None:
+def put(source: bytes | Path, title: str, truth: str | None = None, caution: str | None = None) -> None:
     """Lay one scan on the table in place of all others."""
-    _lay_down([Scan(source, title, truth)])
+    _lay_down([Scan(source, title, truth, caution)])
 
 
 def look_at(index: int) -> None:

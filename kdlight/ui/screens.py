@@ -12,7 +12,8 @@ from kdlight.ui import controls, scans, words, work
 from kdlight.ui.controls import Settings
 from kdlight.ui.work import Question
 
-PER_ROW = 7
+TILE = 120
+"""Width of a sample in pixels."""
 READABLE = "DICOM (also compressed), PNG, JPEG, TIFF, BMP and WebP up to 64 MB are read."
 
 TILES = {
@@ -40,15 +41,21 @@ def nothing_yet() -> None:
 
 
 def _tiles(title: str, samples: list[Sample]) -> None:
-    """One row of samples: picture and name, a click lays it on the table."""
+    """Samples of one kind in a row, or as many rows as the window asks for."""
     if not samples:
         return
     st.html(f'<div class="kd-line">{title}</div>')
-    for column, sample in zip(st.columns(PER_ROW, gap="small"), samples[:PER_ROW], strict=False):
-        with column:
-            st.html(f'<img class="kd-thumb" src="{scans.thumbnail(sample.name)}" alt="{words.safe(sample.words)}">')
-            name = sample.name.removesuffix(" phantom")
-            st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.lay, args=[sample])
+    with st.container(horizontal=True, gap="small"):
+        for sample in samples:
+            _tile(sample)
+
+
+def _tile(sample: Sample) -> None:
+    """Picture and name, a click lays it on the table."""
+    with st.container(width=TILE, gap="xsmall"):
+        st.html(f'<img class="kd-thumb" src="{scans.thumbnail(sample.name)}" alt="{words.safe(sample.words)}">')
+        name = sample.name.removesuffix(" phantom")
+        st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.lay, args=[sample])
 
 
 def not_taken() -> None:

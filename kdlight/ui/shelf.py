@@ -12,6 +12,9 @@ from kdlight.bundle import Bundle, BundleError
 from kdlight.reading import ROLES
 from kdlight.ui import kept, words
 
+FITS = 26
+"""Letters of a name that a picker in the sidebar has room for; a longer one is written out below."""
+
 
 def all_bundles() -> list[Bundle]:
     """Every bundle whose checksums hold, shipped ones first."""
@@ -49,6 +52,8 @@ def choose(modality: str | None) -> Bundle | None:
         format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else " (other modality)"),
     )
     bundle = paths[chosen]
+    if len(bundle.card.name) > FITS:
+        st.caption(words.plain(bundle.card.name))
     with st.popover("Card", type="tertiary", icon=":material/description:"):
         st.markdown(f"**{words.plain(bundle.card.name)}**")
         st.markdown(words.plain(bundle.card.intended_use))

@@ -15,20 +15,20 @@ NOT_IDLE = "Nothing was measured: a reading is being worked on. Try again when i
 def draw(bundle: Bundle) -> None:
     """One line with the sizes and the recorded or measured times, and the offer to measure here."""
     name = f"speed {bundle.sha256}"
-    line, action = st.columns([6, 1], vertical_alignment="center")
-    action.button(
-        "Measure here",
-        icon=":material/timer:",
-        width="stretch",
-        on_click=_measure,
-        args=[name, bundle],
-        help="Both models in turns on this machine: 10 warm-ups, then the medians of 50 runs each.",
-    )
+    line = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    _take_refusal(name)
     measured = Speed.of(waiting.result(name))
     recorded = Speed.of(bundle.card.metrics.get("latency"))
     smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
     said = sentence(measured or recorded, here=measured is not None)
     line.html(f'<div class="kd-line">{smaller}{said}</div>')
+    line.button(
+        "Measure here",
+        icon=":material/timer:",
+        on_click=_measure,
+        args=[name, bundle],
+        help="Both models in turns on this machine: 10 warm-ups, then the medians of 50 runs each.",
+    )
     if (refused := st.session_state.pop("not measured", None)) is not None:
         st.info(words.plain(refused), icon=":material/timer_off:")
 
@@ -46,6 +46,14 @@ def sentence(speed: Speed | None, here: bool) -> str:
         f"{words.number(speed.student_ms)} ms{engine} (medians of {speed.runs}, {_many(speed.threads, 'thread')}, "
         f"{speed.size} px)."
     )
+
+
+def _take_refusal(name: str) -> None:
+    """A measurement that was refused is no error of the page: it is said once, and the button stays."""
+    running = waiting.job(name)
+    if running is not None and running.done and running.error is not None:
+        st.session_state["not measured"] = running.error
+        waiting.drop(name)
 
 
 def _smaller(bundle: Bundle) -> float:

@@ -185,6 +185,7 @@ class Viewer {
     const fresh = !this.data || this.data.scan !== data.scan;
     this.data = data;
     for (const role of ROLES) this.describe(role, data);
+    if (fresh) document.querySelector("[data-testid=stMain]")?.scrollTo({ top: 0 });
     if (fresh || (this.lut && !this.table)) this.reset();
     else this.render();
     this.layout();
