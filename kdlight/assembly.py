@@ -129,12 +129,20 @@ def _card(
         metrics=metrics,
         calibration=measured.calibration,
         conformal=measured.conformal,
-        eligibility={"modalities": [kind.name], "min_side": 32, "color": True if kind.color else None},
+        eligibility=eligibility(data),
         intended_use=INTENDED_USE,
         limits=[*data.limits, *failure(metrics), shortfall(metrics)],
         versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
         | {"kdlight": kdlight.__version__, "python": platform.python_version()},
     )
+
+
+def eligibility(data: DataConfig) -> dict[str, Any]:
+    """What a file must be to be read without a person's word for it, as the card has it."""
+    kind = modality(data.modality)
+    anatomy = {"body_parts": list(data.body_parts), "views": list(data.views)}
+    known = {key: names for key, names in anatomy.items() if names}
+    return {"modalities": [kind.name], "min_side": 32, "color": kind.color or None, **known}
 
 
 def _class(data: DataConfig, name: str) -> dict[str, Any]:

@@ -64,7 +64,8 @@ class Card:
     calibration: dict[str, Any]
     conformal: dict[str, Any]
     eligibility: dict[str, Any]
-    """modalities, min_side (pixels), color (True, False or None for either)."""
+    """modalities, min_side (pixels), color (True, False or None for either); where it is known also body_parts (keys of
+    `kdlight.anatomy.BODY_PARTS`) and views (values of `kdlight.anatomy.VIEWS`)."""
     intended_use: str
     limits: list[str]
     versions: dict[str, str]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdlight.anatomy import BODY_PARTS, VIEWS
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 BALANCES = ("none", "balanced", "effective")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -58,6 +60,11 @@ class DataConfig:
     """Words for people."""
     size: int = 128
     """Input side in pixels."""
+    body_parts: tuple[str, ...] = ()
+    """Keys of `kdlight.anatomy.BODY_PARTS` that every image shows one of; empty where the set has none or mixes them.
+    A file that states another part is then not eligible."""
+    views: tuple[str, ...] = ()
+    """Values of `kdlight.anatomy.VIEWS` that the set covers; empty where any may come."""
     window: str = ""
     """CT preset for files in Hounsfield units; empty keeps the file's own window."""
     fit: str = "stretch"
@@ -89,6 +96,10 @@ class DataConfig:
         _check("data", "val", self.val, 0.05, 0.5)
         _check("data", "test", self.test, 0.05, 0.5)
         _check("data", "labeled", self.labeled, 0.01, 1)
+        for part in self.body_parts:
+            _choose("data", "body_parts", part, tuple(BODY_PARTS))
+        for view in self.views:
+            _choose("data", "views", view, VIEWS)
         if not self.path:
             raise RecipeError("data.path is empty; a folder, npz or CSV was expected. Set it, or use 'synthetic'.")
         if self.name and not NAME.fullmatch(self.name):

@@ -40,6 +40,8 @@ def test_overrides_reach_every_section(tmp_path: Path) -> None:
         (MINIMAL + "classes = 3\n", "data.classes is 3; a section was expected"),
         ("data = 3\n", "data is 3; a section was expected"),
         (MINIMAL + 'name = "My set"\n', "data.name is 'My set'; the bundle goes by it"),
+        (MINIMAL + 'body_parts = ["thorax"]\n', "data.body_parts is 'thorax'; one of head, .* chest, .* was expected"),
+        (MINIMAL + 'views = ["front"]\n', "data.views is 'front'; one of AP, PA, .* was expected"),
         (MINIMAL + 'limits = "One sentence."\n', "data.limits is 'One sentence.'; a list of texts"),
     ],
 )

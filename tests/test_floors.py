@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
+    {"anatomy"},
     {"config", "modality", "memory", "prefetch", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},

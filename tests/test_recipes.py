@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdlight import runs
+from kdlight.assembly import eligibility
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.data import Dataset
 from kdlight.distillers import Batch, Distiller, create_distiller, find, hyperparameters
@@ -55,6 +56,26 @@ def test_a_recipe_names_what_exists_and_says_what_it_trains(name: str) -> None:
     for model in (recipe.teacher.name, recipe.student.name):
         assert model in MODELS or known_elsewhere(model), model
     assert read_recipe_again(recipe) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "views"),
+    [
+        ("kdlight-brain_mri", ("head",), ()),
+        ("kdlight-cxr3", ("chest",), ("AP", "PA")),
+        ("kdlight-covid_ct", ("chest",), ()),
+        ("kdlight-busi3", ("breast",), ()),
+        ("kdlight-ham7", (), ()),
+        ("kdlight-lc_lung3", (), ()),
+        ("kdlight-brick_crack", (), ()),
+    ],
+)
+def test_a_set_s_body_parts_reach_the_card(name: str, parts: tuple[str, ...], views: tuple[str, ...]) -> None:
+    data = read_recipe(RECIPES[name]).data
+    assert (data.body_parts, data.views) == (parts, views)
+    covered = eligibility(data)
+    assert (tuple(covered.get("body_parts", ())), tuple(covered.get("views", ()))) == (parts, views)
+    assert covered["modalities"] == [data.modality]
 
 
 def read_recipe_again(recipe: Recipe) -> Recipe:

@@ -40,6 +40,8 @@ _KEPT = (
     "SequenceOfUltrasoundRegions",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
+    "AnatomicRegionSequence",
+    "ViewCodeSequence",
 )
 """Elements that are read here; the names inside the sequences stay behind."""
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
@@ -177,6 +179,7 @@ def _image(
         laterality=geometry.laterality(ds, frame),
         orientation=geometry.orientation(ds, frame),
         view=geometry.view(ds),
+        body_part=geometry.body_part(ds, frame),
         transfer_syntax=syntax_words(found.syntax) if found.syntax else None,
         removed=removed(ds),
         photometric=header.photometric,

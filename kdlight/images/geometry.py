@@ -1,16 +1,17 @@
-"""Facts of how the picture lies: spacing, orientation, laterality, view. Text comes from closed lists only."""
+"""Facts of what the picture shows and how it lies: body part, view, spacing, orientation. Text is of closed lists."""
 
 from __future__ import annotations
 
 import numpy as np
 from pydicom.dataset import Dataset
 
+from kdlight import anatomy
 from kdlight.images.errors import HeaderError
 from kdlight.images.header import items, macro, number, numbers, text
 
 LATERALITIES = ("L", "R", "B", "U")
-VIEWS = ("AP", "PA", "LL", "RL", "LLD", "RLD", "LLO", "RLO", "CC", "ML", "MLO", "LM", "LMO", "XCC", "XCCL", "XCCM")
-"""Values of View Position (0018,5101) that leave the header: PS3.3 C.8.1.2, C.8.11.5 and CID 4014."""
+_PROJECTIONS = ("CR", "DX", "RG")
+"""Modality codes of pictures through the body without planes of their own."""
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("F", "H"))
 _PLANES = ("sagittal", "coronal", "axial")
 _CENTIMETERS = 3
@@ -55,8 +56,28 @@ def laterality(ds: Dataset, frame: int) -> str | None:
 
 
 def view(ds: Dataset) -> str | None:
-    value = text(ds, "ViewPosition")
-    return value if value in VIEWS else None
+    """A value of VIEWS: View Position, else the view's code, else lateral where a film's rows run front to back."""
+    found = anatomy.view_of_term(text(ds, "ViewPosition"))
+    for code, scheme in _codes(items(ds, "ViewCodeSequence")):
+        found = found or anatomy.view_of_code(code, scheme)
+    if found is None and text(ds, "Modality") in _PROJECTIONS:
+        rows, _, columns = (orientation(ds, 0) or "").partition("/")
+        return "LATERAL" if rows in ("A", "P") and columns in ("F", "H") else None
+    return found
+
+
+def body_part(ds: Dataset, frame: int) -> str | None:
+    """A key of BODY_PARTS: of the coded region, the frame's own first, else of Body Part Examined."""
+    for place in (macro(ds, frame, "FrameAnatomySequence"), ds):
+        for code, scheme in _codes(items(place, "AnatomicRegionSequence")):
+            if found := anatomy.body_part_of_code(code, scheme):
+                return found
+    return anatomy.body_part_of_term(text(ds, "BodyPartExamined"))
+
+
+def _codes(sequence: list[Dataset]) -> list[tuple[str, str]]:
+    """Code value and coding scheme of each item."""
+    return [(text(item, "CodeValue"), text(item, "CodingSchemeDesignator")) for item in sequence]
 
 
 def _pair(ds: Dataset, keyword: str) -> tuple[float, float] | None:

@@ -41,6 +41,9 @@ class Image:
     laterality: str | None = None
     orientation: str | None = None
     view: str | None = None
+    """One of `kdlight.anatomy.VIEWS`; None where the file does not say."""
+    body_part: str | None = None
+    """A key of `kdlight.anatomy.BODY_PARTS`; None where the file does not say."""
     transfer_syntax: str | None = None
     removed: tuple[str, ...] = ()
     """Keywords of the header facts that were dropped, never their values."""

@@ -66,6 +66,7 @@ def facts(image: Image) -> dict[str, Any]:
         "laterality": image.laterality,
         "orientation": image.orientation,
         "view": image.view,
+        "body_part": image.body_part,
         "transfer_syntax": image.transfer_syntax,
         "burned_in": image.burned_in,
         "secondary": image.secondary,

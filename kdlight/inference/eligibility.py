@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kdlight import anatomy
 from kdlight.bundle import Card
 from kdlight.images import Image
 from kdlight.modality import modality as find_modality
+from kdlight.preprocessing import InputSpec
 from kdlight.reading import Eligibility
 
 TINT = 2.0
 """Mean difference between channels, of 255, below which an RGB image counts as gray. The limit is ours."""
+CONTRAST = 5
+"""Difference between the brightest and the darkest pixel, of 255, below which a picture is blank. The limit is ours."""
 
 
 class IneligibleError(ValueError):
@@ -26,9 +30,13 @@ class IneligibleError(ValueError):
 def eligibility(card: Card, image: Image, modality: str | None = None, confirmed: bool = False) -> Eligibility:
     """Whether a bundle covers an image. `modality` is what the person chose; the file's own word counts as well.
 
-    A modality that nobody stated is no reason. Raises ValueError for an unknown modality.
+    A modality, body part or view that nobody stated is no reason. Raises ValueError for an unknown modality.
     """
-    reasons = (*_modality_reasons(card, image, modality), *_pixel_reasons(card, image))
+    reasons = (
+        *_modality_reasons(card, image, modality),
+        *_anatomy_reasons(card, image),
+        *_pixel_reasons(card, image),
+    )
     return Eligibility(not reasons, reasons, confirmed and bool(reasons))
 
 
@@ -40,21 +48,37 @@ def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[
             yield f"{opening} {find_modality(name).words}; {card.name} was trained on {words}."
 
 
+def _anatomy_reasons(card: Card, image: Image) -> Iterator[str]:
+    parts, views = card.eligibility.get("body_parts") or (), card.eligibility.get("views") or ()
+    stated = image.body_part
+    if parts and stated is not None and not any(anatomy.may_show(stated, part) for part in parts):
+        words = " or ".join(anatomy.body_part(part).words for part in parts)
+        yield (
+            f"By its header this file shows {anatomy.body_part(stated).words}; "
+            f"{card.name} was trained on images of {words}."
+        )
+    if views and image.view is not None and image.view not in views:
+        yield f"By its header this view is {image.view}; {card.name} was trained on {' and '.join(views)}."
+
+
 def _pixel_reasons(card: Card, image: Image) -> Iterator[str]:
     side, smallest = card.eligibility.get("min_side") or 0, min(image.shape)
     if smallest < side:
         yield f"The image is {image.shape[1]} x {image.shape[0]} pixels; at least {side} on each side were expected."
+    seen = InputSpec.from_json(card.input).picture(image)
     if np.ptp(image.pixels) == 0:
         yield "Every pixel has the same value: there is nothing to read."
+    elif np.ptp(seen) < CONTRAST:
+        yield "In its display window every pixel has nearly the same gray: there is nothing to read."
     wanted = card.eligibility.get("color")
-    if wanted is not None and wanted != _tinted(image):
+    if wanted is not None and wanted != _tinted(seen):
         kinds = ("gray", "in color") if wanted else ("in color", "gray")
         yield f"The image is {kinds[0]}; {card.name} was trained on images that are {kinds[1]}."
 
 
-def _tinted(image: Image) -> bool:
-    """Whether there is color in the pixels, however they are stored."""
-    if not image.color:
+def _tinted(seen: np.ndarray) -> bool:
+    """Whether there is color in what the model sees, however the file stores it: uint8 (H, W) or (H, W, 3)."""
+    if seen.ndim == 2:
         return False
-    pixels = image.pixels.astype(np.int16)
+    pixels = seen.astype(np.int16)
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).mean() > TINT)

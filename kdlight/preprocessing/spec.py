@@ -58,10 +58,13 @@ class InputSpec:
         seen = self._seen(image)
         return seen if seen.ndim == 3 else np.asarray(PIL.Image.fromarray(seen).convert("RGB"))
 
+    def picture(self, image: Image) -> np.ndarray:
+        """The frame in the model's window, before it is resized: uint8 (H, W), or (H, W, 3) in color."""
+        return image.display(WINDOWS[self.window] if self.window and image.units == "HU" else None)
+
     def _seen(self, image: Image) -> np.ndarray:
         """`render`, but a gray picture without stages stays gray, (size, size): a third of the work, the same bytes."""
-        window = WINDOWS[self.window] if self.window and image.units == "HU" else None
-        picture = PIL.Image.fromarray(image.display(window))
+        picture = PIL.Image.fromarray(self.picture(image))
         if self.stages:
             picture = picture.convert("RGB")
         width, height = self._inner(image.shape)

@@ -66,7 +66,7 @@ def test_names_in_sequences_and_private_elements_are_dropped(make: Make, ramp: n
 
 
 READ_AS_TEXT = ["Modality", "PhotometricInterpretation", "ImageLaterality", "Laterality", "ViewPosition"]
-READ_AS_TEXT += ["PatientOrientation", "VOILUTFunction", "RescaleType", "BurnedInAnnotation"]
+READ_AS_TEXT += ["PatientOrientation", "VOILUTFunction", "RescaleType", "BurnedInAnnotation", "BodyPartExamined"]
 
 
 @pytest.mark.parametrize("keyword", READ_AS_TEXT)
