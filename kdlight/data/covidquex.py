@@ -56,9 +56,9 @@ def open_covidquex(root: Path, task: str = "") -> Dataset:
 
 
 def _outlines(folder: Path) -> dict[str, Path]:
-    """The masks of a class by the name of their image: those of the infection, where there are any, else the lungs."""
+    """The masks of a class by the name of their image: that of the infection before that of the lungs."""
     by_kind = sorted(_masks(folder), key=lambda masks: "infection" in masks.name.lower())
-    return {path.stem: path for masks in by_kind[-1:] for path in visible_files(masks)}
+    return {path.stem: path for masks in by_kind for path in visible_files(masks)}
 
 
 def _part(root: Path) -> Path:

@@ -119,6 +119,8 @@ class Dataset:
     left_out: tuple[LeftOut, ...] = ()
     """What of the folder is not in the set; the same in every part."""
     structure: Structure = Structure()
+    doubtful: tuple[str, ...] = ()
+    """Items (by `ref`) that lie where masks do but hold no mask; each is in the group of the image beside it."""
 
     def __len__(self) -> int:
         return len(self.items)

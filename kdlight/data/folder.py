@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, split_word
 from kdlight.data.levels import Folders, group_level, patients_above, split_level
 from kdlight.data.masks import Paired, Parts, paired
 from kdlight.data.source import FolderSource, Row, labelled
-from kdlight.data.walk import Ledger, Tree, images_of, walk
+from kdlight.data.walk import Ledger, Tree, images_of, printable, walk
 
 __all__ = ["FolderSource", "labelled", "open_folder"]
 
@@ -39,7 +39,17 @@ def open_folder(root: Path, task: str = "") -> Dataset:
     places = _places(pairs.images)
     rows, structure = _rows(root, places)
     _require_full_classes(tree, rows, structure)
-    return labelled(root, rows, outlines(root, pairs, tree.ledger), tree.ledger, structure, task)
+    masks = outlines(root, pairs, tree.ledger)
+    return with_doubtful(labelled(root, rows, masks, tree.ledger, structure, task), pairs)
+
+
+def with_doubtful(dataset: Dataset, pairs: Paired) -> Dataset:
+    """The set with each image that lies where a mask does in the group of the image beside it."""
+    beside = {printable("/".join(parts)): printable("/".join(image)) for parts, image in pairs.doubtful.items()}
+    groups = {item.ref: item.group for item in dataset.items}
+    found = {ref: groups[image] for ref, image in beside.items() if ref in groups and image in groups}
+    items = tuple(replace(item, group=found.get(item.ref, item.group)) for item in dataset.items)
+    return replace(dataset, items=items, doubtful=tuple(sorted(found)))
 
 
 def outlines(root: Path, pairs: Paired, ledger: Ledger) -> dict[str, tuple[Path, ...]]:

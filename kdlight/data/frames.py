@@ -31,7 +31,8 @@ def _frame_count(path: Path, _size: int, _changed: int) -> int:
     with path.open("rb") as file:
         head = file.read(HEAD)
         kind = sniff(head)
-        with contextlib.suppress(Exception):  # what is wrong with the file is said when it is decoded
+        with contextlib.suppress(Exception), warnings.catch_warnings():  # what is wrong is said when it is decoded
+            warnings.simplefilter("ignore")
             if kind == "dicom":
                 return _of_dicom(path)
             if kind == "tiff":
@@ -44,7 +45,5 @@ def _frame_count(path: Path, _size: int, _changed: int) -> int:
 
 
 def _of_dicom(path: Path) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["NumberOfFrames"])
-        return max(1, int(header.get("NumberOfFrames") or 1))
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["NumberOfFrames"])
+    return max(1, int(header.get("NumberOfFrames") or 1))

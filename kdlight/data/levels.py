@@ -35,6 +35,7 @@ def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None
     for level in range(max((len(folders) for _, folders in places), default=0)):
         words = [split_word(folders[level]) if len(folders) > level else None for _, folders in places]
         if all(words):
+            _require_one_folder([(name, folders[level]) for name, folders in places], root)
             return level
         if level == 0 and "train" in words:
             name, folders = places[words.index(None)]
@@ -44,6 +45,19 @@ def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None
                 f"them, or write a manifest.csv (path, class, split, group)."
             )
     return None
+
+
+def _require_one_folder(places: Sequence[tuple[str, str]], root: Path) -> None:
+    """Raise DataError where a class has two folders for one split."""
+    for name in sorted({name for name, _ in places}):
+        folders = sorted({folder for owner, folder in places if owner == name})
+        words = [split_word(folder) for folder in folders]
+        twice = [folder for folder, word in zip(folders, words, strict=True) if words.count(word) > 1]
+        if twice:
+            raise DataError(
+                f"{root / name} holds {' and '.join(twice)}, which are one split by their names; one folder was "
+                f"expected. Put them together, or rename the one that is something else."
+            )
 
 
 def patients_above(rows: Sequence[Folders]) -> bool:

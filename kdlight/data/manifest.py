@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, split_word
-from kdlight.data.folder import outlines
+from kdlight.data.folder import outlines, with_doubtful
 from kdlight.data.masks import paired
 from kdlight.data.source import Row, labelled
 from kdlight.data.table import read_table
@@ -37,7 +37,7 @@ def open_table(path: Path, inside: bool = False, task: str = "") -> Dataset:
     images = set(pairs.images)
     ledger.add("not-listed", *("/".join(parts) for parts in there if parts in images and parts not in listed))
     kept = [row for row in rows if tuple(Path(row[0]).parts) in images]
-    return labelled(root, kept, masks, ledger, structure, task)
+    return with_doubtful(labelled(root, kept, masks, ledger, structure, task), pairs)
 
 
 def _rows(path: Path, inside: bool) -> list[Row]:

@@ -56,6 +56,8 @@ class Paired:
     """By image."""
     alone: tuple[Parts, ...]
     """Masks whose image is missing."""
+    doubtful: Mapping[Parts, Parts]
+    """Images that lie where a mask does, by that mask's image: their content is none of a mask."""
 
 
 def paired(root: Path, files: Sequence[Parts]) -> Paired:
@@ -70,7 +72,8 @@ def paired(root: Path, files: Sequence[Parts]) -> Paired:
         by_image[image].append(mask)
     left = {*masks, *alone}
     images = tuple(parts for parts in files if parts not in left)
-    return Paired(images, {image: tuple(found) for image, found in by_image.items()}, alone)
+    doubtful = {parts: image for parts, image in placed.items() if parts not in left}
+    return Paired(images, {image: tuple(found) for image, found in by_image.items()}, alone, doubtful)
 
 
 def masks_in(folder: str | Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
@@ -135,6 +138,7 @@ def looks_like_mask(path: Path, image: Path | None = None) -> bool:
 
 def _by_place(files: Sequence[Parts]) -> dict[Parts, Parts]:
     """Files that may be masks by where they lie, with their images."""
+    beside = {(parts[:-1], _stem(parts)): parts for parts in files}
     images: dict[Key, Parts] = {}
     homes: dict[Parts, list[Parts]] = defaultdict(list)
     stems: dict[str, list[Parts]] = defaultdict(list)
@@ -148,7 +152,8 @@ def _by_place(files: Sequence[Parts]) -> dict[Parts, Parts]:
     for parts in files:
         apart = _mask_folder(parts) is not None
         names = _stems(parts) if apart else _stems(parts)[1:]
-        there = [images[home, name] for home in _homes(parts) for name in names if (home, name) in images]
+        there = [beside[parts[:-1], name] for name in _stems(parts)[1:] if (parts[:-1], name) in beside]
+        there += [images[home, name] for home in _homes(parts) for name in names if (home, name) in images]
         if not there and apart:  # a name that only one image has, or one image with a folder of masks
             there = [stems[name][0] for name in names if len(stems[name]) == 1]
             there += [homes[home][0] for home in _homes(parts) if len(homes[home]) == 1]

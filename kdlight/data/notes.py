@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kdlight.data.dataset import Dataset, LeftOut, Reason
+from kdlight.data.walk import NAMED
 
 LEFT_OUT: dict[Reason, str] = {
     "mask": "{n} mask(s) are no images of the set; they are kept as ground truth for heat maps ({some}).",
@@ -29,6 +30,12 @@ def notes(dataset: Dataset) -> list[str]:
         said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is carved up.")
     if dataset.structure.groups == "folders above classes":
         said.append(f"The outer folders are taken for patients and the inner ones for classes: {groups} groups.")
+    if dataset.doubtful:
+        some = "; ".join(dataset.doubtful[:NAMED])
+        said.append(
+            f"{len(dataset.doubtful)} image(s) lie where masks do but hold more values than a mask ({some}); they "
+            f"stay in the set, each in the group of the image beside it. Take them out if they are no images."
+        )
     return [*said, *left_out_notes(dataset.left_out)]
 
 

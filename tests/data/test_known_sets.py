@@ -34,6 +34,8 @@ def test_covidquex_keeps_its_splits_and_reads_no_mask(put: Put, inside: str) -> 
     assert len(found) == 18
     assert not [item.ref for item in found.items if "mask" in item.ref]
     assert found.split("val").counts() == {"COVID-19": 2, "Non-COVID": 2, "Normal": 2}
+    assert found.masks[f"{inside}Test/Normal/images/Test-Normal-1.png"][0].parent.name == "lung masks"
+    assert [(row.reason, row.count) for row in found.left_out] == [("mask", 18)]
     item = found.split("test").items[-1]
     assert item.ref == f"{inside}Test/Normal/images/Test-Normal-1.png"
     assert found.source.image(item.ref).shape == (8, 6)
@@ -45,6 +47,8 @@ def test_covidquex_reads_each_image_once_though_the_infection_part_holds_it_agai
     root = put(*(f"Lung Segmentation Data/{ref}" for ref in COVID), *infection, *more)
     assert {item.ref.split("/")[0] for item in open_dataset(root).items} == {"Lung Segmentation Data"}
     part = open_dataset(root / "Infection Segmentation Data")
+    first, other = (part.masks[f"Train/COVID-19/images/Train-COVID-19-{n}.png"][0].parent.name for n in (0, 1))
+    assert (first, other) == ("infection masks", "lung masks")
     assert len(part) == 18
     assert not [item.ref for item in part.items if "mask" in item.ref]
 
@@ -105,6 +109,16 @@ def test_ham10000_counts_an_image_once_though_copies_spell_the_folder_in_two_way
     root = ham(put)
     put("ham10000_images_part_1/ISIC_0000000.png")
     assert len(open_dataset(root)) == 14
+
+
+def test_ham10000_has_its_outlines_as_ground_truth(put: Put) -> None:
+    root = ham(put)
+    put(*(f"HAM10000_segmentations_lesion_tschandl/ISIC_{n:07d}_segmentation.png" for n in range(10)))
+    found = open_dataset(root)
+    assert len(found) == 14
+    assert len(found.masks) == 10
+    (path,) = found.masks["HAM10000_images_part_2/ISIC_0000001.png"]
+    assert path.name == "ISIC_0000001_segmentation.png"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,11 @@ def test_two_folders_of_one_split_are_refused(put: Put) -> None:
         open_dataset(put("train/a/1.png", "val/a/2.png", "valid/a/3.png"))
 
 
+def test_two_folders_of_one_split_in_a_class_are_refused(put: Put) -> None:
+    with pytest.raises(DataError, match="a holds dev and val, which are one split"):
+        open_dataset(put("a/train/1.png", "a/val/2.png", "a/dev/3.png", "b/Train/4.png"))
+
+
 def test_splits_in_the_classes_are_given_splits(put: Put) -> None:
     names = [f"{name}/{split}/{name}{n}.png" for name in "ab" for split in ("Train", "test") for n in range(6)]
     found = open_dataset(put(*names))

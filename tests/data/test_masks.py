@@ -99,6 +99,9 @@ def test_a_photograph_that_is_called_a_mask_stays_an_image(draw: Draw) -> None:
     found = open_dataset(root)
     assert found.counts() == {"with_mask": 2, "without_mask": 1}
     assert not found.masks
+    assert found.doubtful == ("with_mask/1_mask.png",)
+    assert {item.group for item in found.items[:2]} == {"with_mask/1.png"}
+    assert check(found)["notes"][0].startswith("1 image(s) lie where masks do")
 
 
 def test_only_the_masks_of_a_mixed_set_are_taken_out(draw: Draw) -> None:
