@@ -169,8 +169,7 @@ def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np
 
     A codestream of more than Bits Stored holds whole words, overlays and all; of Bits Stored or less it holds the
     values only. Two's complement is of Bits Stored, not of the codestream's precision (JPEG knows no sign, so writers
-    that mean signed values encode all their bits), except where a JPEG 2000 stream is signed itself. What a lossy codec
-    adds above the highest value is an error of its own, not an overlay: it is cut off, as wrapping would show it black.
+    that mean signed values encode all their bits), except where a JPEG 2000 stream is signed itself.
     """
     size = max(8, header.allocated, 8 * decoded.dtype.itemsize)
     wide = decoded.astype(np.dtype(f"{decoded.dtype.kind}{size // 8}")).view(np.dtype(f"u{size // 8}"))
@@ -182,10 +181,22 @@ def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np
         raise HeaderError(
             f"The header places its bits up to bit {header.high}, but the frame has {found.precision} bits per sample."
         )
-    right = header.high + 1 == header.stored
-    if right and not header.signed and not found.lossless:
-        return np.asarray(np.minimum(wide, 2**header.stored - 1))
+    if header.high + 1 == header.stored and not header.signed and not found.lossless:
+        return _overshot(wide, found, header)
     return bit_field(wide, header.high + 1, header.stored, header.signed)
+
+
+def _overshot(wide: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
+    """Unsigned values of a lossy codec, which goes a little beyond the highest: masked, white would turn black.
+
+    JPEG knows 8 and 12 bits only, and no overlay lives through it: its values are taken as they are. Elsewhere what
+    lies up to an eighth above the highest value (ours) is its error, and what lies further is another's bits.
+    """
+    if found.kind == "jpeg":
+        return wide
+    top = 2**header.stored - 1
+    masked = bit_field(wide, header.stored, header.stored, False)
+    return np.where((wide > top) & (wide <= top + top // 8), masked.dtype.type(top), masked)
 
 
 def _rle(data: bytes, header: PixelHeader) -> np.ndarray:
