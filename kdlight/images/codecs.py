@@ -220,15 +220,25 @@ def _rle(data: bytes, header: PixelHeader) -> np.ndarray:
 
 
 def _unpack(segment: bytes, length: int) -> bytes:
-    """One segment; it may be padded to an even length with a byte that is no run of its own."""
+    """One segment to `length` bytes. What follows its last run (padding, or what a writer left) is no part of it."""
     unpacked = _packbits(segment)
     if unpacked is None:
-        unpacked = _packbits(segment[:-1])
+        unpacked = _packbits(segment[: _runs_end(segment, length)])
     if unpacked is None:
         raise CodecError("The RLE frame is damaged and cannot be decoded.")
     if len(unpacked) < length:
         raise TruncatedError(f"An RLE segment holds {len(unpacked)} bytes; {length} were expected. Copy it again.")
     return unpacked[:length]
+
+
+def _runs_end(segment: bytes, length: int) -> int:
+    """Where the runs end that make `length` bytes (PS3.5 G.3.2); beyond the segment where one is cut short."""
+    at = count = 0
+    while count < length and at < len(segment):
+        code = segment[at]
+        at += code + 2 if code < 128 else 2 if code > 128 else 1
+        count += code + 1 if code < 128 else 257 - code if code > 128 else 0
+    return at
 
 
 def _packbits(segment: bytes) -> bytes | None:

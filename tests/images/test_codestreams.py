@@ -247,3 +247,14 @@ def test_a_frame_that_lost_data_is_refused_even_where_an_end_marker_was_put(synt
     pixels, stream, bits = COMPLETE[syntax]
     with pytest.raises((TruncatedError, CodecError)):
         read(make_frame(pixels, syntax, stream[:-lost] + end, **bits))
+
+
+@pytest.mark.parametrize("tail", [b"\x7fabc", b"\x05", b"garbage!", b"\x80" * 5, bytes(7)])
+def test_what_follows_the_last_run_of_rle_is_no_part_of_the_picture(tail: bytes) -> None:
+    assert np.array_equal(read(make_frame(TRUTH, RLE, rle(TRUTH) + tail, **TWELVE)).pixels, TRUTH)
+
+
+def test_rle_that_lost_data_is_refused() -> None:
+    for lost in (4, 20, 300):
+        with pytest.raises((TruncatedError, CodecError)):
+            read(make_frame(TRUTH, RLE, rle(TRUTH)[:-lost], **TWELVE))
