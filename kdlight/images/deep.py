@@ -129,12 +129,14 @@ def over_black(samples: Samples) -> np.ndarray:
 
 
 def as_gray(samples: Samples) -> tuple[np.ndarray, tuple[Window, ...]]:
-    """Gray values as they are, float32 (H, W), and the windows that fit them.
+    """Gray values as they are, float32 (H, W), and the windows that fit them; 8 bits are shown as stored.
 
     What is no number or no data becomes the lowest value that was measured, as what is no number does in DICOM. Where a
     few values lie far outside of all others (a hot pixel, a burned-in mark, a value for no data), the first window
     fits the others.
     """
+    if samples.values.dtype == np.uint8 and samples.bits == 8:
+        return samples.values.astype(np.float32), (Window(127.5, 255, "full"),)
     values, empty = samples.values, _empty(samples)
     if empty.all():
         raise HeaderError("The picture holds no finite number.")

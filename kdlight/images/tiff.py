@@ -40,7 +40,8 @@ class Page:
 
     def number(self, tag: int, default: int) -> int:
         value = self.tags.get(tag, default)
-        return int(value[0]) if isinstance(value, tuple) else int(value)
+        first = value[0] if isinstance(value, tuple) and value else value
+        return default if isinstance(first, tuple) else int(first)
 
     @property
     def bits(self) -> int:
@@ -63,9 +64,13 @@ class Page:
 
     @property
     def is_deep(self) -> bool:
-        """Whether Pillow would cut it, wrap it or not open it; packed 10 to 14 bits it reads well."""
+        """Whether Pillow would cut it, wrap it or not open it; packed 10 to 14 bits it reads well.
+
+        Alpha that the colors are multiplied with already (1) it divides by, and in gray it does not open it.
+        """
         plain = self.bits in (8, 16, 32, 64) and self.photometric in (0, 1, 2)
-        return plain and (self.bits > 8 or self.kind != 1 or self.compression in _JPEG2000)
+        deep = self.bits > 8 or self.kind != 1 or self.compression in _JPEG2000
+        return plain and (deep or self.number(338, 0) == 1)
 
     @property
     def words(self) -> str:
@@ -123,13 +128,14 @@ def samples_of(data: bytes, page: Page, index: int) -> Samples:
 
 
 def _without_extras(values: np.ndarray, page: Page) -> np.ndarray:
-    """Without extra samples that are no alpha channel (TIFF 6.0, ExtraSamples 0: unspecified data)."""
+    """Without the extra samples, but for an alpha channel that the colors are not multiplied with (ExtraSamples 2).
+
+    Colors that are (1) lie on black as they are; 0 is data that the file does not explain.
+    """
     if values.ndim == 2:
         return values
     channels = 3 if page.photometric == 2 else 1
-    extra = page.tags.get(338, ())
-    kinds = extra if isinstance(extra, tuple) else (extra,)
-    is_alpha = len(kinds) > 0 and kinds[0] in (1, 2) and values.shape[2] > channels
+    is_alpha = page.number(338, 0) == 2 and values.shape[2] > channels
     return values[..., : channels + is_alpha]
 
 

@@ -369,6 +369,16 @@ def test_an_alpha_channel_of_zeros_is_none(rgb: np.ndarray) -> None:
     assert not read(bmp(rgba)).pixels[1:].any()
 
 
+def test_colors_multiplied_with_their_alpha_already_lie_on_black_as_they_are(rgb: np.ndarray, gray: np.ndarray) -> None:
+    half = np.full_like(gray[..., None], 128)
+    color = np.concatenate([rgb, half], axis=-1)
+    assert np.array_equal(read(tiff(color, t338=1)).pixels, rgb)
+    assert np.array_equal(read(tiff(color, t338=0)).pixels, rgb)
+    assert np.abs(read(tiff(color, t338=2)).pixels - rgb * (128 / 255)).max() <= 1
+    image = read(tiff(np.concatenate([gray[..., None], half], axis=-1), t338=1))
+    assert np.array_equal(image.display(), gray)
+
+
 def test_cmyk_without_a_picture_in_its_inverse_is_not_inverted() -> None:
     inks = np.zeros((16, 16, 4), np.uint8)
     inks[..., :3] = np.arange(0, 256, 16, dtype=np.uint8)[:, None]
