@@ -59,8 +59,11 @@ class Tree:
 
 
 def walk(root: Path) -> Tree:
-    """Every file below `root` that a person put there. A folder is entered once, by its own path before any link to
-    it; a link to a folder that is read already, as in a loop, is cut and counted."""
+    """Every file below `root` that a person put there.
+
+    A folder is entered once, by its own path before any link to it; a link to a folder that is read already, as in a
+    loop, is cut and counted.
+    """
     ledger = Ledger()
     files: list[tuple[str, ...]] = []
     folders: list[tuple[str, ...]] = []
@@ -68,19 +71,18 @@ def walk(root: Path) -> Tree:
     waiting: list[tuple[str, ...]] = [()]
     links: list[tuple[str, ...]] = []
     while waiting or links:
-        linked = not waiting
-        here = links.pop(0) if linked else waiting.pop()
-        place = os.stat(root.joinpath(*here))
-        if (place.st_dev, place.st_ino) in entered:
+        here = waiting.pop() if waiting else links.pop(0)
+        found = root.joinpath(*here).stat()
+        if (found.st_dev, found.st_ino) in entered:
             ledger.add("link", "/".join(here))
             continue
-        entered.add((place.st_dev, place.st_ino))
+        entered.add((found.st_dev, found.st_ino))
         folders.append(here)
         for entry in _visible(root, here, ledger):
-            parts = (*here, entry.name)
-            if entry.is_dir():
+            parts, place = (*here, entry.name), Path(entry.path)  # a Path is no folder and no file in a loop of links
+            if place.is_dir():
                 (links if entry.is_symlink() else waiting).append(parts)
-            elif entry.is_file():
+            elif place.is_file():
                 files.append(parts)
             else:
                 ledger.add("link", "/".join(parts))
