@@ -47,8 +47,16 @@ Reason = Literal["mask", "mask-without-image", "frames", "system", "hidden", "no
 link that leads nowhere, or to a folder that is read already."""
 
 
+def printable(name: str) -> str:
+    """A file name as it may stand in UTF-8 text: bytes that are not UTF-8 become \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class DataError(ValueError):
-    """The labelled data cannot be used as it is; the message says why and what to do."""
+    """The labelled data cannot be used as it is; the message says why and what to do, in UTF-8 whatever it names."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class Source(Protocol):

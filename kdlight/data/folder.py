@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, split_word
+from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, printable, split_word
 from kdlight.data.levels import Folders, group_level, patients_above, split_level
 from kdlight.data.masks import Paired, Parts, paired
 from kdlight.data.source import FolderSource, Row, labelled
-from kdlight.data.walk import Ledger, Tree, images_of, printable, walk
+from kdlight.data.walk import Ledger, Tree, images_of, walk
 
 __all__ = ["FolderSource", "labelled", "open_folder"]
 

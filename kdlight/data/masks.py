@@ -20,9 +20,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from kdlight.data.dataset import DataError, Dataset, Item, plain_name, split_word
+from kdlight.data.dataset import DataError, Dataset, Item, plain_name, printable, split_word
 from kdlight.data.decode import decode_file
-from kdlight.data.walk import images_of, printable, walk
+from kdlight.data.walk import images_of, walk
 
 Parts = tuple[str, ...]
 """The parts of a path below the set's folder."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlight.data.dataset import DataError, Dataset, Item, Structure, plain_name
+from kdlight.data.dataset import DataError, Dataset, Item, Structure, plain_name, printable
 from kdlight.data.decode import decode_file
 from kdlight.data.frames import frame_count
-from kdlight.data.walk import Ledger, printable
+from kdlight.data.walk import Ledger
 from kdlight.images import Image
 
 Row = tuple[str, str, str, str]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlight.data.dataset import LeftOut, Reason
+from kdlight.data.dataset import LeftOut, Reason, printable
 from kdlight.images import sniff
 
 SYSTEM = re.compile(
@@ -130,11 +130,6 @@ def images_of(tree: Tree) -> list[tuple[str, ...]]:
         else:
             tree.ledger.add("not-an-image", "/".join(parts))
     return found
-
-
-def printable(name: str) -> str:
-    """A file name as it may stand in UTF-8 text: bytes that are not UTF-8 become \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def visible_folders(root: Path) -> list[Path]:

@@ -247,7 +247,9 @@ def test_file_names_that_are_not_utf8_are_read(put: Put) -> None:
     assert found.images(InputSpec(32))[0].max() == 10
     assert check(found)["unreadable"] == []
     (root / "a" / odd).write_bytes(b"broken")
-    assert check(open_dataset(root))["unreadable"][0]["path"] == "a/caf\\xe9.png"
+    (bad,) = check(open_dataset(root))["unreadable"]
+    assert bad["path"] == "a/caf\\xe9.png"
+    assert "caf\\xe9.png cannot be read" in bad["reason"]
 
 
 def test_a_class_folder_that_is_not_utf8_is_named(put: Put) -> None:
