@@ -70,7 +70,7 @@ def labelled(
     index = {name: classes.index(plain) for name, plain in names.items()}
     places: dict[str, tuple[str, int]] = {}
     items = [
-        Item(ref, index[name], split, printable(group))
+        Item(ref, index[name], split, plain_name(printable(group)))
         for path, name, split, group in rows
         for ref in _refs(root, path, ledger, places, task)
     ]

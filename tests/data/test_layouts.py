@@ -232,6 +232,12 @@ def test_two_unicode_forms_of_a_class_are_one_class(put: Put) -> None:
     assert match_classes(found, ["b", NFD]).counts() == {"b": 2, NFD: 2}
 
 
+def test_two_unicode_forms_beside_each_other_are_one_class_and_one_patient(put: Put) -> None:
+    found = open_dataset(put(f"{NFC}/{NFC}1/1.png", f"{NFD}/{NFD}1/2.png", "b/p2/3.png"))
+    assert found.counts() == {NFC: 2, "b": 1}
+    assert set(found.groups) == {f"{NFC}1", "p2"}
+
+
 def test_a_space_after_a_class_name_is_dropped_and_two_ways_are_refused(put: Put) -> None:
     assert open_dataset(put("cat /1.png", "dog/2.png")).classes == ("cat", "dog")
     with pytest.raises(DataError, match="has classes 'cat' and 'cat '"):

@@ -149,6 +149,12 @@ def test_npz_is_read_with_names_given_or_numbered(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.source.image("val/1").pixels, raw[1])
 
 
+def test_npz_images_may_have_one_channel(tmp_path: Path) -> None:
+    images = np.arange(6 * 28 * 28, dtype=np.uint64).astype(np.uint8).reshape(6, 28, 28, 1)
+    found = open_dataset(medmnist(tmp_path / "m.npz", train_images=images))
+    np.testing.assert_array_equal(found.source.image("train/5").pixels, images[5, ..., 0])
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
