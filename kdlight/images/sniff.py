@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from kdlight.images.errors import EncryptedError, HeaderError, ImageError, NotAnImageError, UnsupportedError
@@ -12,22 +13,34 @@ VRS = frozenset(
 """Value representations of DICOM PS3.5 table 6.2-1, as they stand in an explicit header."""
 
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_OTHERS = (
-    (b"GIF8", "a GIF"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture outside DICOM"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 codestream outside DICOM"),
-    (b"PK\x03\x04", "a zip archive; unpack it and give the images inside"),
-    (b"\x1f\x8b", "a gzip archive; unpack it and give the image inside"),
-    (b"7z\xbc\xaf", "a 7-Zip archive; unpack it and give the images inside"),
-    (b"Rar!", "a RAR archive; unpack it and give the images inside"),
-    (b"%PDF", "a PDF document"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"NRRD", "an NRRD volume"),
-    (b"SIMPLE  =", "a FITS file"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
+_UNPACK = "unpack it and give the images inside"
+_OTHERS: tuple[tuple[bytes, str, type[ImageError]], ...] = (
+    (b"GIF8", "a GIF", UnsupportedError),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture outside DICOM", UnsupportedError),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 codestream outside DICOM", UnsupportedError),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture", UnsupportedError),
+    (b"\xff\x0a", "a JPEG XL picture", UnsupportedError),
+    (b"II\xbc\x01", "a JPEG XR picture", UnsupportedError),
+    (b"8BPS", "a Photoshop document", UnsupportedError),
+    (b"\x76\x2f\x31\x01", "an OpenEXR picture", UnsupportedError),
+    (b"ObjectType = Image", "a MetaImage volume", UnsupportedError),
+    (b"NRRD", "an NRRD volume", UnsupportedError),
+    (b"SIMPLE  =", "a FITS file", UnsupportedError),
+    (b"PK\x03\x04", f"a zip archive; {_UNPACK}", NotAnImageError),
+    (b"\x1f\x8b", "a gzip archive; unpack it and give the image inside", NotAnImageError),
+    (b"BZh", "a bzip2 archive; unpack it and give the image inside", NotAnImageError),
+    (b"\xfd7zXZ\0", "an xz archive; unpack it and give the image inside", NotAnImageError),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive; unpack it and give the image inside", NotAnImageError),
+    (b"7z\xbc\xaf", f"a 7-Zip archive; {_UNPACK}", NotAnImageError),
+    (b"Rar!", f"a RAR archive; {_UNPACK}", NotAnImageError),
+    (b"%PDF", "a PDF document", NotAnImageError),
+    (b"%!PS", "a PostScript document", NotAnImageError),
+    (b"\x93NUMPY", "a NumPy array", NotAnImageError),
+    (b"\x89HDF", "an HDF5 file", NotAnImageError),
+    (b"\x7fELF", "a program", NotAnImageError),
+    (b"MZ", "a program", NotAnImageError),
 )
+_NETPBM = re.compile(rb"P[4-7]\s+[\d#W]")
 _SECRET = (b"-----BEGIN PGP", b"Salted__", b"age-encryption.org")
 _ENVELOPED = bytes.fromhex("06092a864886f70d010703")
 """The object identifier of CMS enveloped data, with which DICOM PS3.15 encrypts whole files."""
@@ -54,10 +67,11 @@ def refusal(head: bytes) -> ImageError:
     """The reason why a file that `sniff` does not know is refused."""
     if head.startswith(_SECRET) or (head[:1] == b"\x30" and _ENVELOPED in head[:64]):
         return EncryptedError("The file is encrypted. Decrypt it and give the image inside.")
-    for magic, words in _OTHERS:
+    for magic, words, kind in _OTHERS:
         if head.startswith(magic):
-            kind = UnsupportedError if words.endswith(("GIF", "DICOM")) else NotAnImageError
             return kind(f"The file is {words}. DICOM, PNG, JPEG, TIFF, BMP or WebP was expected.")
+    if _NETPBM.match(head) and not _is_text(head):
+        return UnsupportedError("The file is a Netpbm picture. Save it as PNG and try again.")
     if head[4:8] == b"ftyp":
         return UnsupportedError("The file is HEIF, AVIF or video. Save it as PNG or JPEG and try again.")
     if head[344:348] in (b"n+1\0", b"ni1\0"):
