@@ -194,6 +194,9 @@ class TrainConfig:
     """Also train the same student on the labels alone, from weights selected from where the teacher began."""
     scratch: bool = False
     """Also train the same student on the labels alone, from random weights: nothing of any larger network."""
+    same_start: bool = False
+    """Also train the same student on the labels alone, from the weights that the taught one begins with: where those
+    are general ones or the trained teacher's, only this says what teaching gave."""
     views: int = 0
     """Distinct views of each training image, taken in turn, the same for every seed; 0 draws new ones every epoch. With
     a number the teacher answers each view once, and its answers are kept for later epochs, seeds and methods."""

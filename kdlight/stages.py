@@ -24,7 +24,7 @@ from kdlight.runs import Run, origin
 from kdlight.runs.origin import Origin
 from kdlight.training import Arrays, Augment, Loop, Schedule, fit, shuffled
 
-BASELINES = ("alone", "scratch")
+BASELINES = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
 PARTNER = "partner"
 """The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
@@ -146,8 +146,8 @@ class Stages:
         return model
 
     def new_student(self, stage: str) -> Classifier:
-        """The student with its first weights; only the taught one may take them from what a teacher has taught."""
-        taught = self.recipe.student.init == "teacher" and stage == "student"
+        """The student with its starting weights; those of the taught one may come from the trained teacher."""
+        taught = self.recipe.student.init == "teacher" and stage in ("student", "same_start")
         source = partial(self.finished, "teacher") if taught else self._start
         model, selected = first_weights(self.recipe, stage, len(self.data.classes), source)
         if selected:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.ui import comparison, confusion, front, kept, shelf, study_view, theme, waiting, words
+from kdlight.ui import caveats, comparison, confusion, front, gains, kept, shelf, study_view, theme, waiting, words
 
 front.door()
 with st.sidebar:
@@ -34,9 +34,10 @@ st.html(f'<div class="kd-line">{comparison.origin(bundle, figures, fresh)} {word
 if "busy" in measured:
     st.info(words.plain(measured["busy"]), icon=":material/timer_off:")
 
+caveats.draw(bundle.card)
 comparison.table(bundle, figures)
 if not fresh:
-    st.html(f'<div class="kd-line">{comparison.verdict(figures)}</div>')
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
 comparison.speed(figures)
 comparison.trade(bundle, figures)
 if fresh:

@@ -151,7 +151,8 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
     data = pipeline.prepare(asked.data, run.path)
     stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    taught, alone = (stages.new_student(stage) for stage in ("student", "alone"))
+    taught, alone, same = (stages.new_student(stage) for stage in ("student", "alone", "same_start"))
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in taught.state_dict().items())
     source = create_model("mobilenetv2", 2)
     start_from(source, "mobilenetv2", str(weights))
     assert torch.equal(taught.head[0].weight, general["head.0.weight"])
@@ -265,3 +266,19 @@ def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match="dkd needs every label"):
         list(pipeline.train(wanted, run))
     assert run.log() == []
+
+
+def test_a_student_of_the_trained_teacher_has_a_baseline_from_the_same_starting_weights(
+    weights: Path, tmp_path: Path
+) -> None:
+    asked = recipe(weights, "train.same_start=true", "train.alone=false", "train.epochs=1")
+    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    records = list(pipeline.train(asked, run))
+    assert [record["stage"] for record in records] == ["teacher", "same_start", "student"]
+    card = load(run.bundle).card
+    assert card.metrics["same_start"]["n"] == card.metrics["n"]
+    data = pipeline.prepare(asked.data, run.path)
+    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    taught, same, alone = (stages.new_student(stage) for stage in ("student", "same_start", "alone"))
+    assert torch.equal(taught.head[0].weight, same.head[0].weight)
+    assert not torch.equal(taught.head[0].weight, alone.head[0].weight)

@@ -17,6 +17,7 @@ from kdlight.cli.learn import open_recipe
 from kdlight.cli.results import methods
 from kdlight.config import shipped
 from kdlight.distillers import METHODS, hyperparameters
+from kdlight.results import same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.page import SETS
 from kdlight.results.rows import OF_METHOD, SYSTEMS, row_of_recipe, system
@@ -237,10 +238,11 @@ def test_only_a_proven_gain_is_called_the_largest_and_only_among_several(study: 
         return next(c["ham7"] for name, c in glance(page, "Other methods").items() if name.startswith(f"`{method}`"))
 
     larger = {"value": 0.3, "low": -0.1, "high": 0.5}
-    one = study("dkd", **of_method("dkd"))
+    over_same_start = {"gain_over_same_start": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    one = study("dkd", **of_method("dkd"), **over_same_start)
     assert "largest" not in cell(page_of(one), "dkd")
     page = page_of(one, study("rkd", **of_method("rkd", gain_over_alone=larger)))
-    assert cell(page, "dkd").endswith("2 seeds, largest")
+    assert cell(page, "dkd").endswith("over the same start proven: +2.0 [+1.0, +3.0] points, 2 seeds, largest")
     assert "largest" not in cell(page, "rkd")
     assert "2 studies of two seeds or more are on this set: of as many methods that give nothing, 0.05" in page
 
@@ -263,8 +265,8 @@ def test_a_pair_that_learned_together_is_told_below_its_table(study: Kept) -> No
         f"gain_of_{n}": {"value": v, "low": -0.01, "high": 0.2} for n, v in (("partner", 0.06), ("ensemble", 0.12))
     }
     page = page_of(study(**of_method("dual", seeds=seeds), **gains))
-    assert "the partner has 0.660 (+6.0 [-1.0, +20.0], not proven)" in page
-    assert "the mean of both 0.720 (+12.0 [-1.0, +20.0], not proven)" in page
+    assert "the partner has 0.660 (+6.0 [-1.0, +20.0], not told from 0)" in page
+    assert "the mean of both 0.720 (+12.0 [-1.0, +20.0], not told from 0)" in page
     kept = results.keep(results.read(study(**of_method("dual", seeds=seeds), **gains)), study("x") / "kept")
     assert results.read(kept).gains.keys() == {"gain_of_partner", "gain_of_ensemble"}
 
@@ -286,7 +288,7 @@ def test_recipes_without_a_study_are_named_as_not_run(study: Kept) -> None:
         assert f"- `{name}`: " in last
 
 
-def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
+def test_a_gain_is_bold_only_where_its_interval_lies_above_0(study: Kept) -> None:
     one = [{"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
     spans = {"value": 0.01, "low": -0.01, "high": 0.03}
     unknown = {"value": 0.1, "low": None, "high": None}
@@ -300,7 +302,7 @@ def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
     assert [gain(results.read(study(f"{n}", **changes))) for n, changes in enumerate(cases)] == [
         "**+12.5 [+4.0, +20.0]**",
         "+12.5 [+4.0, +20.0], one seed",
-        "+1.0 [-1.0, +3.0], not proven",
+        "+1.0 [-1.0, +3.0], not told from 0",
         "-2.0 [-3.0, -1.0], a loss",
         "no proven gain (too few)",
     ]
@@ -309,7 +311,8 @@ def test_a_gain_is_bold_only_where_it_is_proven(study: Kept) -> None:
 
 
 def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
-    nano = {"models": models_of("kdlight_nano"), "method": {"name": "feature"}}
+    over_same_start = {"gain_over_same_start": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    nano = {"models": models_of("kdlight_nano"), "method": {"name": "feature"}, **over_same_start}
     near = [{"seed": s, "teacher": 0.8, "student": 0.795, "alone": 0.6} for s in (0, 1)]
     below = {"gap_to_teacher": {"value": -0.075, "low": -0.12, "high": -0.01}}
     page = page_of(study("a", **nano, **below), study("b", **nano, data={"name": "busi3"}, seeds=near))
@@ -319,7 +322,7 @@ def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
         "within 1 point on 1 (busi3), below its teacher beyond chance on 1 (ham7); its gain proven on 2 (busi3, ham7)."
     )
     assert aim.endswith(f"is KDLight, `feature`: run on 2 (busi3, ham7); {reached}")
-    other = of_method("dkd", data={"name": "lc_lung3"}, recipe="kdlight-lc_lung3", seeds=near)
+    other = of_method("dkd", data={"name": "lc_lung3"}, recipe="kdlight-lc_lung3", seeds=near, **over_same_start)
     page = page_of(study("a", **nano), study("b", **nano, data={"name": "busi3"}, seeds=near), study("c", **other))
     aim = next(line for line in page.splitlines() if line.startswith("Aim:"))
     assert "is KDLight, `feature`: run on 2 (busi3, ham7);" in aim
@@ -505,3 +508,76 @@ def test_the_command_line_writes_page_and_records(
     assert out.read_text(encoding="utf-8").endswith("Trained on two cores.\n")
     assert main(["results", str(tmp_path / "none")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+# --- the same student from the same starting weights ------------------------------------------------------------------
+
+
+def of_start(init: str, method: str = "feature", **changes: Any) -> dict[str, Any]:
+    models = models_of("kdlight_nano")
+    models["student"]["start"] = init
+    return {"models": models, "method": {"name": method, "options": {}}, **changes}
+
+
+PAIRED = {"value": 0.02, "low": 0.01, "high": 0.03}
+SPANS = {"value": 0.02, "low": -0.01, "high": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "proven"),
+    [
+        (of_start("selection"), "proven: +12.5 [+4.0, +20.0] points", True),
+        (of_start("random", gain_over_alone=SPANS), "not proven: +2.0 [-1.0, +5.0] points", False),
+        (of_start("general"), "not compared with the same student from the same starting weights", False),
+        (of_start("teacher"), "not compared with the same student from the same starting weights", False),
+        ({}, "not compared with the same student from the same starting weights", False),
+        (of_start("general", gain_over_same_start=PAIRED), "proven: +2.0 [+1.0, +3.0] points", True),
+        (of_start("general", gain_over_same_start=SPANS), "not proven: +2.0 [-1.0, +5.0] points", False),
+        (of_start("general", "alone"), "this student has no teacher: what it gained are its starting weights", False),
+    ],
+)
+def test_a_gain_is_proven_only_over_the_same_student_from_the_same_starting_weights(
+    study: Kept, changes: dict[str, Any], said: str, proven: bool
+) -> None:
+    record = results.read(study(**changes))
+    assert same_start.words(record) == said
+    assert same_start.proven(record) is proven
+
+
+def test_one_seed_proves_nothing_over_the_same_start_either(study: Kept) -> None:
+    one = [{"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
+    record = results.read(study(**of_start("selection", seeds=one)))
+    assert same_start.words(record) == "not proven: +12.5 [+4.0, +20.0] points, one seed"
+    assert not same_start.proven(record)
+
+
+def test_the_baseline_is_taken_from_a_study_without_a_teacher_without_an_interval(study: Kept) -> None:
+    untaught = [{"seed": s, "teacher": 0.8, "student": score, "alone": 0.6} for s, score in ((0, 0.69), (1, 0.79))]
+    taught = results.read(study("taught", **of_start("general")))
+    alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))
+    found = same_start.filled(taught, [taught, alone])
+    assert same_start.score(found) == pytest.approx(0.74)
+    assert same_start.words(found) == "not proven: +1.0 points, without an interval"
+    assert [row["same_start"] for row in found.seeds] == [0.69, 0.79]
+    others = {
+        "another set": of_start("general", "alone", data={"name": "busi3"}),
+        "other weights": of_start("random", "alone"),
+        "another teacher": of_start("general"),
+        "other seeds": of_start("general", "alone", seeds=[{**untaught[0], "seed": 7}, untaught[1]]),
+        "other pixels": of_start("general", "alone", data={"name": "ham7", "size": 192}),
+    }
+    for name, changes in others.items():
+        assert same_start.filled(taught, [results.read(study(name, **changes))]) is taught, name
+    assert same_start.filled(alone, [alone]) is alone
+
+
+def test_the_page_names_the_baseline_beside_every_gain(study: Kept) -> None:
+    untaught = [{"seed": s, "teacher": 0.8, "student": 0.74, "alone": 0.6} for s in (0, 1)]
+    studies = [study("taught", **of_start("general")), study("alone", **of_start("general", "alone", seeds=untaught))]
+    page = page_of(*studies, study("teacher", **of_start("teacher", "kd")))
+    rows = {row["system or method"].partition("`")[2].partition("`")[0]: row for row in rows_of(page, "ham7")}
+    assert rows["feature"]["same starting weights, alone"] == "0.740"
+    assert rows["feature"]["gain over those"] == "not proven: +1.0 points, without an interval"
+    assert rows["kd"]["gain over those"] == same_start.NOT_COMPARED
+    assert rows["alone"]["gain over those"] == same_start.OF_NO_TEACHER
+    assert "its gain proven on none" in page

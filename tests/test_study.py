@@ -185,6 +185,13 @@ def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Pa
     assert said["minutes"] == {"teacher": 0.2, "student": 2.0, "alone": None}
 
 
+def test_a_student_from_the_same_start_stands_beside_the_others(tmp_path: Path) -> None:
+    right = {"teacher": 0.9, "student": 0.8, "alone": 0.7, "same_start": 0.75}
+    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)])
+    assert said["gain_over_same_start"]["value"] == pytest.approx(said["mean"]["student"] - said["mean"]["same_start"])
+    assert said["gain_over_same_start"]["low"] is not None
+
+
 def test_a_student_from_scratch_stands_beside_the_others(tmp_path: Path) -> None:
     right = {"teacher": 0.9, "student": 0.8, "alone": 0.7, "scratch": 0.4}
     said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)])
@@ -217,6 +224,7 @@ WHOLE = ("teacher.safetensors", "start.safetensors", "start.txt", "alone.safeten
     [
         ({"distill": {"method": "kd", "alpha": 0.3}}, {"teacher", "alone"}),
         ({"train": {"scratch": True}}, {"teacher", "alone"}),
+        ({"train": {"same_start": True}}, {"teacher", "alone"}),
         ({"student": {"name": "kdlight_small"}}, {"teacher"}),
         ({"train": {"epochs": 3}}, {"teacher"}),
         ({"train": {"seed": 1}}, set()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdlight.config import Recipe
+from kdlight.results import same_start
 from kdlight.results.records import Record
 from kdlight.results.rows import Row, borrowed, cut, order, row_of, row_of_recipe, system, told_apart
 from kdlight.results.sets import best, gain, of_set, table
@@ -27,11 +28,14 @@ and never trained on; in parentheses the lowest and the highest seed. *Alone* is
 budget without a teacher; where the taught one starts from weights selected out of the trained teacher, it starts from
 those that the teacher began with. *From scratch* is that student from random weights, where it was trained too. The
 **gain** is taught minus alone, in points (0.01), with its 95 % bootstrap interval over the test's groups, in which an
-image that several seeds answered is drawn with all of them. Over two seeds or more it is in bold, and called proven,
-where the interval lies above 0, and a loss where it lies below; *taught minus teacher*, what the small model lost, is
-told in the same way. The interval holds chance in the test images, not chance in the training: **one seed proves
-nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of all seeds as if each were of an
-image of its own; they are not, so its p is too small and decides nothing here.
+image that several seeds answered is drawn with all of them. Over two seeds or more it is in bold where the interval
+lies above 0, and a loss where it lies below; *taught minus teacher*, what the small model lost, is told in the same
+way. Where the taught student begins with other weights than the one alone, its gain is in part theirs. So beside it
+stands the gain over **the same student from the same starting weights** without its teacher, and only that is called
+**proven**: over two seeds or more, with an interval above 0. Where that student was trained in another study, the
+answers are not paired, and the difference has no interval. The interval holds chance in the test images, not chance in
+the training: **one seed proves nothing**, and a study has one teacher. The exact *McNemar* test pools the answers of
+all seeds as if each were of an image of its own; they are not, so its p is too small and decides nothing here.
 
 An empty cell was not run; a dash was not recorded. All figures are ours, none is a paper's; where only an abstract
 could be read, the design is ours too, and the docstrings say so."""
@@ -61,7 +65,10 @@ class Method:
 def write(records: Iterable[Record], notes: str = "", methods: Mapping[str, Method] | None = None) -> str:
     """The page as Markdown. `notes`: words of the people who ran it, put in as they are. `methods`: by name."""
     methods = methods or {}
-    found = sorted(records, key=lambda r: (row_of(r), r.data, len(r.seeds)))
+    given = list(records)
+    found = sorted(
+        (same_start.filled(record, given) for record in given), key=lambda r: (row_of(r), r.data, len(r.seeds))
+    )
     known = {name: recipe for name, recipe in recipes().items() if name not in (TRIAL, START)}
     sets = [*SETS, *sorted({r.data for r in found} - set(SETS))]
     options = {name: method.options for name, method in methods.items()}
@@ -81,7 +88,9 @@ def _glance(records: Sequence[Record], known: Mapping[str, Recipe], sets: Sequen
     marked = {id(best([r for r in records if r.data == name])) for name in sets}
     systems = sorted((r for r in by_row if not r.general), key=lambda r: (not by_row[r], order(r)))
     said = [
-        "In a cell: alone to taught (of the teacher), the gain in points, the seeds. *Largest* is the set's largest "
+        "In a cell: alone to taught (of the teacher), the gain in points, that over the same student from the same "
+        "starting weights, the seeds. Where that one is not named it is the student alone itself (random, selected or "
+        "published starting weights), or it was not run: the tables below say which. *Largest* is the set's largest "
         "proven gain where several studies are on it; that it beats the next is not proven by that. The mean gain is "
         "over the sets that a row was run on, and so compares only rows of the same sets.",
         *(STARTED[start] for start in STARTED if any(row.start == start for row in by_row)),
@@ -126,10 +135,21 @@ def _rows(
 
 def _short(record: Record, peers: Sequence[Record], largest: bool) -> str:
     mean, seeds, apart = record.mean, len(record.seeds), told_apart(record, peers)
-    said = [gain(record), *([f"{seeds} seeds"] if seeds > 1 else []), *(["largest"] if largest else [])]
+    said = [
+        gain(record),
+        *_over_same_start(record),
+        *([f"{seeds} seeds"] if seeds > 1 else []),
+        *(["largest"] if largest else []),
+    ]
     mark, less = " †" if borrowed(record) else "", cut(record)
     scores = f"{mean['alone']:.3f} to {mean['student']:.3f} (of {mean['teacher']:.3f}){mark}"
     return "<br>".join([*([f"{apart}:"] if apart else []), scores, ", ".join(said), *([f"({less})"] if less else [])])
+
+
+def _over_same_start(record: Record) -> list[str]:
+    """The gain over the same student from the same starting weights, where that is another one and was trained."""
+    other = record.fact("init") not in same_start.ALIKE and same_start.gain(record) is not None
+    return [f"over the same start {same_start.words(record)}"] if other else []
 
 
 def _by_set(records: Sequence[Record]) -> dict[str, list[float]]:
@@ -149,10 +169,11 @@ def _mean_gain(records: Sequence[Record]) -> float:
 
 def _aim(records: Sequence[Record]) -> str:
     """How far kdlight_nano is from what was aimed at, counted over the five sets: by one row, and by any."""
-    nano = [r for r in records if r.student == "kdlight_nano" and r.data in SETS and len(r.seeds) > 1]
+    nano = [r for r in records if r.student == "kdlight_nano" and r.data in SETS and len(r.seeds) > 1 and _taught(r)]
     rows = {row: _reached([r for r in nano if row_of(r) == row]) for row in sorted({row_of(r) for r in nano})}
     said = (
-        "Aim: kdlight_nano within 1 point of its teacher, and with a proven gain over the same student alone, each on "
+        "Aim: kdlight_nano within 1 point of its teacher, and with a proven gain over the same student from the same "
+        "starting weights, each on "
         "at least four of the five sets. "
     )
     if not rows:
@@ -172,12 +193,16 @@ def _aim(records: Sequence[Record]) -> str:
     return said
 
 
+def _taught(record: Record) -> bool:
+    return record.fact("method") != same_start.UNTAUGHT
+
+
 def _reached(records: Sequence[Record]) -> tuple[list[str], ...]:
     """Sets that were run; where the student is within 1 point of its teacher; where its gain is proven; and where the
     interval of its gap to the teacher lies below 0."""
     near = {r.data for r in records if r.mean["student"] >= r.mean["teacher"] - 0.01}
     below = {r.data for r in records if ((r.gains.get("gap_to_teacher") or {}).get("high") or 0) < 0}
-    proven = {r.data for r in records if r.proven}
+    proven = {r.data for r in records if same_start.proven(r)}
     return sorted({r.data for r in records}), sorted(near), sorted(proven), sorted(below)
 
 

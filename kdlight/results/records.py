@@ -16,18 +16,19 @@ from typing import Any
 
 from kdlight.config import Recipe, RecipeError
 from kdlight.results.settings import settings
-from kdlight.results.shipped import recipe_of
+from kdlight.results.shipped import FREE, recipe_of
 from kdlight.runs import origin, write_atomically
 
 SCHEMA = "kdlight.study/"
 MODELS = ("teacher", "student", "alone")
-BESIDES = ("scratch", "partner", "ensemble")
-"""What only some studies have: a second student without a teacher, from random weights; the second model of a pair that
-learned together, and the mean of the pair."""
+BESIDES = ("scratch", "same_start", "partner", "ensemble")
+"""What only some studies have: further students without a teacher, from random weights and from the starting weights of
+the taught one; the second model of a pair that learned together, and the mean of the pair."""
 OWN_START = ("general", "published")
 """student.init of first weights that are the student's own, not taken from this study's teacher."""
-GAINS = ("gain_over_scratch", "gain_of_partner", "gain_of_ensemble", "gap_to_teacher")
-"""The student's over scratch, those models' over the student alone, and the student's over its teacher."""
+GAINS = ("gain_over_scratch", "gain_over_same_start", "gain_of_partner", "gain_of_ensemble", "gap_to_teacher")
+"""The student's over scratch and same_start, those of the pair over the student alone, and the student's over its
+teacher."""
 KEPT = (
     *("schema", "recipe", "data", "metric", "teachers", "seeds", "mean", "deviation", "gain_over_alone", "gain"),
     *(*GAINS, "retained", "mcnemar_p", "mcnemar_pooled_p", "models", "method", "epochs", "minutes", "latency"),
@@ -72,11 +73,6 @@ class Record:
         if model is None:
             return found
         return found.get(model) if isinstance(found, Mapping) else None
-
-    @property
-    def proven(self) -> bool:
-        """Whether the gain's interval leaves out 0, over two seeds or more."""
-        return len(self.seeds) > 1 and self.gain is not None and (self.gain["low"] or 0) > 0
 
     @property
     def teacher(self) -> str | None:
@@ -158,7 +154,7 @@ def same_row(one: Record, other: Record) -> bool:
         }
         for r in (one, other)
     ]
-    both = settings[0].keys() & settings[1].keys() - {("train", key) for key in ("seed", "alone", "scratch")}
+    both = settings[0].keys() & settings[1].keys() - {("train", key) for key in FREE}
     return told[0] == told[1] and all(settings[0][key] == settings[1][key] for key in both)
 
 

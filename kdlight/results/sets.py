@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kdlight.results import same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.records import Record
 from kdlight.results.rows import borrowed, cut, row_of, told_apart
@@ -32,7 +33,7 @@ def of_set(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]]) 
 
 
 def gain(record: Record) -> str:
-    """Points over the student alone with their interval, bold where proven, and said where one seed is all there is."""
+    """Points over the student alone with their interval, bold where that lies above 0; said where it is of one seed."""
     return points(record.gain, len(record.seeds)) or record.words
 
 
@@ -44,15 +45,15 @@ def points(found: Mapping[str, float | None] | None, seeds: int) -> str:
     numbers = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
     if seeds == 1:
         return f"{numbers}, one seed"
-    return f"**{numbers}**" if low > 0 else f"{numbers}, a loss" if high < 0 else f"{numbers}, not proven"
+    return f"**{numbers}**" if low > 0 else f"{numbers}, a loss" if high < 0 else f"{numbers}, not told from 0"
 
 
 def best(records: Sequence[Record]) -> Record | None:
     """Of several studies on one set the one with the largest proven gain; None where none is proven."""
-    proven = [r for r in records if r.proven and r.gain]
+    proven = [r for r in records if same_start.proven(r)]
     if len(records) < 2 or not proven:
         return None
-    return max(proven, key=lambda r: (r.gain or {})["value"] or 0.0)
+    return max(proven, key=lambda r: (same_start.gain(r) or {})["value"] or 0.0)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -80,7 +81,7 @@ def _said(records: Sequence[Record]) -> str:
     if tried > 1:
         lines.append(
             f"{tried} studies of two seeds or more are on this set: of as many methods that give nothing, "
-            f"{BY_CHANCE * tried:.2g} would be called proven by chance."
+            f"{BY_CHANCE * tried:.2g} would have an interval above 0 by chance."
         )
     return " ".join(lines)
 
@@ -118,6 +119,11 @@ def _mean(record: Record, model: str) -> str:
     return f"{record.mean[model]:.3f}{spread}"
 
 
+def _same_start(record: Record) -> str:
+    found = same_start.score(record)
+    return "-" if found is None else f"{found:.3f}"
+
+
 def _mcnemar(record: Record) -> str:
     """Over all seeds; an older record has the first seed's only."""
     pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
@@ -150,6 +156,8 @@ COLUMNS: dict[str, Cell] = {
     "alone": lambda r: _mean(r, "alone"),
     "taught": lambda r: _mean(r, "student"),
     "gain in points": gain,
+    "same starting weights, alone": _same_start,
+    "gain over those": same_start.words,
     "from scratch": lambda r: _mean(r, "scratch"),
     "gain over scratch": lambda r: points(r.gains.get("gain_over_scratch"), len(r.seeds)) or "-",
     "taught minus teacher": lambda r: points(r.gains.get("gap_to_teacher"), len(r.seeds)) or "-",

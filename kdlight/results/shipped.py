@@ -9,8 +9,8 @@ from typing import Any
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.results.settings import settings
 
-FREE = ("seed", "alone", "scratch")
-"""Of [train] what is no part of a schedule."""
+FREE = ("seed", "alone", "scratch", "same_start")
+"""Of [train] what is no part of a schedule: it only says which seeds and baselines were run."""
 
 
 @cache

@@ -29,7 +29,7 @@ __all__ = ["LIVE", "STAGES", "START", "STATES", "Run", "RunError", "create", "de
 __all__ += ["resume", "size", "start", "stop", "write_atomically"]
 
 STATES = ("queued", "running", "stopped", "failed", "done")
-STAGES = ("data", "teacher", "alone", "scratch", "student", "calibrate", "bundle")
+STAGES = ("data", "teacher", "alone", "scratch", "same_start", "student", "calibrate", "bundle")
 LIVE = ("queued", "running")
 START = ("start.safetensors", "start.txt")
 """What a run keeps of the weights its teacher begins with: looked up, not learned."""

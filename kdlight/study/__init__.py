@@ -18,7 +18,7 @@ from kdlight import pipeline, runs, stages
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError, read_recipe
 from kdlight.runs import Run, write_atomically
-from kdlight.study.summary import MODELS, SCHEMA, SCRATCH, paired, pool, summarize, words
+from kdlight.study.summary import MODELS, SAME_START, SCHEMA, SCRATCH, paired, pool, summarize, words
 
 __all__ = ["MODELS", "SCHEMA", "SCRATCH", "paired", "pool", "publish", "study", "summarize", "words"]
 
@@ -102,9 +102,9 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     given = read_recipe(other.recipe)
     if _is_first(other) and teacher_of(given) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
-    train = dataclasses.replace(given.train, scratch=recipe.train.scratch)
+    train = dataclasses.replace(given.train, scratch=recipe.train.scratch, same_start=recipe.train.same_start)
     if dataclasses.replace(given, distill=recipe.distill, train=train) == recipe:
-        for stage in ("alone", SCRATCH):
+        for stage in ("alone", SCRATCH, SAME_START):
             take(run, other, stage, (f"{stage}.safetensors",))
 
 

@@ -1,14 +1,15 @@
 """What the finished runs of a study say together: study.json, the one record behind CLI, page and card.
 
 Scores are balanced accuracies, 0 to 1, by model: "teacher", "student" (taught) and "alone". Beside them stand, where
-the runs have them, "scratch" (alone from random weights), "partner" (the second model of a pair that learned together;
+the runs have them, "scratch" (alone from random weights), "same_start" (alone from the starting weights of the taught
+one), "partner" (the second model of a pair that learned together;
 the bundle ships the first, the student) and "ensemble" (the mean of the pair's calibrated probabilities).
 
 schema, recipe (its name), metric, teachers (how many were trained: 1);
 seeds: [{"seed", model: score}]; mean and deviation: {model: score}, deviation null for one seed;
-gain_over_alone, gap_to_teacher, gain_over_scratch: {"value", "low", "high"} or null, the student's score less the
-other's; gain_of_partner, gain_of_ensemble: theirs less that of the student alone. The interval is a bootstrap over test
-groups, where an image that several seeds answered is drawn with all of them;
+gain_over_alone, gap_to_teacher, gain_over_scratch, gain_over_same_start: {"value", "low", "high"} or null, the
+student's score less the other's; gain_of_partner, gain_of_ensemble: theirs less that of the student alone. The interval
+is a bootstrap over test groups, where an image that several seeds answered is drawn with all of them;
 gain: gain_over_alone in words, in points; retained: student / teacher;
 mcnemar_pooled_p: exact McNemar test of taught against alone over the answers of all seeds in a row. It takes each
 answer for an image of its own; but seeds answer the same images, and images share groups, which makes this p too small:
@@ -42,9 +43,11 @@ SCHEMA = "kdlight.study/1"
 MODELS = ("teacher", "student", "alone")
 SCRATCH = "scratch"
 """The student alone from random weights, where the recipe asks for it (train.scratch)."""
+SAME_START = "same_start"
+"""The student alone from the starting weights of the taught one, where the recipe asks for it (train.same_start)."""
 ENSEMBLE = "ensemble"
 """Of a method that trains two models: the mean of the calibrated probabilities of the student and its partner."""
-BESIDES = (SCRATCH, PARTNER, ENSEMBLE)
+BESIDES = (SCRATCH, SAME_START, PARTNER, ENSEMBLE)
 """Models that only some studies have."""
 Answers = dict[str, Any]
 """Test answers: probabilities (N, K) by model, labels (N,), groups (N,)."""
@@ -109,6 +112,7 @@ def _besides(pooled: Answers) -> dict[str, Any]:
     """The gains that only some studies have."""
     pairs = {
         "gain_over_scratch": ("student", SCRATCH),
+        f"gain_over_{SAME_START}": ("student", SAME_START),
         "gain_of_partner": (PARTNER, "alone"),
         "gain_of_ensemble": (ENSEMBLE, "alone"),
     }
@@ -123,7 +127,7 @@ def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     """What was trained on what, and for how long: the keys data, models, method, epochs and minutes of a summary."""
     card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
     kind = find(recipe.distill.method)
-    arms = (*MODELS, SCRATCH) if recipe.train.scratch else MODELS
+    arms = (*MODELS, *(name for name in (SCRATCH, SAME_START) if getattr(recipe.train, name)))
     counts = {split: sum(of.values()) for split, of in card.data["counts"].items()} if card else None
     return {
         "data": {

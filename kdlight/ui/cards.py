@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from kdlight import bundle as bundles
-from kdlight import results
 from kdlight.bundle import Bundle
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
-from kdlight.ui import comparison, shelf, store, waiting, words, work
+from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words, work
+from kdlight.ui.starting_weights import INITS
 
 LEFT_OUT = {
     "mask": "masks",
@@ -40,30 +40,12 @@ def tile(bundle: Bundle) -> str:
     return (
         f'<div class="kd-tile"><h3>{words.safe(card.name)}</h3>'
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
-        f'<dl class="kd-facts-list">'
+        f'{caveats.html(card)}<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
         f"<dt>Tested on</dt><dd>{words.safe(card.metrics.get('n', '?'))} images, balanced accuracy</dd>"
-        f"<dt>Gain</dt><dd>{words.safe(gain(bundle))}</dd>"
+        f"<dt>Gain</dt><dd>{gains.html(bundle)}</dd>"
         f"<dt>License</dt><dd>{words.safe(license_of_weights(card.licence))} <small>· weights</small></dd></dl></div>"
     )
-
-
-def gain(bundle: Bundle) -> str:
-    """What the card's own study says of the student against the same student alone; never more than it says."""
-    metrics = bundle.card.metrics
-    if "study" not in metrics:
-        return "not proven: one training of each" if "alone" in metrics else "not measured"
-    try:
-        record = results.read(bundle.path / "card.json")
-    except (results.RecordError, OSError):
-        return "not readable on its card"
-    if len(record.seeds) == 1:
-        return "not proven: one seed"
-    if record.gain is None or None in record.gain.values():
-        return "not proven: too few images for an interval"
-    value, low, high = (100 * float(record.gain[key] or 0) for key in ("value", "low", "high"))
-    how = "proven" if record.proven else "not proven"
-    return f"{how}: {value:+.1f} [{low:+.1f}, {high:+.1f}] points, {len(record.seeds)} seeds"
 
 
 def license_of_weights(said: str) -> str:
@@ -75,7 +57,10 @@ def whole(bundle: Bundle) -> None:
     """Everything the card says, in words, and what can be done with the bundle."""
     card = bundle.card
     st.html(f'<div class="kd-line">{words.safe(card.intended_use)}</div>')
+    for said in caveats.of(card):
+        (st.error if card.at_chance else st.warning)(said)
     comparison.table(bundle, card.metrics)
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")
@@ -163,6 +148,10 @@ def _data(data: dict[str, Any]) -> list[str]:
     return [*lines, *([f"Left out: {', '.join(left_out)}"] if left_out else [])]
 
 
+def _lower(said: str) -> str:
+    return f"{said[:1].lower()}{said[1:]}"
+
+
 def _making(bundle: Bundle) -> list[str]:
     card = bundle.card
     made = card.distillation
@@ -173,6 +162,10 @@ def _making(bundle: Bundle) -> list[str]:
         for role, part in (("teacher", card.teacher), ("student", card.student))
     ]
     lines.append(f"Method: {made.get('method', 'not stated')}{f' ({knobs})' if knobs else ''}")
+    if card.origin is not None:
+        lines.append(f"Teacher started from: {card.origin.words}")
+    if made.get("init"):
+        lines.append(f"Student started from: {_lower(INITS.get(made['init'], made['init']))}")
     lines.append(f"Input: {card.input['size']} x {card.input['size']} px")
     lines.append(", ".join(f"{name} {version}" for name, version in card.versions.items()) or "Versions not stated")
     return lines

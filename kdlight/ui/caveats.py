@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import streamlit as st
+
 from kdlight.bundle import Card
 from kdlight.reading import Role
 from kdlight.ui import words
@@ -30,4 +32,10 @@ def of(card: Card) -> list[str]:
 
 def html(card: Card) -> str:
     """For a tile or the caption of a table; empty for most pairs."""
-    return "".join(f'<div class="kd-caveat">{words.safe(said)}</div>' for said in of(card))
+    return "".join(f'<div class="kd-line"><b>{words.safe(said)}</b></div>' for said in of(card))
+
+
+def draw(card: Card) -> None:
+    """Above a table of the pair's figures; nothing for most pairs."""
+    if said := html(card):
+        st.html(said)

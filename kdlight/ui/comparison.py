@@ -43,12 +43,13 @@ def origin(bundle: Bundle, figures: Figures, fresh: bool) -> str:
 
 def table(bundle: Bundle, figures: Figures) -> None:
     """One row per figure, one column per model, intervals inline."""
-    present = [role for role in (*ROLES, "alone", "scratch") if role in figures]
+    present = [role for role in (*ROLES, "alone", "scratch", "same_start") if role in figures]
     rows = [(words.METRICS[name], [words.interval(figures[r].get(name) or {}) for r in present]) for name in SHOWN]
     for title, values in _costs(bundle, figures).items():
         rows.append((title, [values.get(role, values["student"]) for role in present]))
     titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone", "scratch": "Student from scratch"}
-    subtitles = {"alone": "no teacher", "scratch": "random weights, no teacher"}
+    titles["same_start"] = "Student, same start"
+    subtitles = {"alone": "no teacher", "scratch": "random weights, no teacher", "same_start": "no teacher"}
     subtitles.update((r, words.architecture(getattr(bundle.card, r)["architecture"])) for r in ROLES)
     head = "".join(
         f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'
@@ -65,23 +66,6 @@ def seen(split: str) -> str:
     part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
     part["all"] = "it learned from some of these images"
     return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
-
-
-def verdict(figures: Figures) -> str:
-    """What teaching gave the student, in one sentence: as its study found it over seeds, else of this one training."""
-    study = figures.get("study")
-    if study:
-        seeds = f"{len(study['seeds'])} student seeds" if len(study["seeds"]) > 1 else "one student seed"
-        return f"Against the same student without a teacher, over {seeds}: {study['gain']} points."
-    student, alone = (figures.get(role, {}).get("balanced_accuracy") for role in ("student", "alone"))
-    if not student or not alone:
-        return "The same student without its teacher was not trained for this bundle."
-    gain = student["value"] - alone["value"]
-    said = f"Against the same student without its teacher: {100 * gain:+.1f} points"
-    apart = student["low"] > alone["high"] or student["high"] < alone["low"]
-    if not apart:
-        return f"{said}, and the intervals overlap: no proven gain, and one training would prove none."
-    return f"{said}, with intervals that do not overlap."
 
 
 def speed(figures: Figures) -> None:

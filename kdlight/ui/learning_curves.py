@@ -24,11 +24,12 @@ SERIES = {
     "student": ("student", "student", [6, 3]),
     "alone": ("student alone", "alone", [2, 3]),
     "scratch": ("student from scratch", "alone", [8, 3, 2, 3]),
+    "same_start": ("student, same start", "alone", [6, 2]),
 }
 """Stage -> its name beside the line, its color and its dashes."""
 OBJECTIVES = {
     "Teacher's loss": ("teacher",),
-    "Loss of the student without its teacher": ("alone", "scratch"),
+    "Loss of the student without its teacher": ("alone", "scratch", "same_start"),
     "Loss of the student with its teacher": ("student",),
 }
 """Panel -> the stages that minimize the same quantity."""

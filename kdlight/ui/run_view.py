@@ -11,13 +11,14 @@ import streamlit as st
 from kdlight import runs
 from kdlight.reading import ROLES, Role
 from kdlight.runs import LIVE, Run, RunError, origin
-from kdlight.ui import caveats, comparison, learning_curves, run_actions, shelf, words
+from kdlight.ui import caveats, comparison, gains, learning_curves, run_actions, shelf, words
 
 STAGES = {
     "data": "Opening the images",
     "teacher": "Training the teacher",
     "alone": "Training the student alone",
     "scratch": "Training the student from random weights",
+    "same_start": "Training the student without its teacher from the same starting weights",
     "student": "Training the student with its teacher",
     "calibrate": "Calibrating both",
     "bundle": "Measuring and packing the bundle",
@@ -154,7 +155,7 @@ def _outcome(run: Run) -> None:
     tested = words.safe(f"Tested on {metrics.get('n', '?')} images that neither was trained on.")
     st.html(f'<div class="kd-line">{tested} {words.PRECISION}</div>')
     comparison.table(bundle, metrics)
-    st.html(f'<div class="kd-line">{comparison.verdict(metrics)}</div>')
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
 
 
 def _epoch(status: dict[str, Any], log: list[dict[str, Any]], stage: str) -> tuple[int, int]:

@@ -11,22 +11,23 @@ import streamlit as st
 from kdlight import bundle as bundles
 from kdlight import runs
 from kdlight.reading import ROLES
-from kdlight.results import Record, RecordError, read
+from kdlight.results import Record, RecordError, read, same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.rows import STARTS
-from kdlight.ui import charts, comparison, grid_view, kept, theme, words
+from kdlight.ui import charts, comparison, gains, grid_view, kept, theme, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 MODELS = {
     "teacher": "Teacher",
     "alone": "Student alone",
     "scratch": "Student from scratch",
+    "same_start": "Student, same start",
     "student": "Student, taught",
     "partner": "Its partner",
     "ensemble": "Mean of both",
 }
 """The models of a study; only some have a student from random weights, or a partner that learned beside the student."""
-COSTED = ("teacher", "alone", "scratch", "student")
+COSTED = ("teacher", "alone", "scratch", "same_start", "student")
 """Those that are trained apart; a partner is trained with its student and is as large."""
 DASH = "-"
 """Not recorded."""
@@ -94,7 +95,7 @@ def find() -> tuple[dict[str, Record], list[str]]:
             continue  # a card that cannot be read is named in the Library
         name = f"{_title(record)}{'' if place == 'run' else f' ({place})'}"
         found[name if name not in found else f"{name}, {path.parent.name}"] = record
-    return found, broken
+    return {name: same_start.filled(record, found.values()) for name, record in found.items()}, broken
 
 
 def verdict(record: Record) -> str:
@@ -104,9 +105,10 @@ def verdict(record: Record) -> str:
         more = f"It says {words.safe(record.words)} in points; another seed may say otherwise. Run it with --seeds 3."
     else:
         said = f"{words.safe(record.words[:1].upper() + record.words[1:])}{' points' if record.gain else ''}."
-        more = "The interval holds chance in the test images, not chance in the training."
-    kind = "kd-verdict differ" if record.proven else "kd-verdict"
-    return f'<div class="{kind}"><b>{said}</b> {more}</div>'
+        more = "This is over the student alone; the interval holds chance in the test images, not in the training."
+    kind = "kd-verdict differ" if same_start.proven(record) else "kd-verdict"
+    told = words.safe(gains.against_same_start(same_start.words(record)))
+    return f'<div class="{kind}"><b>{said}</b> {more}<br>{told}</div>'
 
 
 def rests_on(record: Record) -> str:
@@ -142,6 +144,7 @@ def differences(record: Record) -> list[dict[str, Any]]:
     rows = []
     for name, found in (
         ("taught minus alone", record.gain),
+        ("taught minus same start", record.gains.get(same_start.GAIN)),
         ("partner minus alone", record.gains.get("gain_of_partner")),
         ("mean of both minus alone", record.gains.get("gain_of_ensemble")),
         ("taught minus teacher", record.gains.get("gap_to_teacher")),

@@ -185,21 +185,6 @@ def test_a_busy_machine_gives_figures_without_times(
     assert "One image" not in text
 
 
-def test_a_gain_counts_only_where_the_intervals_part() -> None:
-    def figures(student: tuple[float, float, float], alone: tuple[float, float, float]) -> dict[str, Any]:
-        names = ("value", "low", "high")
-        return {
-            "student": {"balanced_accuracy": dict(zip(names, student, strict=True))},
-            "alone": {"balanced_accuracy": dict(zip(names, alone, strict=True))},
-        }
-
-    assert "no proven gain" in comparison.verdict(figures((0.9, 0.85, 0.95), (0.88, 0.8, 0.93)))
-    assert "+20.0 points, with intervals that do not overlap" in comparison.verdict(
-        figures((0.9, 0.85, 0.95), (0.7, 0.6, 0.8))
-    )
-    assert "was not trained" in comparison.verdict({"student": {}})
-
-
 def test_confusion_says_every_number_and_shades_by_the_share_of_its_true_class() -> None:
     html = confusion.table(["a", "b"], [[3, 1], [0, 200]], [[4, 0], [2, 198]])
     cells = re.findall(r'<td class="cell (\w+)" style="--share:(\d+)%">([^<]+)</td>', html)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
-from kdlight.ui import cards, store
+from kdlight.results.same_start import NOT_COMPARED
+from kdlight.ui import cards, gains, store
 from kdlight.workers import WorkerDied
 from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
 
@@ -29,18 +32,24 @@ def test_a_tile_says_what_a_bundle_is(app: AppTest, tiny_bundle: Bundle) -> None
     text = said(page(app, "library"))
     assert not app.exception
     small = f"{(tiny_bundle.path / 'student.safetensors').stat().st_size / 1e6:.3f} MB"
-    gain = "<dt>Gain</dt><dd>not proven: one training of each</dd><dt>License</dt><dd>MIT <small>· weights</small></dd>"
+    once = "one training of each"
+    gain = (
+        f"<dt>Gain</dt><dd>+0.0 points over the student alone, {once}: no proven gain<br><small>from the same starting "
+        f"weights: not proven: +0.0 points, {once}</small></dd><dt>License</dt><dd>MIT <small>· weights</small></dd>"
+    )
     for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", small, "60 images", gain):
         assert words in text
 
 
-def with_study(bundle: Bundle, seeds: int, low: float) -> Bundle:
+def with_study(bundle: Bundle, seeds: int, low: float, init: str = "general", **more: Any) -> Bundle:
     """The bundle as if a study stood on its card: a gain of 4 points whose interval begins at `low`."""
     scores = {"teacher": 0.9, "student": 0.84, "alone": 0.8}
     study = {
         **{"schema": "kdlight.study/1", "recipe": "kdlight-brain_mri", "gain": "said by the study"},
         "seeds": [{"seed": number, **scores} for number in range(seeds)],
         "gain_over_alone": {"value": 0.04, "low": low, "high": 0.07},
+        "models": {"student": {"start": init}},
+        **more,
     }
     file = bundle.path / "card.json"
     card = json.loads(file.read_text(encoding="utf-8"))
@@ -53,23 +62,96 @@ def with_study(bundle: Bundle, seeds: int, low: float) -> Bundle:
 @pytest.mark.parametrize(
     ("seeds", "low", "said"),
     [
-        (3, 0.01, "proven: +4.0 [+1.0, +7.0] points, 3 seeds"),
-        (3, -0.01, "not proven: +4.0 [-1.0, +7.0] points, 3 seeds"),
-        (1, 0.01, "not proven: one seed"),
+        (3, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds"),
+        (3, -0.01, "+4.0 [-1.0, +7.0] points over the student alone, 3 seeds"),
+        (1, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, one seed"),
     ],
 )
-def test_a_gain_is_proven_only_by_a_study_whose_interval_leaves_out_zero(
+def test_a_gain_over_the_student_alone_is_told_and_never_called_proven(
     bundle_copy: Path, seeds: int, low: float, said: str
 ) -> None:
-    assert cards.gain(with_study(bundles.load(bundle_copy), seeds, low)) == said
+    assert gains.over_alone(with_study(bundles.load(bundle_copy), seeds, low)) == said
+
+
+PAIRED = {"value": 0.02, "low": 0.01, "high": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("init", "more", "said"),
+    [
+        ("general", {}, "not compared with the same student from the same starting weights"),
+        ("teacher", {}, "not compared with the same student from the same starting weights"),
+        ("selection", {}, "proven: +4.0 [+1.0, +7.0] points"),
+        ("general", {"gain_over_same_start": PAIRED}, "proven: +2.0 [+1.0, +3.0] points"),
+        (
+            "general",
+            {"gain_over_same_start": {"value": 0.02, "low": None, "high": None}},
+            "not proven: +2.0 points, without an interval",
+        ),
+    ],
+)
+def test_only_a_gain_over_the_same_starting_weights_is_called_proven(
+    app: AppTest, library: Path, init: str, more: dict[str, Any], said: str
+) -> None:
+    found = with_study(bundles.load(library / "tiny_mri"), 3, 0.01, init, **more)
+    assert gains.over_same_start(found) == said
+    text = said_on(app)
+    assert said in text
+    assert "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds" in text
+    assert gains.against_same_start(said) in said_on(app, card=True)
+
+
+def said_on(app: AppTest, card: bool = False) -> str:
+    return said(open_card(app) if card else page(app, "library"))
 
 
 def test_a_gain_without_a_study_or_without_its_record_is_not_guessed(bundle_copy: Path) -> None:
     own = bundles.load(bundle_copy)
-    assert cards.gain(own) == "not proven: one training of each"
+    once = "one training of each"
+    assert gains.over_alone(own) == f"+0.0 points over the student alone, {once}: no proven gain"
+    assert gains.over_same_start(own) == f"not proven: +0.0 points, {once}"
+    general = {**own.card.distillation, "init": "general"}
+    assert gains.over_same_start(replace(own, card=replace(own.card, distillation=general))) == NOT_COMPARED
     metrics = {name: found for name, found in own.card.metrics.items() if name != "alone"}
-    assert cards.gain(replace(own, card=replace(own.card, metrics=metrics))) == "not measured"
-    assert cards.gain(replace(own, card=replace(own.card, metrics={"study": {}}))) == "not readable on its card"
+    bare = replace(own, card=replace(own.card, metrics=metrics))
+    assert gains.over_alone(bare) == "student alone not trained"
+    assert gains.over_same_start(bare) == NOT_COMPARED
+    torn = replace(own, card=replace(own.card, metrics={"study": {}}))
+    assert gains.over_alone(torn) == "not readable on its card"
+    assert gains.over_same_start(torn) == NOT_COMPARED
+
+
+def test_a_student_from_the_same_start_stands_in_the_table(app: AppTest, library: Path) -> None:
+    rewrite(library / "tiny_mri", lambda card: card["metrics"].update(same_start=card["metrics"]["alone"]))
+    assert "Student, same start <small>no teacher</small>" in said(open_card(app))
+
+
+def test_a_failed_pair_is_marked_on_its_tile_its_card_and_compare(app: AppTest, library: Path) -> None:
+    rewrite(library / "tiny_mri", lambda card: card["metrics"].update(at_chance=["teacher", "student"]))
+    mark = "Failed: neither model is better than chance on the test images."
+    assert mark in said(page(app, "library"))
+    assert mark in open_card(app).error[0].value
+    assert mark in said(page(app, "compare"))
+
+
+@pytest.mark.parametrize(("start", "marked"), [("random weights: no server answers", True), ("mine.pth", False)])
+def test_a_teacher_that_began_from_nothing_is_marked_wherever_its_figures_are(
+    app: AppTest, library: Path, start: str, marked: bool
+) -> None:
+    rewrite(library / "tiny_mri", lambda card: card["teacher"].update(start=start))
+    mark = "Teacher started from random weights."
+    assert (mark in said(page(app, "library"))) is marked
+    assert (mark in said(page(app, "compare"))) is marked
+    assert (mark in said(open_card(app))) is marked
+    assert f"Teacher started from: {start}" in said(app).replace("\\", "")
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a bundle's card and seal it anew."""
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    change(card)
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(folder)
 
 
 @pytest.mark.parametrize(

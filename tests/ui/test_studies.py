@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
-from kdlight.results import read
+from kdlight.results import read, same_start
 from kdlight.ui import study_view
 from tests.ui.conftest import page, said
 
@@ -110,6 +110,37 @@ def test_a_gain_that_is_not_proven_is_called_so(app: AppTest, runs: Path) -> Non
     spans = {"value": 0.01, "low": -0.02, "high": 0.04}
     write(runs, gain_over_alone=spans, gain="no proven gain: +1.0 [-2.0, +4.0]")
     assert "<b>No proven gain: +1.0 [-2.0, +4.0] points.</b>" in said(studies(app))
+
+
+def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs: Path) -> None:
+    write(runs)
+    text = said(studies(app))
+    assert "This is over the student alone" in text
+    assert "Not compared with the same student from the same starting weights." in text
+    assert 'class="kd-verdict"' in text  # nothing is proven
+
+
+def test_the_baseline_of_the_same_start_is_shown_with_its_interval(app: AppTest, runs: Path) -> None:
+    seeds = [{**row, "same_start": 0.84} for row in SEEDS]
+    write(runs, seeds=seeds, gain_over_same_start={"value": 0.02, "low": 0.01, "high": 0.03})
+    text = said(studies(app))
+    assert not app.exception
+    assert "without its teacher: proven: +2.0 [+1.0, +3.0] points." in text
+    assert 'class="kd-verdict differ"' in text
+    assert '<th class="" scope="col">Student, same start</th>' in text
+    rows = study_view.differences(read(runs / "study-tiny"))
+    assert [row["name"] for row in rows][:2] == ["taught minus alone", "taught minus same start"]
+
+
+def test_another_study_without_a_teacher_gives_the_baseline(app: AppTest, runs: Path) -> None:
+    student = {"architecture": "kdlight_nano", "start": "general"}
+    models = {"teacher": {"architecture": "mobilenetv2"}, "student": student}
+    write(runs, models=models)
+    untaught = [{**row, "student": 0.85} for row in SEEDS]
+    write(runs, "study-without", models=models, seeds=untaught, method={"name": "alone", "options": {}})
+    found, _ = study_view.find()
+    taught = next(record for record in found.values() if record.fact("method") == "kd")
+    assert "without an interval" in same_start.words(taught)
 
 
 def test_one_seed_proves_nothing_whatever_its_interval(app: AppTest, runs: Path) -> None:

@@ -1,0 +1,62 @@
+"""Fill in what the cards of shipped bundles do not say yet: `.venv/bin/python .ci/fill_cards.py [BUNDLE ...]`.
+
+Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies. Of
+the pair: which models are at chance, and the kind of weights that the teacher began with. A bundle that lacks nothing
+is left as it is; every other one is sealed anew.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdlight import bundle as bundles
+from kdlight import results
+from kdlight.bundle import Card
+from kdlight.results import Record, same_start
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def with_baseline(study: dict[str, Any], record: Record) -> dict[str, Any]:
+    """A card's study with the baseline that its record was filled with."""
+    if same_start.NAME not in record.mean:
+        return study
+    rows = zip(study["seeds"], record.seeds, strict=True)
+    return {
+        **study,
+        "seeds": [{**row, same_start.NAME: filled[same_start.NAME]} for row, filled in rows],
+        "mean": {**study["mean"], same_start.NAME: record.mean[same_start.NAME]},
+        same_start.GAIN: dict(record.gains[same_start.GAIN] or {}),
+    }
+
+
+def filled(card: Card, record: Record | None) -> Card:
+    """The card with all that can be told from it and from a record of its study."""
+    metrics: Mapping[str, Any] = {**card.metrics, "at_chance": list(card.at_chance)}
+    if record is not None:
+        metrics = {**metrics, "study": with_baseline(card.metrics["study"], record)}
+    teacher = {**card.teacher, **(card.origin.described() if card.origin else {})}
+    return dataclasses.replace(card, metrics=dict(metrics), teacher=teacher)
+
+
+def fill(path: Path, published: Sequence[Record]) -> bool:
+    """Fill one bundle's card; whether anything was lacking."""
+    card = bundles.load(path).card
+    record = None
+    if "study" in card.metrics:
+        record = same_start.filled(results.read(path / "card.json"), published)
+    whole = filled(card, record)
+    if whole == card:
+        return False
+    bundles.write_card(path, whole)
+    bundles.seal(path)
+    return True
+
+
+if __name__ == "__main__":
+    paths = [Path(name) for name in sys.argv[1:]] or sorted(p.parent for p in ROOT.glob("assets/bundles/*/card.json"))
+    known = results.collect([ROOT / "docs" / "studies"])
+    for bundle in paths:
+        sys.stdout.write(f"{bundle.name}: {'filled in' if fill(bundle, known) else 'nothing was lacking'}\n")

@@ -1,0 +1,87 @@
+"""What a teacher gave its student, in words, always against both baselines.
+
+The student alone may begin with other weights than the taught one; only the gain over the same student from the same
+starting weights is ever called proven (`kdlight.results.same_start`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdlight import results
+from kdlight.bundle import Bundle, Card
+from kdlight.results import Record, same_start
+from kdlight.ui import words
+
+NO_RECORD = "not readable on its card"
+ONCE = "one training of each"
+
+
+def over_alone(bundle: Bundle) -> str:
+    """Against the student alone: points with their interval and seeds, or what is known of one training."""
+    if "study" not in bundle.card.metrics:
+        found = _once(bundle.card, "alone")
+        if found is None:
+            return "student alone not trained"
+        return f"{found:+.1f} points over the student alone, {ONCE}: no proven gain"
+    record = _record(bundle)
+    return NO_RECORD if record is None else _of_study(record)
+
+
+def over_same_start(bundle: Bundle) -> str:
+    """Against the same student from the same starting weights without its teacher."""
+    card = bundle.card
+    if "study" in card.metrics:
+        record = _record(bundle)
+        return same_start.NOT_COMPARED if record is None else same_start.words(record)
+    if card.distillation.get("method") == same_start.UNTAUGHT:
+        return same_start.OF_NO_TEACHER
+    alike = card.distillation.get("init") in same_start.ALIKE
+    found = _once(card, "alone" if alike else same_start.NAME)
+    return same_start.NOT_COMPARED if found is None else f"not proven: {found:+.1f} points, {ONCE}"
+
+
+def sentence(bundle: Bundle) -> str:
+    """Both, for the line below a table of figures."""
+    return f"Gain: {over_alone(bundle)}. {against_same_start(over_same_start(bundle))}"
+
+
+def against_same_start(told: str) -> str:
+    """What `over_same_start` tells, as a sentence."""
+    if told in (same_start.NOT_COMPARED, same_start.OF_NO_TEACHER):
+        return f"{told[:1].upper()}{told[1:]}."
+    return f"Against the same student from the same starting weights without its teacher: {told}."
+
+
+def _of_study(record: Record) -> str:
+    seeds = f"{len(record.seeds)} seeds" if len(record.seeds) > 1 else "one seed"
+    if record.gain is None or None in record.gain.values():
+        return f"too few images for an interval, {seeds}"
+    value, low, high = (100 * float(record.gain[key] or 0) for key in ("value", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points over the student alone, {seeds}"
+
+
+def _record(bundle: Bundle) -> Record | None:
+    try:
+        return results.read(bundle.path / "card.json")
+    except (results.RecordError, OSError):
+        return None
+
+
+def _once(card: Card, baseline: str) -> float | None:
+    """The student's balanced accuracy less a baseline's, in points; None where one of the two is not there."""
+    student, other = (_score(card.metrics.get(role)) for role in ("student", baseline))
+    return None if student is None or other is None else 100 * (student - other)
+
+
+def _score(report: Mapping[str, Any] | None) -> float | None:
+    value = ((report or {}).get("balanced_accuracy") or {}).get("value")
+    return None if value is None else float(value)
+
+
+def html(bundle: Bundle) -> str:
+    """For a tile: the gain over the student alone, below it the one that can be proven."""
+    told = over_same_start(bundle)
+    told = told if told == same_start.NOT_COMPARED else f"from the same starting weights: {told}"
+    return f"{words.safe(over_alone(bundle))}<br><small>{words.safe(told)}</small>"

@@ -1,0 +1,89 @@
+"""Train in a real browser: a run that goes on by itself, ends, is resumed, and is deleted after a question."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is missing; make browser-tests brings it")
+
+from playwright.sync_api import expect
+
+from kdlight import runs
+from kdlight.config import shipped
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def run(home: Path) -> Iterator[runs.Run]:
+    """A run that was stopped after one epoch of its teacher."""
+    made = runs.create(shipped()["kdlight-synthetic"].read_text(encoding="utf-8"), root=home / "runs")
+    record = {"stage": "teacher", "epoch": 1, "epochs": 2, "loss": 1.0, "seconds": 3.0, "lr": 0.1}
+    made.append({**record, "val_loss": 1.0, "val_balanced_accuracy": 0.4})
+    made.update(state="stopped", stage="teacher", message="Stopped by request.", started=time.time() - 60)
+    yield made
+    if made.path.is_dir():
+        if made.live():
+            runs.stop(made)
+        runs.delete(made)
+
+
+def opened(visit: Callable[..., Visit], run: runs.Run) -> Visit:
+    seen = visit()
+    seen.go("Train")
+    seen.page.get_by_role("button", name=re.compile("Synthetic shapes")).first.click()
+    expect(seen.page.get_by_text("Stopped while training the teacher")).to_be_visible()
+    assert run.name in seen.page.url
+    return seen
+
+
+def test_a_resumed_run_moves_without_a_reload(visit: Callable[..., Visit], run: runs.Run) -> None:
+    page = opened(visit, run).page
+    page.get_by_role("button", name="Resume").dblclick()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.get_by_text(re.compile("Training the (teacher|student)"))).to_be_visible()
+    expect(page.get_by_text(re.compile("Training the student"))).to_be_visible()
+    page.get_by_role("button", name="Stop").dblclick()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.get_by_text(re.compile("only a (queued|stopped)"))).to_have_count(0)
+    assert run.status()["state"] == "stopped"
+
+
+def test_two_windows_agree_on_a_run(visit: Callable[..., Visit], run: runs.Run) -> None:
+    first, second = opened(visit, run).page, opened(visit, run).page
+    first.get_by_role("button", name="Delete this run").click()
+    asked = first.get_by_role("dialog")
+    expect(asked).to_contain_text("Synthetic shapes")
+    expect(asked).to_contain_text("kB in all")
+    assert run.path.is_dir()
+    first.get_by_role("button", name="Delete it").click()
+    expect(asked).to_have_count(0)
+    expect(first.get_by_role("button", name="Start training")).to_be_visible()
+    expect(first.get_by_text("The run is deleted.")).to_be_visible()
+    expect(second.get_by_text("That run is no longer on this machine.")).to_be_visible()
+    expect(second.get_by_role("button", name="Start training")).to_be_visible()
+    assert not run.path.exists()
+
+
+def test_the_form_outlives_its_page(visit: Callable[..., Visit]) -> None:
+    seen = visit()
+    seen.go("Train")
+    page = seen.page
+    page.get_by_text("My images").click()
+    folder = page.get_by_role("textbox", name="Folder, .npz or .csv on this machine")
+    folder.fill("/data/lungs")
+    folder.press("Enter")
+    expect(page.get_by_text("Name a labeled set to go on.")).to_have_count(0)
+    seen.go("Library")
+    expect(page.get_by_text("Trained pairs on this machine")).to_be_visible()
+    seen.go("Train")
+    expect(folder).to_have_value("/data/lungs")
