@@ -41,8 +41,13 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Which codestream each transfer syntax may hold."""
 _END = b"\xff\xd9"
-_FILLER = b"\x6b" * 64
-"""Bytes that the missing part of a scan might consist of."""
+_FILLERS = tuple(
+    b"".join(byte * 64 + bytes([0xFF, 0xD0 + (first + number) % 8]) for number in range(8))
+    for byte, first in ((b"\x6b", 0), (b"\x94", 4), (b"\x2d", 0))
+)
+"""What might stand where a scan goes on: bytes, and all restart markers, so that a missing interval finds its own.
+
+libjpeg takes a marker that is one or two ahead for a later interval's, hence the two orders."""
 _LENIENT = ("jpeg", "lossless")
 """Codestreams whose decoders return a picture where data is missing; those of the others fail."""
 _NAMES = {"jpeg": "JPEG", "lossless": "lossless JPEG", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000"}
@@ -98,7 +103,7 @@ def _decode(data: bytes, found: Codestream) -> np.ndarray:
         if found.kind not in _LENIENT or _settled(picture, data[: found.end], found):
             return picture
     elif found.kind != "jpeg2000":
-        for content in _unpadded(data):
+        for content in _unpadded(data, found):
             with contextlib.suppress(CodecError):
                 picture = _run(content, found)
                 if found.kind not in _LENIENT or _settled(picture, content, found):
@@ -106,9 +111,12 @@ def _decode(data: bytes, found: Codestream) -> np.ndarray:
     raise TruncatedError(f"A part of the {_NAMES[found.kind]} frame is missing. Copy the file again.")
 
 
-def _unpadded(data: bytes) -> Iterator[bytes]:
-    """What a codestream without end marker may be: the zeros at its end are padding, or the first of them data."""
+def _unpadded(data: bytes, found: Codestream) -> Iterator[bytes]:
+    """What a codestream without end marker may be: JPEG-LS may end in zeros, JPEG in none but the one after FF."""
     stripped = data.rstrip(b"\0")
+    if found.kind in _LENIENT:
+        yield stripped + b"\0" * stripped.endswith(b"\xff")
+        return
     for zeros in range(min(3, len(data) - len(stripped)) + 1):
         yield stripped + b"\0" * zeros
 
@@ -116,9 +124,12 @@ def _unpadded(data: bytes) -> Iterator[bytes]:
 def _settled(picture: np.ndarray, content: bytes, found: Codestream) -> bool:
     """Whether the data determine every pixel: then nothing that might still follow them changes one.
 
-    These decoders paint a missing part without a word, from zero bits or whatever comes.
+    These decoders paint a missing part without a word, from zero bits or whatever comes. A stream with an end marker is
+    tried once, or twice if it has restarts; one without was cut somewhere, perhaps within its last bits: three times.
     """
-    return np.array_equal(picture, _run(content.rstrip(b"\xff") + _FILLER, found))
+    content = content.rstrip(b"\xff")
+    fillers = _FILLERS[: 3 if found.end is None else 1 + found.restarts]
+    return all(np.array_equal(picture, _run(content + filler, found)) for filler in fillers)
 
 
 def _run(content: bytes, found: Codestream) -> np.ndarray:

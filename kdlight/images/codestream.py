@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
 from kdlight.images.header import PixelHeader
@@ -33,6 +33,8 @@ class Codestream:
     """The decoder returns exactly what was encoded. False for JPEG 2000 with the irreversible wavelet."""
     mixed: bool = False
     """JPEG 2000: the components differ in precision, sign or grid in a way that the decoder does not even out."""
+    restarts: bool = False
+    """JPEG: the scan is in intervals, each of which can be missing by itself."""
     end: int | None = None
     """Where the data end and the end marker begins; what follows it is no part of the picture. None where no marker
     comes, unless the tiles of JPEG 2000, which say how long they are, are all there."""
@@ -40,7 +42,7 @@ class Codestream:
 
 _JPEG_FRAMES = {0xC0: "jpeg", 0xC1: "jpeg", 0xC2: "jpeg", 0xC3: "lossless", 0xF7: "jpegls"}
 _ALONE = {0x01, *range(0xD0, 0xD9)}
-_SCAN, _END = 0xDA, 0xD9
+_SCAN, _RESTARTS, _END = 0xDA, 0xDD, 0xD9
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """A marker within or after entropy-coded data: no stuffed byte (JPEG: FF 00, JPEG-LS: below FF 80), no restart."""
 _COD, _SOT = 0x52, 0x90
@@ -149,22 +151,25 @@ def _jpeg2000_end(data: bytes, at: int, tiles: int) -> int | None:
 
 
 def _jpeg(data: bytes) -> Codestream:
-    adobe, jfif, frame = None, False, ("", b"")
+    adobe, jfif, restarts, frame = None, False, False, ("", b"")
     for marker, segment, end in segments(data):
         if marker == 0xEE and segment.startswith(b"Adobe") and len(segment) >= 12:
             adobe = segment[11]
         elif marker == 0xE0 and segment.startswith(b"JFIF"):
             jfif = True
+        elif marker == _RESTARTS:
+            restarts = any(segment)
         elif marker in _JPEG_FRAMES:
             frame = (_JPEG_FRAMES[marker], segment)
         elif marker == _SCAN and len(frame[1]) >= 6:
-            return _jpeg_frame(*frame, segment, adobe, jfif, _jpeg_end(data, end))
+            found = _jpeg_frame(*frame, segment, adobe, jfif)
+            return replace(found, restarts=restarts, end=_jpeg_end(data, end))
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise CodecError("The JPEG frame uses arithmetic coding or a hierarchy, which no decoder here reads.")
     raise CodecError("The JPEG frame has no frame header and scan; it is damaged.")
 
 
-def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: bool, end: int | None) -> Codestream:
+def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: bool) -> Codestream:
     """`header` and `scan`: contents of the frame header and of the first scan's header."""
     precision, rows, columns, components = struct.unpack_from(">BHHB", header)
     names, sampling = bytes(header[6::3][:components]), set(header[7::3][:components])
@@ -172,7 +177,7 @@ def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: 
     rgb = adobe == 0 or names in (b"RGB", b"rgb")
     ybr = not rgb and (adobe == 1 or jfif or len(sampling) > 1)
     lossless = kind == "lossless" or (kind == "jpegls" and near == 0)
-    return Codestream(kind, rows, columns, components, precision, rgb=rgb, ybr=ybr, lossless=lossless, end=end)
+    return Codestream(kind, rows, columns, components, precision, rgb=rgb, ybr=ybr, lossless=lossless)
 
 
 def _jpeg_end(data: bytes, at: int) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from imagecodecs import jpeg8_encode, jpegls_encode, ljpeg_encode
 from openjpeg.utils import encode_array
@@ -258,3 +260,22 @@ def test_rle_that_lost_data_is_refused() -> None:
     for lost in (4, 20, 300):
         with pytest.raises((TruncatedError, CodecError)):
             read(make_frame(TRUTH, RLE, rle(TRUTH)[:-lost], **TWELVE))
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"restart_marker_rows": 1}, {"restart_marker_blocks": 3}])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_jpeg_with_restarts_is_read_whole_and_refused_with_a_hole(options: dict[str, Any], end: bytes) -> None:
+    buffer = BytesIO()
+    PIL.Image.fromarray(SMOOTH).save(buffer, "JPEG", **options)
+    stream, expected = buffer.getvalue(), np.asarray(PIL.Image.open(buffer))
+    assert np.array_equal(read(make_frame(SMOOTH, JPEG, stream)).pixels, expected)
+    for lost in (7, 19, 60, 150):
+        with pytest.raises((TruncatedError, CodecError)):
+            read(make_frame(SMOOTH, JPEG, stream[:-lost] + end))
+
+
+def test_progressive_jpeg_is_read() -> None:
+    buffer = BytesIO()
+    PIL.Image.fromarray(SMOOTH).save(buffer, "JPEG", progressive=True)
+    expected = np.asarray(PIL.Image.open(buffer))
+    assert np.array_equal(read(make_frame(SMOOTH, JPEG, buffer.getvalue())).pixels, expected)
