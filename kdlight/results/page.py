@@ -194,7 +194,7 @@ def _aim(records: Sequence[Record]) -> str:
 
 
 def _taught(record: Record) -> bool:
-    return record.fact("method") != same_start.UNTAUGHT
+    return bool(record.fact("method") != same_start.UNTAUGHT)
 
 
 def _reached(records: Sequence[Record]) -> tuple[list[str], ...]:

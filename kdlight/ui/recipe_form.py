@@ -10,6 +10,7 @@ import streamlit as st
 from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, StudentConfig, read_recipe, shipped
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
+from kdlight.results.same_start import ALIKE
 from kdlight.ui import form, knobs, starting_weights, terms, waiting, words
 from kdlight.ui.starting_weights import INITS
 
@@ -149,7 +150,14 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     scratch = form.switch(
         st, "Also train it from random weights", recipe.train.scratch, "train scratch", help=terms.SCRATCH
     )
-    train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, views=views)
+    same = init not in ALIKE and form.switch(
+        st,
+        "Also train it from the same starting weights without the teacher",
+        start.of != TRIAL,
+        f"train same start {start.of == TRIAL}",
+        help=terms.SAME_START,
+    )
+    train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, same_start=same, views=views)
     return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
 
 

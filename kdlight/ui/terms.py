@@ -43,6 +43,10 @@ ALONE = (
     "The same student, trained on the labels without its teacher: the baseline that a gain is measured against. Takes "
     "longer."
 )
+SAME_START = (
+    "The student's starting weights already help. This baseline has the same ones and no teacher, so only what is "
+    "gained over it is the teacher's doing. Takes longer."
+)
 SCRATCH = (
     "The same student once more, on the labels, without its teacher and from random weights: shows what the starting "
     "weights gave. Takes longer."

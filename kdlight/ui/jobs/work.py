@@ -172,7 +172,9 @@ def estimate(say: Say, recipe: str) -> dict[str, Any]:
     taught = create_distiller(plan.distill.method, student, teacher, **plan.distill.options)
     per_student = _trial(taught, plan.data.size, plan.train.batch_size, classes)
     steps_teacher = plan.teacher.epochs * count / plan.teacher.batch_size
-    trained = 1 + 0.7 * (plan.train.alone + plan.train.scratch)  # a student by itself waits for no teacher
+    trained = 1 + 0.7 * (
+        plan.train.alone + plan.train.scratch + plan.train.same_start
+    )  # a student by itself waits for no teacher
     steps_student = plan.train.epochs * count / plan.train.batch_size * trained
     return {"seconds": OVERHEAD + 1.25 * (steps_teacher * per_teacher + steps_student * per_student), "images": count}
 
