@@ -103,7 +103,10 @@ def _without_pixels(ds: Dataset, found: Structure) -> ImageError:
 
 def _stored(ds: Dataset, header: PixelHeader, frame: int, found: Structure) -> codecs.Decoded:
     """Stored values of the frame, their photometric interpretation and their bits."""
-    raw = ds.get_item(header.keyword)
+    try:
+        raw = ds.get_item(header.keyword)
+    except NotImplementedError:  # pydicom's word for a value representation that is none
+        raise HeaderError("The pixel data has a damaged header and cannot be read. Copy the file again.") from None
     value, compressed = raw.value, found.syntax not in (None, *NATIVE)
     if not isinstance(value, bytes) or not value:
         raise TruncatedError("The pixel data is empty. Copy the file again.")

@@ -185,3 +185,9 @@ def test_a_meta_group_amid_the_data_set_is_passed_over() -> None:
 def test_a_file_without_pixels_is_not_mended_into_one(make: Make) -> None:
     with pytest.raises(NoPixelsError):
         read(make(PICTURE, PixelData=None) + SEQUENCE_END)
+
+
+def test_pixel_data_of_no_known_representation_is_said_to_be_damaged() -> None:
+    at = COMPRESSED.rindex(b"\xe0\x7f\x10\0OB")
+    with pytest.raises(HeaderError, match="pixel data has a damaged header"):
+        read(COMPRESSED[: at + 4] + b"O\0" + COMPRESSED[at + 6 :])
