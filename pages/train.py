@@ -27,5 +27,5 @@ if not start.named:
     st.stop()
 
 toml = recipe_form.checked(recipe)
-if toml is not None and recipe_form.launch(toml):
-    run_view.begin(toml)
+if toml is not None:
+    recipe_form.launch(toml, run_view.begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,7 +131,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
     name = _network("student")
-    left, right = st.columns(2, vertical_alignment="bottom")
+    left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
     views = form.whole(right, "Fixed augmentations", 0, 1000, recipe.train.views, f"views {start.of}", help=terms.VIEWS)
     inits = starting_weights.inits_of(recipe.teacher.name, name, catalog()["general"])
@@ -211,14 +212,13 @@ def checked(recipe: Recipe) -> str | None:
         return None
 
 
-def launch(toml: str) -> bool:
-    """Estimate or start; True when the person wants to start."""
+def launch(toml: str, begin: Callable[[str], None]) -> None:
+    """Start, or estimate first. `begin` is called with the recipe before the page is drawn again."""
     row = st.container(horizontal=True)
-    started = row.button("Start training", type="primary", icon=":material/play_arrow:")
+    row.button("Start training", type="primary", icon=":material/play_arrow:", on_click=begin, args=[toml])
     if row.button("Estimate the time", icon=":material/timer:"):
         waiting.begin("estimate", "estimate", recipe=toml)
     _estimated(toml)
-    return started
 
 
 def _estimated(toml: str) -> None:

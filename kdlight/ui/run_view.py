@@ -26,6 +26,10 @@ STAGES = {
 STATES = {"queued": "waiting", "running": "running", "stopped": "stopped", "failed": "failed", "done": "finished"}
 CHANCE = "no better than chance"
 LISTED = 15
+BEGUN = "run begun"
+"""Session entry: the name of the run that was started last, and when."""
+AGAIN = 3.0
+"""Seconds in which another click on Start is the same click."""
 LOOKS = 2.0
 """Seconds between two looks at a live run's folder."""
 GLANCES = 5.0
@@ -45,28 +49,37 @@ def choose() -> Run | None:
     if found:
         st.caption("Runs")
     for name, run in list(found.items())[:LISTED]:
-        words_of = f"{title(run)}  \n{standing(_status(run) or {})}"
+        label = f"{words.plain(title(run))}  \n{words.plain(standing(_status(run) or {}))}"
         kind: Literal["secondary", "tertiary"] = "secondary" if kept is run else "tertiary"
-        if st.button(words.plain(words_of), key=f"run {name}", type=kind, width="stretch") and kept is not run:
+        if st.button(label, key=f"run {name}", type=kind, width="stretch") and kept is not run:
             show(name)
     run_actions.toast()
     return kept
 
 
 def begin(toml: str) -> None:
-    """Start a run in its own process and show it; where that fails, say why."""
+    """Start a run in its own process and put it in the address; where that fails, leave why for the page to say.
+
+    The second click of a double click finds its run begun and starts no other.
+    """
+    last = st.session_state.get(BEGUN)
+    if last is not None and time.monotonic() - last[1] < AGAIN:
+        st.query_params["run"] = last[0]
+        return
     try:
         started = runs.start(toml, runs.default_root())
     except (RunError, OSError) as error:
-        st.error(words.plain(words.sentence(error)))
+        st.session_state[run_actions.SAID] = words.plain(words.sentence(error))
         return
-    show(started.name)
+    st.session_state[BEGUN] = (started.name, time.monotonic())
+    st.query_params["run"] = started.name
 
 
 def show(name: str | None) -> None:
     """Put a run (or none) in the address and draw the page with it."""
     if name is None:
         st.query_params.pop("run", None)
+        st.session_state.pop(BEGUN, None)
     else:
         st.query_params["run"] = name
     st.rerun()

@@ -9,7 +9,8 @@ from typing import Any
 import streamlit as st
 
 from kdlight.config import UNTRAINED, Recipe, read_recipe, shipped
-from kdlight.ui import form, terms, waiting, words
+from kdlight.ui import form, terms, words
+from kdlight.ui.jobs import Job
 
 INITS = {
     "selection": "Selected from the teacher's starting weights",
@@ -67,7 +68,7 @@ def of_teacher(recipe: Recipe, of: str) -> str:
 
 def published(network: str) -> dict[str, Any] | None:
     """Whether a network's published weights can be had, and under which licenses; None until that is known."""
-    asked = waiting.job(_job(network)) or waiting.begin(_job(network), "weights", network=network)
+    asked = _asked(network)
     if not asked.done:
         return None
     if asked.error is not None:
@@ -120,8 +121,10 @@ def _asking(network: str) -> None:
     st.html('<div class="kd-line">Looking for the published weights of this network.</div>')
 
 
-def _job(network: str) -> str:
-    return f"weights of {network}"
+@st.cache_resource(ttl=300, show_spinner=False)
+def _asked(network: str) -> Job:
+    """The job that looks; shared by all windows for a few minutes, after which the network may be another."""
+    return Job("weights", network=network)
 
 
 def _say(line: str) -> None:

@@ -87,3 +87,24 @@ def test_the_form_outlives_its_page(visit: Callable[..., Visit]) -> None:
     expect(page.get_by_text("Trained pairs on this machine")).to_be_visible()
     seen.go("Train")
     expect(folder).to_have_value("/data/lungs")
+
+
+@pytest.mark.parametrize("apart", [0.06, 0.3])
+def test_two_quick_clicks_on_start_start_one_run(visit: Callable[..., Visit], home: Path, apart: float) -> None:
+    before = {run.name for run in runs.list_runs(home / "runs")}
+    seen = visit()
+    seen.go("Train")
+    page = seen.page
+    start = page.get_by_role("button", name="Start training")
+    expect(start).to_be_visible()
+    place = start.bounding_box()
+    assert place is not None
+    for _ in range(2):
+        page.mouse.click(place["x"] + 20, place["y"] + 10)
+        time.sleep(apart)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    new = [run for run in runs.list_runs(home / "runs") if run.name not in before]
+    assert len(new) == 1
+    runs.delete(new[0])

@@ -510,3 +510,26 @@ def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.Mon
     train.text_input(key="train data").set_value(str(tmp_path)).run()
     button(train, "Check the images").click().run()
     assert "2 masks beside images are not counted as images." in said(train)
+
+
+def test_a_double_click_on_start_starts_one_run(train: AppTest, started: list[str]) -> None:
+    click = button(train, "Start training").click()
+    click.run()
+    train.query_params.pop("run")  # the browser has not put it into the address yet
+    train.run()
+    button(train, "Start training").click().run()
+    assert len(started) == 1
+    assert train.get("progress")[0].proto.text.startswith("**Opening the images")
+    button(train, "New training").click().run()
+    button(train, "Start training").click().run()
+    assert len(started) == 2
+
+
+def test_a_run_that_cannot_be_started_says_why(train: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(toml: str, root: Path) -> runs.Run:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "start", full)
+    button(train, "Start training").click().run()
+    assert "The disk is full" in train.toast[0].value
+    assert "Start training" in [b.label for b in train.button]
