@@ -1,8 +1,9 @@
 """Which fragments of compressed pixel data make up one frame (DICOM PS3.5 A.4), whatever the offset tables say.
 
 An offset table is a help that writers get wrong (zeros, fragments instead of frames), so it decides only where nothing
-else does: one fragment per frame needs no table, and a JPEG or JPEG 2000 codestream shows by its marker where it
-begins. A frame that cannot be told from its neighbors is refused; another frame's pixels are never shown for it.
+else does: a JPEG or JPEG 2000 codestream shows by its marker where it begins, and frames without a marker need no table
+where there is one fragment for each. A frame that cannot be told from its neighbors is refused; another frame's pixels
+are never shown for it.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ def _first_fragments(fragments: Sequence[Fragment], frames: int, tables: Sequenc
         raise TruncatedError(
             f"The header describes {frames} frames, but the pixel data holds {len(fragments)}. Copy the file again."
         )
-    if len(fragments) == frames:
-        return list(range(frames))
     begun = [i for i, fragment in enumerate(fragments) if fragment.data.startswith(_STARTS)]
     if begun[:1] == [0] and len(begun) == frames:
         return begun
+    if not begun and len(fragments) == frames:
+        return list(range(frames))
     numbers = {fragment.offset: i for i, fragment in enumerate(fragments)}
     for table in tables:
         firsts = [numbers.get(offset, -1) for offset in table]

@@ -118,6 +118,13 @@ def test_fewer_frames_than_the_header_says_are_refused() -> None:
         read(data, 1)
 
 
+def test_a_lost_frame_beside_a_split_one_is_not_made_up_for_by_another() -> None:
+    frames = [cut(STREAMS[0], 1), cut(STREAMS[1], 2), cut(STREAMS[3], 1)]
+    for number in range(4):
+        with pytest.raises(HeaderError, match="4 fragments for 4 frames and no offset table that fits"):
+            read(make_compressed(FRAMES, JPEGLS, items(frames, []), **BITS), number)
+
+
 def test_encapsulated_uncompressed_frames_are_read() -> None:
     data = make_compressed(FRAMES, UNCOMPRESSED, encapsulate([frame.tobytes() for frame in FRAMES]), **BITS)
     assert np.array_equal(read(data, 2).pixels, FRAMES[2])
