@@ -122,7 +122,7 @@ class _Walk:
 
     whole: bool = True
     strays: list[int] = field(default_factory=list)
-    """Positions of delimiters that close nothing."""
+    """Positions of delimiters that close nothing; none inside a sequence of stated length, which counts them."""
     unclosed: int | None = None
     """Where compressed pixel data ends after a whole fragment, but without its delimiter."""
     pixels_end: int | None = None
@@ -158,7 +158,7 @@ def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
             return _finish(walk, levels, at)
         fragments = levels[-1].fragments
         if tag in (_ITEM_END, _SEQUENCE_END):
-            if (fragments and tag == _ITEM_END) or not _close(levels):
+            if (fragments and tag == _ITEM_END) or (not _close(levels) and len(levels) == 1):
                 walk.strays.append(at)
             elif fragments and len(levels) == 1:
                 walk.pixels_end = value

@@ -162,6 +162,18 @@ def test_a_delimiter_between_other_elements_does_no_harm(make: Make) -> None:
     assert np.array_equal(read(PLAIN[:at] + SEQUENCE_END + PLAIN[at:]).pixels, PICTURE)
 
 
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_delimiter_inside_a_sequence_of_stated_length_does_no_harm(explicit: bool) -> None:
+    """Writers that state the lengths of a sequence and its item and close them all the same."""
+    element = b"\x08\0\x60\0CS\2\0CT"
+    inner = element + ITEM_END if explicit else element
+    item = b"\xfe\xff\0\xe0" + struct.pack("<I", len(inner)) + inner + (b"" if explicit else ITEM_END)
+    content = item + SEQUENCE_END
+    sequence = b"\x08\0\x40\x11SQ\0\0" + struct.pack("<I", len(content)) + content
+    at = PLAIN.index(b"\x28\0\x02\0US")
+    assert np.array_equal(read(PLAIN[:at] + sequence + PLAIN[at:]).pixels, PICTURE)
+
+
 def test_a_file_cut_within_its_fragments_is_still_refused() -> None:
     for lost in (9, 30, 300):
         with pytest.raises(TruncatedError):
