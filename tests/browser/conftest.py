@@ -99,7 +99,9 @@ def visit(chromium: Browser, server: str) -> Iterator[Callable[..., Visit]]:
     """Opens the app: `visit(theme="Light", width=1920)`. At the end nothing may have gone wrong in any window."""
     opened: list[Visit] = []
 
-    def open_app(theme: str | None = None, width: int = 1280, height: int = 1400, system: str = "dark") -> Visit:
+    def open_app(
+        theme: str | None = None, width: int = 1280, height: int = 1400, system: str = "dark", path: str = ""
+    ) -> Visit:
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=system)
         if theme is not None:
             stored = "; ".join(f"localStorage.setItem('stActiveTheme-{p}-v2', '\"{theme}\"')" for p in PATHS)
@@ -110,8 +112,8 @@ def visit(chromium: Browser, server: str) -> Iterator[Callable[..., Visit]]:
         page.on("console", lambda m: seen.faults.append(f"console: {m.text}") if m.type == "error" else None)
         page.on("pageerror", lambda e: seen.faults.append(f"script: {e}"))
         page.on("request", lambda r: None if _inside(r.url, server) else seen.faults.append(f"outside: {r.url}"))
-        page.goto(server)
-        page.get_by_test_id("stTopNavLink").first.wait_for()
+        page.goto(f"{server}/{path}")
+        page.get_by_text("Research and teaching use only").wait_for()
         opened.append(seen)
         return seen
 

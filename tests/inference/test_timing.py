@@ -11,9 +11,11 @@ import PIL.Image
 import pytest
 import torch
 
+from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.images import Image, read
-from kdlight.inference import Predictor, latency, timing, turns
+from kdlight.inference import Predictor, keep, latency, quiet_latency, timing, turns
+from kdlight.inference.machine import BusyError
 from kdlight.models import macs
 
 SPEEDS = {"teacher, torch eager": 8.0, "teacher, ONNX Runtime": 3.0, "student, ONNX Runtime": 0.5}
@@ -101,6 +103,33 @@ def test_without_images_only_the_networks_are_timed(tiny_bundle: Bundle) -> None
     found = latency(tiny_bundle, size=32)
     assert len(found["rows"]) == 5
     assert not {"bound", "engines"} & set(found)
+
+
+def test_on_a_busy_machine_nothing_is_measured(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = iter([3.0, 80.0, 90.0])
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: next(busy))
+    measured: list[int] = []
+    monkeypatch.setattr(timing, "latency", lambda *_, **__: measured.append(1) or {})
+    with pytest.raises(BusyError, match="other work takes 80 %"):
+        quiet_latency(tiny_bundle, 32)
+    with pytest.raises(BusyError, match="other work takes 90 %"):
+        quiet_latency(tiny_bundle, 32)
+    assert measured == [1]
+
+
+def test_a_card_keeps_the_networks_own_medians(bundle_copy: Path) -> None:
+    found = {
+        **dict.fromkeys(("machine", "batch", "size", "threads", "warmups", "runs", "ratio"), 1),
+        **{"candidate": "student, ONNX Runtime", "baseline": "teacher, torch eager", "seed": 0},
+        "rows": [
+            {"name": "student, ONNX Runtime", "p50_ms": 2.0},
+            {"name": "student, ONNX Runtime; cold", "p50_ms": 3},
+        ],
+    }
+    keep(bundles.load(bundle_copy), found)
+    kept = bundles.load(bundle_copy).card.metrics["latency"]
+    assert kept["rows"] == found["rows"][:1]
+    assert "seed" not in kept
 
 
 def test_the_engines_give_one_answer(tiny_bundle: Bundle) -> None:

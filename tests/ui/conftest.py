@@ -46,6 +46,7 @@ class FakeWorkers:
 
     def __init__(self, answer: Callable[[Any], FakeTicket]) -> None:
         self.asked: list[Any] = []
+        self.idle = True
         self.answer = answer
 
     def submit(self, request: Any, *arguments: Any) -> FakeTicket:

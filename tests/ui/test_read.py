@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.explain import DEFAULT
 from kdlight.images import Image
 from kdlight.inference import IneligibleError
 from kdlight.ui import drops, headline, scans, verdict, viewer, work
@@ -243,8 +244,8 @@ def test_heat_maps_are_off_until_asked_and_of_the_class_that_was_chosen(
     assert drawn[-1] == {}
     app.sidebar.toggle[0].set_value(True).run()
     assert {role: (m.method, m.class_name) for role, m in drawn[-1].items()} == {
-        "teacher": ("gradcam", "malignant"),
-        "student": ("gradcam", "malignant"),
+        "teacher": (DEFAULT, "malignant"),
+        "student": (DEFAULT, "malignant"),
     }
     assert "look at the same place (correlation 0.81)" in said(app)
     next(s for s in app.sidebar.selectbox if s.label == "Class of the map").select("benign").run()

@@ -27,6 +27,12 @@ def contrast(one: str, other: str) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
+def blend(one: str, other: str, share: float) -> str:
+    """#RRGGBB of `one` laid over `other` with an opacity of `share`."""
+    pairs = ((int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(above * share + below * (1 - share)):02X}" for above, below in pairs)
+
+
 @pytest.mark.parametrize(("kind", "column"), [("light", 0), ("dark", 1)])
 def test_the_two_colors_are_the_same_everywhere(kind: str, column: int) -> None:
     settings = CONFIG["theme"][kind]
@@ -45,6 +51,28 @@ def test_text_and_colors_can_be_read(kind: str) -> None:
     for name in ("blueColor", "orangeTextColor", "grayTextColor", "redTextColor"):
         assert contrast(settings[name], background) >= 4.5, name
     assert contrast(settings["orangeColor"], background) >= 3  # bars and marks, not text
+
+
+@pytest.mark.parametrize(("kind", "column"), [("light", 0), ("dark", 1)])
+def test_the_track_of_a_bar_and_the_ring_of_the_keyboard_can_be_seen(kind: str, column: int) -> None:
+    for name in ("track", "focus"):
+        declared = re.search(rf"--{name}: light-dark\((#\w+), (#\w+)\)", CSS)
+        assert declared
+        for ground in ("backgroundColor", "sidebar"):
+            settings = CONFIG["theme"][kind]
+            color = settings[ground]["backgroundColor"] if ground == "sidebar" else settings[ground]
+            if name == "focus" or ground == "backgroundColor":  # bars stand on the page only
+                assert contrast(declared.group(column + 1), color) >= 3, (name, ground)
+
+
+@pytest.mark.parametrize("kind", ["light", "dark"])
+def test_quiet_bars_can_be_told_from_the_page(kind: str) -> None:
+    faded = re.search(r"\.kd-track > i \{[^}]*opacity: ([\d.]+)", CSS)
+    assert faded
+    share, ground = float(faded.group(1)), CONFIG["theme"][kind]["backgroundColor"]
+    for name in ("blueColor", "orangeColor"):
+        mixed = blend(CONFIG["theme"][kind][name], ground, share)
+        assert contrast(mixed, ground) >= 3, name
 
 
 def test_nothing_is_loaded_from_outside_and_nothing_is_told() -> None:

@@ -69,6 +69,21 @@ def test_the_files_own_table_is_the_first_choice(tiny_image: Image, shown: list[
 
 
 @pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("fit", "range"), ["Auto", "Full range"]),
+        (("full",), ["Full range"]),
+        (("range", "full"), ["Auto", "Full range"]),
+        (("file", "fit", "range"), ["From file", "Auto", "Full range"]),
+        (("file 1", "file 2", "fit", "range"), ["From file", "From file 2", "Auto", "Full range"]),
+    ],
+)
+def test_a_window_says_where_it_comes_from(tiny_image: Image, given: tuple[str, ...], named: list[str]) -> None:
+    image = replace(tiny_image, windows=tuple(Window(100 + i, 50, name) for i, name in enumerate(given)))
+    assert [preset["name"] for preset in viewer.presets(image)] == named
+
+
+@pytest.mark.parametrize(
     ("spacing", "aspect"), [((0.6, 0.3), 2.0), ((0.5, 0.5), 1.0), (None, 1.0), ((1.0, 1.005), 1.0)]
 )
 def test_pixels_that_are_not_square_are_not_drawn_square(
