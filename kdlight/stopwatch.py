@@ -48,13 +48,15 @@ class Speed:
             teacher = same if same in p50 else report["baseline"]
             on = report["machine"]
             return cls(
-                p50[teacher],
-                p50[student],
-                teacher.partition(", ")[2],
-                teacher == same,
-                *(int(report[name]) for name in ("size", "threads", "runs")),
-                str(on["cpu"]),
-                int(on["cores"]),
+                teacher_ms=p50[teacher],
+                student_ms=p50[student],
+                engine=teacher.partition(", ")[2],
+                same_engine=teacher == same,
+                size=int(report["size"]),
+                threads=int(report["threads"]),
+                runs=int(report["runs"]),
+                cpu=str(on["cpu"]),
+                cores=int(on["cores"]),
             )
         except (KeyError, TypeError, ValueError):
             return None

@@ -38,9 +38,8 @@ def toggle(label: str, name: str) -> bool:
 def text(label: str, name: str, **more: Any) -> str:
     """A line of text that is kept under `name`, empty at first."""
     widget = f"{name} widget"
-    return st.text_input(
-        label, st.session_state.get(name, ""), key=widget, on_change=_keep, args=[name, widget], **more
-    )
+    more |= {"key": widget, "on_change": _keep, "args": [name, widget]}
+    return str(st.text_input(label, st.session_state.get(name, ""), **more))
 
 
 def _keep(name: str, widget: str) -> None:
