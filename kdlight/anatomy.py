@@ -132,8 +132,8 @@ _SCHEMES = ("SCT", "SRT", "SNM3", "99SDM")
 _TERMS = {term: part.name for part in BODY_PARTS.values() for term in part.terms.split()}
 _CODES = {code: part.name for part in BODY_PARTS.values() for code in part.codes.split()}
 
-VIEWS = ("AP", "PA", "LL", "RL", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "CC", "ML", "MLO")
-VIEWS += ("LM", "LMO", "XCC", "XCCL", "XCCM")
+VIEWS: tuple[str, ...] = ("AP", "PA", "LL", "RL", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO")
+VIEWS += ("CC", "ML", "MLO", "LM", "LMO", "XCC", "XCCL", "XCCM")
 """Values of View Position (0018,5101) that leave a header: PS3.3 C.8.1.2, C.8.11.5 and CID 4014; LATERAL is ours."""
 _VIEW_TERMS = {**{view: view for view in VIEWS}, "LAT": "LATERAL"}
 _VIEW_CODES = {

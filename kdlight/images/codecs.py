@@ -89,8 +89,12 @@ def _whole_words(data: bytes, header: PixelHeader, syntax: str) -> np.ndarray:
 
 
 def full(photometric: str) -> str:
-    """The photometric interpretation of samples whose halved color has been shared out to every pixel."""
-    return photometric.removesuffix("_422")
+    """The photometric interpretation of samples whose halved color has been shared out to every pixel.
+
+    YBR_ICT and YBR_RCT are transforms of JPEG 2000 (PS3.3 C.7.6.3.1.2), whose decoders undo them. Outside of it they
+    are what a program left standing that decompressed the pixels to RGB.
+    """
+    return "RGB" if photometric in ("YBR_ICT", "YBR_RCT") else photometric.removesuffix("_422")
 
 
 def _decode(data: bytes, found: Codestream) -> np.ndarray:
@@ -163,16 +167,12 @@ def _photometric(found: Codestream, header: PixelHeader) -> str:
     JPEG 2000 without a component transform holds what the header names. YBR_ICT then means luma and chroma that nobody
     turned back. YBR_RCT cannot mean that (its chroma takes a sign and one bit more than its luma), so it is RGB.
     """
-    label = full(header.photometric)
-    if header.samples == 1:
-        return label
-    if found.rgb:
+    if header.samples == 3 and found.rgb:
         return "RGB"
-    if found.kind == "jpeg2000":
-        return {"YBR_ICT": "YBR_FULL", "YBR_RCT": "RGB"}.get(label, label)
-    if found.ybr and found.kind == "jpeg":
+    turned = header.photometric == "YBR_ICT" and found.kind == "jpeg2000"
+    if header.samples == 3 and (turned or (found.ybr and found.kind == "jpeg")):
         return "YBR_FULL"
-    return label
+    return full(header.photometric)
 
 
 def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:

@@ -41,6 +41,11 @@ def test_partial_range_goes_from_16_to_235(make: Make) -> None:
     assert np.abs(shown[0] - expected).max() <= 1
 
 
+@pytest.mark.parametrize("label", ["YBR_ICT", "YBR_RCT"])
+def test_labels_of_jpeg_2000_left_standing_after_it_was_undone_mean_rgb(make: Make, label: str) -> None:
+    assert np.array_equal(color(make, YBR, label), YBR)
+
+
 def test_color_samples_have_no_sign_whatever_the_header_says(make: Make) -> None:
     for label in ("RGB", "YBR_FULL"):
         assert np.array_equal(color(make, YBR, label, PixelRepresentation=1), color(make, YBR, label))
