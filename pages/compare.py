@@ -30,7 +30,8 @@ if bundle is None:
 measured = waiting.result(comparison.job(bundle)) or {}
 fresh = "teacher" in measured
 figures = measured if fresh else {**bundle.card.metrics, **measured}  # never one set's figures beside another's
-st.html(f'<div class="kd-line">{comparison.origin(bundle, figures, fresh)} {words.PRECISION}</div>')
+figures = {"latency": bundle.card.metrics.get("latency"), **figures}  # which no set has a part in
+st.html(f'<div class="kd-line">{comparison.source(bundle, figures, fresh)} {words.PRECISION}</div>')
 if "busy" in measured:
     st.info(words.plain(measured["busy"]), icon=":material/timer_off:")
 
@@ -38,7 +39,7 @@ caveats.draw(bundle.card)
 comparison.table(bundle, figures)
 if not fresh:
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
-comparison.speed(figures)
+comparison.speed(figures, here="latency" in measured)
 comparison.trade(bundle, figures)
 if fresh:
     comparison.curves(bundle, figures)

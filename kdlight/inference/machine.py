@@ -19,7 +19,7 @@ class BusyError(ValueError):
 
     def __init__(self, percent: float) -> None:
         super().__init__(
-            f"Nothing was measured: other work takes {percent:.0f} % of this machine's processor, and at most "
+            f"No time was measured: other work takes {percent:.0f} % of this machine's processor, and at most "
             f"{MOST_BUSY:.0f} % was expected. Try again when it is quiet."
         )
 

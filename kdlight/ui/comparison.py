@@ -32,7 +32,7 @@ def offer(bundle: Bundle, data: str) -> None:
         waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None)
 
 
-def origin(bundle: Bundle, figures: Figures, fresh: bool) -> str:
+def source(bundle: Bundle, figures: Figures, fresh: bool) -> str:
     """Where the figures come from, as HTML: the set that was measured by its name, or the card."""
     n, split = words.safe(figures.get("n", "?")), words.safe(figures.get("split"))
     if not fresh:
@@ -68,19 +68,20 @@ def seen(split: str) -> str:
     return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
 
 
-def speed(figures: Figures) -> None:
-    """Time per image as benchmarked: medians of calls in turns, with what they were measured on."""
+def speed(figures: Figures, here: bool) -> None:
+    """Time per image as benchmarked, `here` or by whoever made the bundle, with what it was measured on."""
     timed = Speed.of(figures.get("latency"))
     if timed is None:
         return
     faster = timed.times_faster
     ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
     engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
+    origin = "measured here" if here else "as recorded"
+    threads = f"{timed.threads} thread{'' if timed.threads == 1 else 's'}"
     st.html(
-        f'<div class="kd-line">One image: teacher {words.number(timed.teacher_ms)} ms, student '
+        f'<div class="kd-line">One image, {origin}: teacher {words.number(timed.teacher_ms)} ms, student '
         f"{words.number(timed.student_ms)} ms, <b>{ratio}</b> ({words.safe(engine)}, medians of {timed.runs}, "
-        f"{timed.threads} thread{'' if timed.threads == 1 else 's'}, {timed.size} px). "
-        f"{words.safe(timed.cpu)}, {timed.cores} cores.</div>"
+        f"{threads}, {timed.size} px). {words.safe(timed.cpu)}, {timed.cores} cores.</div>"
     )
 
 

@@ -9,7 +9,7 @@ from kdlight.stopwatch import Speed
 from kdlight.ui import waiting, words, work
 from kdlight.workers import Latency, QueueFull
 
-NOT_IDLE = "Nothing was measured: a reading is being worked on. Try again when it is done."
+NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
 
 
 def draw(bundle: Bundle) -> None:

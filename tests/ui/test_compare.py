@@ -94,6 +94,7 @@ def test_a_measurement_shows_curves_confusion_time_and_flips(
     assert not app.exception
     assert "Measured here on 12 images of the named set, split test." in text
     assert "<b>15 x faster</b>" in text
+    assert "One image, measured here: teacher 30 ms" in text
     assert "the teacher on torch eager, medians of 50" in text
     assert "Where they differ: 1 of 12 images" in text
     assert "Truth: Benign" in text
@@ -183,6 +184,19 @@ def test_a_busy_machine_gives_figures_without_times(
     assert "Nothing was measured." in app.info[0].value.replace("\\", "")
     assert "Measured here on 12 images" in text
     assert "One image" not in text
+
+
+def test_a_time_that_was_not_taken_here_is_the_recorded_one(
+    app: AppTest, library: Path, measured: dict[str, Any]
+) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"]["latency"] = measured.pop("latency")
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+    bundle = bundles.load(file.parent)
+    app.session_state[f"job {comparison.job(bundle)}"] = DoneJob({**measured, "busy": "No time was measured."})
+    assert "One image, as recorded: teacher 30 ms, student 2 ms" in said(page(app, "compare"))
 
 
 def test_confusion_says_every_number_and_shades_by_the_share_of_its_true_class() -> None:
