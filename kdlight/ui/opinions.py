@@ -67,7 +67,7 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
 
 def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
     entry = next(c for c in bundle.card.classes if c["name"] == name)
-    alarm = '<span class="kd-alarm">must not miss</span>' if entry.get("must_not_miss") and inside else ""
+    alarm = ' <span class="kd-alarm">must not miss</span>' if entry.get("must_not_miss") and inside else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
     return (
         f'<div class="kd-row{" first" if first else ""}">'
@@ -80,5 +80,6 @@ def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
 def _facts(said: Opinion, bundle: Bundle, level: float) -> str:
     names = words.listed([words.safe(bundle.words(name)) for name in said.prediction_set])
     cost = f"{words.safe(words.architecture(said.architecture))} · {words.megabytes(said.bytes)}"
-    note = f"<br>{words.safe(said.heat_map.note)}" if said.heat_map and said.heat_map.note else ""
+    about_map = " ".join(filter(None, (said.heat_map.note, said.heat_map.grain))) if said.heat_map else ""
+    note = f"<br>{words.safe(about_map)}" if about_map else ""
     return f'<div class="kd-facts">Set at {words.percent(level)}: {names}<br>{cost}{note}</div>'
