@@ -47,7 +47,7 @@ def study(
         for record in studies.study(chosen, folder, seeds, name=name):
             show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
     found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found))
+    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found, folder))
 
 
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
@@ -105,13 +105,16 @@ def _is_of(kept: Path, recipe: Recipe) -> bool:
         return False
 
 
-def _words(found: dict[str, Any]) -> Any:
+def _words(found: dict[str, Any], folder: Path) -> Any:
     from rich.console import Group
+
+    from kdlight.results import read, same_start
 
     models = tuple(found["mean"])
     rows = [(f"seed {row['seed']}", *(row[m] for m in models)) for row in found["seeds"]]
     rows.append(("mean", *(found["mean"][m] for m in models)))
-    return Group(table((found["metric"], *models), rows), f"{found['gain']} points over the student alone")
+    told = same_start.sentence(same_start.words(read(folder)))
+    return Group(table((found["metric"], *models), rows), f"{found['gain']} points over the student alone", told)
 
 
 def _grid_words(found: dict[str, Any]) -> Any:

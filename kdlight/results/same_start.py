@@ -66,6 +66,13 @@ def words(record: Record) -> str:
     return f"{'proven' if low > 0 else 'a loss' if high < 0 else 'not proven'}: {numbers}"
 
 
+def sentence(told: str) -> str:
+    """What `words` tells, as a sentence that stands by itself."""
+    if told in (NOT_COMPARED, OF_NO_TEACHER):
+        return f"{told[:1].upper()}{told[1:]}."
+    return f"Against the same student from the same starting weights without its teacher: {told}."
+
+
 def filled(record: Record, others: Iterable[Record]) -> Record:
     """The record with the baseline out of another study, where its own did not run it and another did.
 

@@ -19,6 +19,7 @@ from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find
 from kdlight.modality import modality
 from kdlight.models import create_model
+from kdlight.results import read, same_start
 from kdlight.runs import Run, write_atomically
 from kdlight.stages import first_weights
 from kdlight.study import paired, pool, study, words
@@ -105,7 +106,8 @@ def compare(
 
     schema, recipe (its name), metric; keys: what varies;
     cells: [{"name", "values": {key: text}, "study" (path below the folder), and of its study.json: seeds, mean,
-    deviation, gain_over_alone, gap_to_teacher, gain, retained, minutes}];
+    deviation, gain_over_alone, gap_to_teacher, gain, retained, minutes; over_same_start: the gain over the same student
+    from the same starting weights, in words}];
     differences, of every two cells: [{"first", "second", "difference": {"value", "low", "high"} or null, "words"}],
     balanced accuracy of the first cell's students less the second's, paired over seeds and images, 0 to 1; null where
     the two were not tested on the same images.
@@ -119,7 +121,11 @@ def compare(
         "metric": records[first]["metric"],
         "keys": list(values[first]),
         "cells": [
-            {"name": n, "values": dict(values[n]), "study": f"{n}/study.json", **{k: records[n][k] for k in COPIED}}
+            {
+                **{"name": n, "values": dict(values[n]), "study": f"{n}/study.json"},
+                **{k: records[n][k] for k in COPIED},
+                "over_same_start": same_start.words(read(folder / n)),
+            }
             for n in cells
         ],
         "differences": [_difference(b, a, pooled[b], pooled[a]) for a, b in itertools.combinations(cells, 2)],

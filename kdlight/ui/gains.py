@@ -44,14 +44,7 @@ def over_same_start(bundle: Bundle) -> str:
 
 def sentence(bundle: Bundle) -> str:
     """Both, for the line below a table of figures."""
-    return f"Gain: {over_alone(bundle)}. {against_same_start(over_same_start(bundle))}"
-
-
-def against_same_start(told: str) -> str:
-    """What `over_same_start` tells, as a sentence."""
-    if told in (same_start.NOT_COMPARED, same_start.OF_NO_TEACHER):
-        return f"{told[:1].upper()}{told[1:]}."
-    return f"Against the same student from the same starting weights without its teacher: {told}."
+    return f"Gain: {over_alone(bundle)}. {same_start.sentence(over_same_start(bundle))}"
 
 
 def _of_study(record: Record) -> str:

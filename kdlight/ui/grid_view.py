@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from kdlight.results import same_start
 from kdlight.ui import comparison, words
 
 SCHEMA = "kdlight.grid/"
@@ -53,6 +54,7 @@ def cells_table(record: Mapping[str, Any]) -> str:
     names = "".join(f'<th scope="col">{words.safe(key)}</th>' for key in keys)
     models = '<th class="teacher" scope="col">Teacher</th><th scope="col">Student alone</th>'
     head = f'{names}{models}<th class="student" scope="col">Student, taught</th><th scope="col">Over alone, points</th>'
+    head += '<th scope="col">Over the same starting weights</th>'
     body = ""
     for cell in record["cells"]:
         values = "".join(f'<th scope="row">{words.safe(cell["values"][key])}</th>' for key in keys)
@@ -60,7 +62,8 @@ def cells_table(record: Mapping[str, Any]) -> str:
             f"<td>{words.score(float(cell['mean'][model]))}</td>" for model in ("teacher", "alone", "student")
         )
         said = "one seed" if len(cell["seeds"]) == 1 else words.safe(cell["gain"])
-        body += f"<tr>{values}{scores}<td>{said}</td></tr>"
+        told = words.safe(cell.get("over_same_start", same_start.NOT_COMPARED))
+        body += f"<tr>{values}{scores}<td>{said}</td><td>{told}</td></tr>"
     return comparison.grid("kd-table", head, body)
 
 

@@ -116,11 +116,13 @@ def _lack(bundle: Bundle) -> str | None:
         for entry in card.classes:
             words.safe(entry["name"] + entry["words"])
         words.percent(card.conformal["alpha"])
-        for role in (*ROLES, "alone", "scratch"):
+        for role in (*ROLES, "alone", "scratch", "same_start"):
             for name in words.METRICS:
                 words.interval(card.metrics.get(role, {}).get(name) or {})
         for counts in card.data.get("counts", {}).values():
             sum(counts.values())
+        words.listed(card.at_chance)
+        hash((card.distillation.get("init"), card.origin))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         return f"Its card.json lacks something or holds it in another form ({error}). Get the bundle again."
     return None

@@ -14,7 +14,7 @@ from kdlight.reading import ROLES
 from kdlight.results import Record, RecordError, read, same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.rows import STARTS
-from kdlight.ui import charts, comparison, gains, grid_view, kept, theme, words
+from kdlight.ui import charts, comparison, grid_view, kept, theme, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 MODELS = {
@@ -107,7 +107,7 @@ def verdict(record: Record) -> str:
         said = f"{words.safe(record.words[:1].upper() + record.words[1:])}{' points' if record.gain else ''}."
         more = "This is over the student alone; the interval holds chance in the test images, not in the training."
     kind = "kd-verdict differ" if same_start.proven(record) else "kd-verdict"
-    told = words.safe(gains.against_same_start(same_start.words(record)))
+    told = words.safe(same_start.sentence(same_start.words(record)))
     return f'<div class="{kind}"><b>{said}</b> {more}<br>{told}</div>'
 
 
@@ -122,6 +122,7 @@ def rests_on(record: Record) -> str:
             f"The student has {share} of its teacher's balanced accuracy ({words.score(student)} of "
             f"{words.score(teacher)}).",
             *_mcnemar(record),
+            *(["The teacher started from random weights."] if record.fact("start_kind") == "random" else []),
             f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
         ]
     )

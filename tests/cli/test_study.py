@@ -53,6 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, An
         noted.append((name, recipe))
         scores = {"teacher": 0.9, "student": 0.8, "alone": 0.7}
         found = {"recipe": name, "metric": "m", "mean": scores, "seeds": [{"seed": 0, **scores}], "gain": "none"}
+        found |= {"schema": "kdlight.study/1", "gain_over_alone": None}
         (folder / "study.json").write_text(json.dumps(found), encoding="utf-8")
         return iter(())
 

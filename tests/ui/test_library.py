@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.results import same_start
 from kdlight.results.same_start import NOT_COMPARED
 from kdlight.ui import cards, gains, store
 from kdlight.workers import WorkerDied
@@ -98,7 +99,7 @@ def test_only_a_gain_over_the_same_starting_weights_is_called_proven(
     text = said_on(app)
     assert said in text
     assert "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds" in text
-    assert gains.against_same_start(said) in said_on(app, card=True)
+    assert same_start.sentence(said) in said_on(app, card=True)
 
 
 def said_on(app: AppTest, card: bool = False) -> str:
@@ -241,6 +242,24 @@ def test_an_odd_card_is_named_and_takes_no_page_down(app: AppTest, library: Path
         assert not page(app, name).exception
     page(app, "library")
     assert "odd is not listed. Its card.json lacks something" in app.error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card["metrics"]["teacher"].update(recall=["all"]),
+        lambda card: card["distillation"].update(init=["general"]),
+        lambda card: card["metrics"].update(same_start="well"),
+        lambda card: card["teacher"].update(start=["words"], start_kind=["random"]),
+        lambda card: card["metrics"].update(at_chance="teacher"),
+    ],
+)
+def test_an_odd_outcome_takes_no_page_down(
+    app: AppTest, library: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    rewrite(library / "tiny_mri", change)
+    for name in ("library", "compare", "read"):
+        assert not page(app, name).exception
 
 
 def test_a_hostile_card_is_shown_as_text(app: AppTest, library: Path) -> None:

@@ -239,4 +239,5 @@ def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     row = '<th scope="row">true</th><td>0.90</td><td>0.80</td><td>0.85</td><td>gain true</td>'
     assert row in text
     assert "no proven gain: +0.1 [-1, +1]" in text
+    assert "not compared with the same student from the same starting weights" in text
     assert "grid-torn/grid.json is no record of an ablation" in text
