@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kdlight import results
+from kdlight.bundle import load, seal, write_card
 from kdlight.cli import main
 from kdlight.cli.learn import open_recipe
 from kdlight.cli.results import methods
@@ -581,3 +584,21 @@ def test_the_page_names_the_baseline_beside_every_gain(study: Kept) -> None:
     assert rows["kd"]["gain over those"] == same_start.NOT_COMPARED
     assert rows["alone"]["gain over those"] == same_start.OF_NO_TEACHER
     assert "its gain proven on none" in page
+
+
+def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(study: Kept, bundle_copy: Path) -> None:
+    script = runpy.run_path(str(ROOT / ".ci" / "fill_cards.py"))
+    untaught = [{"seed": s, "teacher": 0.8, "student": 0.74, "alone": 0.6} for s in (0, 1)]
+    taught = json.loads((study("taught", **of_start("general")) / "study.json").read_text())
+    alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))
+    card = load(bundle_copy).card
+    mean = {"teacher": 0.8, "student": 0.75, "alone": 0.625}
+    write_card(bundle_copy, replace(card, metrics={**card.metrics, "study": {**taught, "mean": mean}}))
+    seal(bundle_copy)
+    assert script["fill"](bundle_copy, [alone]) is True
+    filled = load(bundle_copy).card
+    assert (filled.metrics["at_chance"], filled.teacher["start_kind"]) == ([], "random")
+    found = results.read(bundle_copy / "card.json")
+    assert same_start.words(found) == "not proven: +1.0 points, without an interval"
+    assert found.mean["same_start"] == pytest.approx(0.74)
+    assert script["fill"](bundle_copy, [alone]) is False  # nothing is lacking any more
