@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -130,3 +132,28 @@ def said(app: AppTest) -> str:
 
 def colored(image: Image) -> Image:
     return replace(image, pixels=np.repeat(image.pixels[..., None], 3, 2).astype(np.uint8), windows=())
+
+
+def sample(app: AppTest, name: str) -> AppTest:
+    return app.button(key=name).click().run()
+
+
+def upload(app: AppTest, content: bytes, name: str = "Doe^Jane.dcm") -> AppTest:
+    return app.sidebar.file_uploader[0].upload(name, content).run()
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(b for b in app.button if b.label == label)
+
+
+def png(side: int = 40) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.tile(np.arange(side, dtype=np.uint8), (side, 1))).save(file, "PNG")
+    return file.getvalue()
+
+
+def above(app: AppTest) -> str:
+    """What stands over the pictures in place of the verdict."""
+    block = next(b for b in app.main.children.values() if getattr(b.proto, "id", "").endswith("kd_above"))
+    kinds = ("html", "info", "warning", "error")
+    return "\n".join(str(e.value if hasattr(e, "value") else e.body) for kind in kinds for e in block.get(kind))
