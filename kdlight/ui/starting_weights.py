@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from kdlight.ui import form, terms, words
 from kdlight.ui.jobs import Job
 
 INITS = {
-    "selection": "Selected from the teacher's starting weights",
-    "teacher": "Selected from the trained teacher",
+    "selection": "From the teacher's starting weights",
+    "teacher": "From the trained teacher",
     "random": "Random weights",
     "general": "Pre-distilled on seven data sets",
     "published": "The student's own published weights",
@@ -85,7 +86,8 @@ def license_of_pair(recipe: Recipe, init: str, pairs: Sequence[str]) -> str:
     if init == "general":
         known = (read_recipe(shipped()[name]) for name in pairs)
         carried = next(pair.data.weights_licence for pair in known if pair.student.init == init)
-        _say(f"These starting weights pass their license on to your pair: {carried}.")
+        bound = ", so it may not be used commercially" if _is_non_commercial(carried) else ""
+        _say(f"These starting weights pass their license on to your pair{bound}: {carried}.")
         return carried
     if recipe.teacher.weights:
         _say("The license of the file that the teacher starts from passes on to your pair.")
@@ -102,7 +104,7 @@ def license_of_pair(recipe: Recipe, init: str, pairs: Sequence[str]) -> str:
         if len(answers) == len(networks):
             _say("Random weights carry no license: only that of your images counts.")
         return recipe.data.weights_licence
-    if any("nc" in one.lower().split("-") for one in ids):
+    if any(map(_is_non_commercial, ids)):
         _say(f"The starting weights are under {_named(ids)}: your pair may not be used commercially.")
     elif ids:
         _say(
@@ -125,6 +127,11 @@ def _asking(network: str) -> None:
 def _asked(network: str) -> Job:
     """The job that looks; shared by all windows for a few minutes, after which the network may be another."""
     return Job("weights", network=network)
+
+
+def _is_non_commercial(license_name: str) -> bool:
+    """Of Creative Commons' names the part NC: CC BY-NC 4.0, cc-by-nc-4.0."""
+    return "nc" in re.split(r"[^a-z]+", license_name.lower())
 
 
 def _say(line: str) -> None:

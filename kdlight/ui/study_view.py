@@ -105,10 +105,12 @@ def verdict(record: Record) -> str:
         more = f"It says {words.safe(record.words)} in points; another seed may say otherwise. Run it with --seeds 3."
     else:
         said = f"{words.safe(record.words[:1].upper() + record.words[1:])}{' points' if record.gain else ''}."
-        more = "This is over the student alone; the interval holds chance in the test images, not in the training."
+        more = (
+            "The first figure is over the student alone; its interval holds chance in the test images, not in training."
+        )
     kind = "kd-verdict differ" if same_start.proven(record) else "kd-verdict"
     told = words.safe(same_start.sentence(same_start.words(record)))
-    return f'<div class="{kind}"><b>{said}</b> {more}<br>{told}</div>'
+    return f'<div class="{kind}"><b>{said}</b> {told}</div><div class="kd-line">{more}</div>'
 
 
 def rests_on(record: Record) -> str:

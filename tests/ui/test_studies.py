@@ -115,7 +115,7 @@ def test_a_gain_that_is_not_proven_is_called_so(app: AppTest, runs: Path) -> Non
 def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs: Path) -> None:
     write(runs)
     text = said(studies(app))
-    assert "This is over the student alone" in text
+    assert "The first figure is over the student alone" in text
     assert "Not compared with the same student from the same starting weights." in text
     assert 'class="kd-verdict"' in text  # nothing is proven
 

@@ -174,7 +174,9 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == "kdlight-busi3"
     assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
     train.text_input(key="train data").set_value(str(tmp_path / "breast")).run()
-    assert "CC BY-NC 4.0" in said(train)  # of the general first weights that this recipe takes
+    assert "on to your pair, so it may not be used commercially: CC BY-NC 4.0" in said(
+        train
+    )  # of the general first weights that this recipe takes
     button(train, "Start training").click().run()
     recipe, pair = Recipe.from_mapping(tomllib.loads(started[0])), read_recipe(shipped()["kdlight-busi3"])
     assert (recipe.teacher, recipe.student, recipe.distill) == (pair.teacher, pair.student, pair.distill)
