@@ -22,6 +22,8 @@ from kdlight.ui import drops, work
 from kdlight.ui.drops import Rejected
 
 THUMBNAIL = 240
+LINES = 12
+"""Elements that a reading takes up on the page, or more."""
 FRAMES_KEPT = 4
 """Decoded frames that a session holds of each scan."""
 CAUTIONS = {
@@ -96,10 +98,17 @@ def choose() -> Scan | None:
 
 
 def frame(scan: Scan) -> Image:
-    """The chosen frame, decoded in a child process. Raises ImageError where the file is refused."""
+    """The chosen frame, decoded in a child process. Raises ImageError where the file is refused.
+
+    While a new file is read, nothing of the one before is on the page; then the page starts again.
+    """
+    if not scan.frames:
+        for _ in range(LINES):
+            st.empty()
+        _decode(scan)
+        st.rerun()
     if scan.frame not in scan.frames:
-        with st.spinner("Reading the file"):
-            scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
+        _decode(scan)
     scan.frames.move_to_end(scan.frame)
     while len(scan.frames) > FRAMES_KEPT:
         scan.frames.popitem(last=False)
@@ -172,6 +181,11 @@ def leave_out() -> None:
     index = scans.index(now)
     st.session_state["scans"] = [scan for scan in scans if scan is not now]
     look_at(min(index, len(scans) - 2))
+
+
+def _decode(scan: Scan) -> None:
+    with st.spinner("Reading the file"):
+        scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
 
 
 def _take(contents: Sequence[bytes]) -> None:

@@ -232,6 +232,23 @@ def test_a_file_that_is_too_large_leaves_nothing_of_the_scan_before(visit: Open,
     expect(seen.page.get_by_text("One file was not read")).to_have_count(0)
 
 
+READING = """() => {
+  if (!document.querySelector("[data-testid=stMain]").innerText.includes("Reading the file")) return null;
+  const seen = (e) => e.getBoundingClientRect().height > 0;
+  return [[...document.querySelectorAll(".kd-verdict, .kd-opinion, .st-key-viewer")].filter(seen).length];
+}"""
+
+
+def test_while_a_file_is_read_nothing_of_the_one_before_is_seen(visit: Open, tmp_path: Path) -> None:
+    seen = visit()
+    read(seen, MR)
+    noise = np.random.default_rng(0).integers(0, 255, (6000, 6000), dtype=np.uint8)
+    Pillow.fromarray(noise).save(tmp_path / "slow.png", compress_level=1)
+    upload(seen.page, tmp_path / "slow.png")
+    assert seen.page.wait_for_function(READING).json_value() == [0]
+    expect(seen.page.get_by_text("6000 x 6000")).to_be_visible()
+
+
 def test_several_files_are_read_one_by_one_and_a_large_one_among_them_is_named(visit: Open, tmp_path: Path) -> None:
     page = visit().page
     (tmp_path / "large.dcm").write_bytes(bytes((64 << 20) + 1))
