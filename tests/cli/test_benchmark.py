@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kdlight import bundle as bundles
 from kdlight.batch import benchmark
 from kdlight.bundle import Bundle
-from kdlight.inference import heatmaps, peer
+from kdlight.inference import heatmaps, machine, peer
 from kdlight.models import create_model
+from kdlight.stopwatch import Speed
 
 Run = Callable[..., Any]
 
@@ -57,6 +59,24 @@ def test_latency_times_both_in_one_run(
     assert (found["warmups"] >= 10, found["runs"] >= 50, found["threads"]) == (True, True, 1)
     assert found["ratio"] == pytest.approx(p50[found["baseline"]] / p50[found["candidate"]])
     assert all(row["p50_ms"] <= row["p95_ms"] for row in found["rows"])
+
+
+def test_latency_is_kept_on_the_card_where_the_machine_is_quiet(
+    kdlight: Run, bundle_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
+    said = kdlight("benchmark", "latency", bundle_copy, "--record", "--decoded", "48", "--json")
+    assert said.status == 0, said.err
+    bundle = bundles.load(bundle_copy)
+    recorded = Speed.of(bundle.card.metrics["latency"])
+    assert recorded is not None
+    assert (recorded.size, recorded.same_engine, recorded.runs) == (bundle.spec.size, True, 50)
+    monkeypatch.setattr(machine, "MOST_BUSY", -1.0)
+    said = kdlight("benchmark", "latency", bundle_copy, "--record", "--json")
+    assert said.status == 2
+    assert "Try again when it is quiet." in said.err
+    assert bundles.load(bundle_copy).sha256 == bundle.sha256
 
 
 def test_batch_reads_the_files_that_are_asked_for(
