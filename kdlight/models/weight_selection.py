@@ -97,7 +97,7 @@ def select_weights(
     if len(filled) < len(own) // 2:
         raise ValueError(
             f"Only {len(filled)} of the student's {len(own)} tensors are in the teacher as well; both must be of one "
-            f"family. Take another student, or other first weights (student.init)."
+            f"family. Take another student, or other starting weights (student.init)."
         )
     return filled
 
