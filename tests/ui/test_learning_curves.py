@@ -35,7 +35,9 @@ def line_of(chart: dict[str, Any]) -> dict[str, Any]:
 def test_each_objective_has_a_panel_and_every_stage_is_in_one() -> None:
     stages = [stage for of in learning_curves.OBJECTIVES.values() for stage in of]
     assert sorted(stages) == sorted(learning_curves.SERIES)
-    assert all(len(of) == 1 or set(of) == {"alone", "scratch"} for of in learning_curves.OBJECTIVES.values())
+    assert all(
+        len(of) == 1 or set(of) == {"alone", "scratch", "same_start"} for of in learning_curves.OBJECTIVES.values()
+    )
     assert {row["role"] for row in learning_curves.rows(a_log(2), ("scratch",), "loss")} == {"student from scratch"}
 
 
