@@ -6,6 +6,7 @@ Each stage leaves its result in the run's folder, so a run that was stopped goes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from kdlight.bundle import Bundle
 from kdlight.config import DataConfig, Recipe
 from kdlight.data import DataError, Dataset, carve, class_weights, match_classes, open_dataset, synthetic
 from kdlight.data.dataset import Progress
+from kdlight.data.masks import masks_in
 from kdlight.data.splits import lone_class, parted
 from kdlight.evaluation import measure, predict
+from kdlight.explain import DEFAULT
 from kdlight.inference import Predictor
+from kdlight.inference.localization import localize
 from kdlight.modality import modality
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
@@ -126,14 +130,20 @@ def evaluate(
     split: str = "test",
     progress: Progress | None = None,
     mirrored: bool = False,
+    masks: str | Path | None = None,
+    explain: str = DEFAULT,
 ) -> dict[str, Any]:
     """Both models of a bundle, as shipped, on one split of a labelled set: the answer of `kdlight evaluate`.
 
     Classes are matched by name. mirrored: test-time augmentation, the mean of the logits of each picture and of its
-    mirror image; refused where the bundle's modality is never mirrored in training. Raises DataError where the set
-    does not fit the bundle or an image cannot be read.
+    mirror image; refused where the bundle's modality is never mirrored in training. masks: a folder of outlines with
+    the names of the images, for a set that holds none beside them; where there are any, `localization` says how well
+    the heat maps of the method `explain` cover them. Raises DataError where the set does not fit the bundle or an image
+    or mask cannot be read.
     """
     opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
+    if masks is not None:
+        opened = replace(opened, masks=masks_in(masks, opened))
     part = match_classes(opened.split(split), bundle.classes)
     if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
         raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
@@ -145,6 +155,8 @@ def evaluate(
         temperature = bundle.card.calibration[role]["temperature"]
         predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
     found = measure(predictions, part, bundle.classes)
+    answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+    found["localization"] = localize(predictor, part, answers, explain, progress)
     described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}
     return {**described, "n": len(part), **found}
 

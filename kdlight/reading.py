@@ -42,6 +42,19 @@ class HeatMap:
     note: str
     """The grade in words."""
     seconds: float
+    cells: tuple[float, ...] = ()
+    """The map's grain: the side of one cell in pixels of the model's input, for each layer that it is made of; empty
+    where every pixel has a value of its own."""
+    input_size: int = 0
+    """Side of the model's input in pixels; 0 where it is not known."""
+
+    @property
+    def grain(self) -> str:
+        """The grain in words, empty where there is nothing to say."""
+        if not self.cells or not self.input_size:
+            return ""
+        sides = " to ".join(f"{side:.0f}" for side in sorted({min(self.cells), max(self.cells)}))
+        return f"One cell of the map is {sides} px of the model's {self.input_size}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import typer
 from kdlight.cli.frame import Answer, BundleFolder, Json, answers, table
 from kdlight.cli.opinion import open_bundle
 from kdlight.cli.progress import counted
+from kdlight.explain import DEFAULT
+from kdlight.metrics.localization import FIGURES
 
 
 @answers
@@ -18,6 +20,10 @@ def evaluate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
     split: Annotated[str, typer.Option(help="Split to measure; all for data without splits.")] = "test",
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Average each picture with its mirror image.")] = False,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of outlines with the images' names; for sets with none beside them.")
+    ] = None,
+    method: Annotated[str, typer.Option("--explain", help="Heat map held against the outlines.")] = DEFAULT,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labelled data, each number with its 95 % interval."""
@@ -25,7 +31,7 @@ def evaluate(
 
     opened = open_bundle(bundle)
     with counted("Evaluating") as progress:
-        found = pipeline.evaluate(opened, data, split, progress=progress, mirrored=mirrored)
+        found = pipeline.evaluate(opened, data, split, progress, mirrored, masks, method)
     return Answer(found, _evaluation(found))
 
 
@@ -44,7 +50,11 @@ def _evaluation(found: dict[str, Any]) -> Any:
     roles = [role for role in ("teacher", "student") if role in found]
     numbers = [name for name, value in found[roles[0]].items() if isinstance(value, (int, float, dict))]
     flat = [name for name in numbers if _is_estimate(found[roles[0]][name])]
-    return table(("", *roles), [(name, *(found[role][name] for role in roles)) for name in flat])
+    rows = [(name, *(found[role][name] for role in roles)) for name in flat]
+    located = found["localization"]
+    for figure, words in FIGURES.items() if located else ():
+        rows.append((words, *(located[role].get(figure) for role in roles)))
+    return table(("", *roles), rows)
 
 
 def _is_estimate(value: Any) -> bool:

@@ -11,6 +11,7 @@ import typer
 
 from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
 from kdlight.cli.progress import counted
+from kdlight.explain import DEFAULT
 from kdlight.reading import Verdict
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def explain(
     bundle: BundleFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An image file.")],
     out: Annotated[Path, typer.Option(metavar="PNG", help="Where the picture goes: the map over the scan.")],
-    method: Annotated[str, typer.Option(help="See kdlight list explainers.")] = "gradcam",
+    method: Annotated[str, typer.Option(help="See kdlight list explainers.")] = DEFAULT,
     model: Annotated[Model, typer.Option(help="Whose map.")] = Model.student,
     class_name: ClassName = None,
     frame: Frame = 0,
@@ -91,7 +92,8 @@ def explain(
     save_overlay(image, heat, out)
     found = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
     grade = {"flat": heat.flat, "note": heat.note, "seconds": heat.seconds, "shape": list(heat.values.shape)}
-    return Answer({**found, **grade, "out": str(out)})
+    grain = {"cells": list(heat.cells), "input_size": heat.input_size, "grain": heat.grain}
+    return Answer({**found, **grade, **grain, "out": str(out)})
 
 
 def open_bundle(path: Path) -> Bundle:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from kdlight.explain.base import Evidence, ExplainError, Progress, cam_layer, logit
+from kdlight.explain.lattice import lattices
 
 TOLERANCE = 1e-3
 """Largest difference between the logits and what pooling and the linear layer give, as a share of the largest."""
@@ -28,7 +29,8 @@ def cam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Ev
             f"{type(model).__name__} does not end in global pooling and one linear layer, so it has no class map. "
             f"Use gradcam instead."
         )
-    return Evidence(maps[0, class_index])
+    (lattice,) = lattices(model, [cam_layer(model)], x)
+    return Evidence(maps[0, class_index], lattice)
 
 
 def mapped(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:

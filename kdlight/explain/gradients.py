@@ -62,7 +62,7 @@ def integrated_gradients(model: nn.Module, x: Tensor, class_index: int, progress
     with quiet():
         method = captum().IntegratedGradients(score)
         found = method.attribute(x.detach().clone(), baseline, n_steps=STEPS, internal_batch_size=BATCH)[0].detach()
-    return Evidence(found.float(), gap(found, score, x, baseline))
+    return Evidence(found.float(), note=gap(found, score, x, baseline))
 
 
 def deeplift(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
@@ -83,4 +83,4 @@ def deeplift(model: nn.Module, x: Tensor, class_index: int, progress: Progress) 
             f"{type(model).__name__} uses one activation module more than once, which DeepLIFT cannot follow; "
             f"use ig instead."
         ) from error
-    return Evidence(found, gap(found, score, x, baseline))
+    return Evidence(found, note=gap(found, score, x, baseline))

@@ -2,6 +2,8 @@
 
 Wang et al., CVPR Workshops 2020, https://arxiv.org/abs/1910.01279
     L = ReLU(sum_k a_k A_k),  a = softmax_k(logit(x * norm(upsample(A_k))))
+Masks and map are laid on the input by the centers of the cells' receptive fields (`kdlight.explain.lattice`); the paper
+and the package stretch them from edge to edge.
 The grad-cam package builds all masked inputs at once (0.8 GB for 1280 maps at 224 px) and scores every map. Here maps
 without contrast are scored once, since they hide everything; maps that make the same mask are scored once; one batch is
 held at a time; and the network is prepared for batches (`Scorer`).
@@ -20,13 +22,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress, cam_layer, logit, watched
+from kdlight.explain.base import Evidence, Progress, cam_layers, joined, logit, watched
 from kdlight.explain.scoring import Scorer
 from kdlight.explain.surrogate import Surrogate
 from kdlight.models import macs
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from kdlight.explain.lattice import Lattice
 
 HEAVY = 2e12
 """Multiply-adds of a whole Score-CAM above which `scorecam` takes the fast way: a minute or more on two cores."""
@@ -51,17 +55,15 @@ SURE = Effort(32, 128, 0.9995, 0.7)
 """On 35 images of seven sets, with two networks, the maps that ended so were 0.9992 or more like the whole one."""
 ALIKE = 1000
 """Masks count as the same if their feature maps, scaled to 0 to 1, agree to one part in this many."""
-STATED = "likeness to the whole Score-CAM is estimated at "
-"""Before the number, in a note."""
 DRAWS = 32
 """Maps drawn from what is not known, to say how far off a map may be."""
 
 
 def scorecam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """Masks until the map is as good as whole; or the fast way where that would take minutes."""
-    maps = feature_maps(model, x, class_index)
-    heavy = len(maps) * macs(model, max(x.shape[-2:])) > HEAVY
-    return _some(model, x, class_index, maps, progress, FAST if heavy else SURE)
+    features = feature_maps(model, x, class_index)
+    heavy = len(features[0]) * macs(model, max(x.shape[-2:])) > HEAVY
+    return _some(model, x, class_index, features, progress, FAST if heavy else SURE)
 
 
 def exact(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
@@ -74,24 +76,29 @@ def fast(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> E
     return _some(model, x, class_index, feature_maps(model, x, class_index), progress, FAST)
 
 
-def feature_maps(model: nn.Module, x: Tensor, class_index: int) -> Tensor:
-    """What the class activation layer puts out for x (1, C, H, W): (K, h, w)."""
-    with torch.no_grad(), watched(cam_layer(model)) as seen:
+Features = tuple[Tensor, "Lattice"]
+"""Feature maps (K, h, w), and where their cells lie on the input."""
+
+
+def feature_maps(model: nn.Module, x: Tensor, class_index: int) -> Features:
+    """What the class activation layers put out for x (1, C, H, W)."""
+    with torch.no_grad(), watched(model, cam_layers(model), x) as watch:
         logit(model(x), class_index)
-    return seen[-1][0].detach()
+        return joined([maps[0].detach() for maps in watch.maps], watch.lattices)
 
 
 def _some(
-    model: nn.Module, x: Tensor, class_index: int, maps: Tensor, progress: Progress, effort: Effort | None
+    model: nn.Module, x: Tensor, class_index: int, features: Features, progress: Progress, effort: Effort | None
 ) -> Evidence:
     """As many masks as the effort asks for; every one without an effort, or where its share of them does not do."""
+    maps, lattice = features
     if not torch.isfinite(maps).all():
-        return Evidence(maps.sum(0))
+        return Evidence(maps.sum(0), lattice)
     first, of = distinct(maps)
     count, surrogate = len(first), Surrogate(scaled_maps(maps[first]).flatten(1), _sizes(maps, of))
     most = int(effort.most * count) if effort and effort.least <= effort.most * count else 0
     told = partial(_told, progress, effort.least if effort is FAST and most else count)
-    with Scorer(model, x, class_index) as scorer:
+    with Scorer(model, x, class_index, lattice) as scorer:
         while effort and (known := len(surrogate.known)) + effort.step <= most:
             picked = surrogate.pick(effort.step)
             surrogate.learn(picked, scorer(maps[first][picked], partial(told, known)))
@@ -99,11 +106,11 @@ def _some(
                 heat = _weighted(maps, surrogate.mean[of].float())
                 low = _likeness(heat, [_weighted(maps, scores[of].float()) for scores in surrogate.draw(DRAWS)])
                 if low >= effort.sure:
-                    return Evidence(heat, _note(len(surrogate.known), count, low))
+                    return Evidence(heat, lattice, note=_note(len(surrogate.known), count, low), likeness=low)
         scores, known = surrogate.mean.float(), len(surrogate.known)
         rest = torch.tensor(sorted(set(range(count)) - set(surrogate.known.tolist())))
         scores[rest] = scorer(maps[first][rest], partial(told, known))
-    return Evidence(_weighted(maps, scores[of]))
+    return Evidence(_weighted(maps, scores[of]), lattice)
 
 
 def _told(progress: Progress, most: int, before: int, done: int) -> None:
@@ -111,7 +118,8 @@ def _told(progress: Progress, most: int, before: int, done: int) -> None:
 
 
 def _note(scored: int, count: int, low: float) -> str:
-    return f"{scored} of {count} masks were scored; {STATED}{math.floor(low * 1000) / 1000:.3f} or more."
+    likeness = f"{math.floor(low * 1000) / 1000:.3f} or more"
+    return f"{scored} of {count} masks were scored; likeness to the whole Score-CAM is estimated at {likeness}."
 
 
 def _sizes(maps: Tensor, of: Tensor) -> Tensor:
@@ -123,12 +131,6 @@ def _likeness(heat: Tensor, drawn: list[Tensor]) -> float:
     """What the spread of the drawn maps says of this one: the likeness that 19 of 20 reach."""
     pairs = [torch.corrcoef(torch.stack([heat.clamp(min=0).flatten(), one.clamp(min=0).flatten()])) for one in drawn]
     return float(torch.stack([pair[0, 1] for pair in pairs]).nan_to_num(0.0).quantile(0.05))
-
-
-def stated(note: str) -> float | None:
-    """The likeness that the note of a fast map promises; None where it promises none."""
-    _, found, rest = note.partition(STATED)
-    return float(rest.split()[0]) if found else None
 
 
 def _weighted(maps: Tensor, scores: Tensor) -> Tensor:

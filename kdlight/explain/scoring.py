@@ -13,15 +13,16 @@ import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kdlight.explain.base import logit
+from kdlight.explain.lattice import Lattice
 
+Net = TypeVar("Net", bound=nn.Module)
 PIXELS = 16 * 128 * 128
 """Pixels of a batch, however large the inputs: more of them leave the processor's cache and take longer each."""
 INSIDE: dict[type[nn.Module], tuple[str, list[float]]] = {
@@ -38,8 +39,8 @@ class Scorer:
     Used in a with statement: inside it, torch's threads are the scorer's, and the caller's own torch calls have one.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor, class_index: int) -> None:
-        self.x, self.class_index = x, class_index
+    def __init__(self, model: nn.Module, x: Tensor, class_index: int, lattice: Lattice) -> None:
+        self.x, self.class_index, self.lattice = x, class_index, lattice
         self.threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self.threads, "score", torch.set_num_threads, (1,))
         self.batch = max(1, PIXELS // (x.shape[-2] * x.shape[-1]))
@@ -73,39 +74,47 @@ class Scorer:
 
     @torch.inference_mode()
     def _score(self, maps: Tensor) -> Tensor:
-        inputs = (self.x * masks(maps, self.x.shape[-2:])).contiguous(memory_format=torch.channels_last)
+        inputs = (self.x * masks(maps, self.lattice, self.x.shape[-2:])).contiguous(memory_format=torch.channels_last)
         return logit(self._net(inputs), self.class_index).float()
 
 
-def masks(maps: Tensor, size: torch.Size) -> Tensor:
+def masks(maps: Tensor, lattice: Lattice, size: torch.Size) -> Tensor:
     """Feature maps (B, h, w) to masks (B, 1, H, W) in [0, 1] over the input."""
-    large = interpolate(maps[:, None], size=size, mode="bilinear", align_corners=True)  # (B, 1, H, W)
+    large = lattice.enlarge(maps[:, None], size)  # (B, 1, H, W)
     low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
     return (large - low) / (high - low + 1e-8)
 
 
-def prepared(model: nn.Module) -> nn.Module:
-    """A copy in channels-last order; batch norms and activations are inside the convolutions right before them."""
-    own = copy.deepcopy(model, {id(one): one for one in model.parameters()}).eval()  # replaced below, never written
-    for block in own.modules():
-        if isinstance(block, nn.Sequential):
-            _join(block)
-    return own.to(memory_format=torch.channels_last)
+def folded(model: Net) -> Net:
+    """A copy in channels-last order whose batch norms are inside the convolutions right before them; eval mode.
+
+    Nothing but rounding changes, and gradients still reach every layer's output.
+    """
+    copied = copy.deepcopy(model, {id(one): one for one in model.parameters()}).eval()  # replaced, never written
+    for block in _sequences(copied):
+        for name, after in itertools.pairwise(list(block._modules)):
+            first, second = block._modules[name], block._modules[after]
+            # a batch norm's subclass may hold an activation, which would be lost
+            if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
+                block._modules[name] = nn.Identity()
+                block._modules[after] = fuse_conv_bn_eval(first, second)
+    return copied.to(memory_format=torch.channels_last)
 
 
-def _join(block: nn.Sequential) -> None:
-    names = list(block._modules)
-    for name, after in itertools.pairwise(names):
-        first, second = block._modules[name], block._modules[after]
-        # a batch norm's subclass may hold an activation, which would be lost
-        if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
-            block._modules[name] = nn.Identity()
-            block._modules[after] = fuse_conv_bn_eval(first, second)
-    for name, after in itertools.pairwise(names):
-        first, second = block._modules[name], block._modules[after]
-        if isinstance(first, nn.Conv2d) and type(second) in INSIDE and Joined.fits(first):
-            block._modules[name] = Joined(first, *INSIDE[type(second)])
-            block._modules[after] = nn.Identity()
+def prepared(model: Net) -> Net:
+    """As `folded`, the activations right behind a convolution inside it too, which no gradient passes."""
+    copied = folded(model)
+    for block in _sequences(copied):
+        for name, after in itertools.pairwise(list(block._modules)):
+            first, second = block._modules[name], block._modules[after]
+            if isinstance(first, nn.Conv2d) and type(second) in INSIDE and Joined.fits(first):
+                block._modules[name] = Joined(first, *INSIDE[type(second)])
+                block._modules[after] = nn.Identity()
+    return copied
+
+
+def _sequences(model: nn.Module) -> list[nn.Sequential]:
+    return [block for block in model.modules() if isinstance(block, nn.Sequential)]
 
 
 class Joined(nn.Module):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdlight.bundle import Bundle
-from kdlight.explain import explain, explain_with_note, similarity
+from kdlight.explain import DEFAULT, explain, explained, similarity
 from kdlight.images import read
 from kdlight.inference.engines import flushed_denormals
 from kdlight.inference.peer import best_batch, package
@@ -25,6 +25,7 @@ SAME, EXACT = "Score-CAM of the teacher", "Score-CAM of the teacher, every mask"
 FAST = "Score-CAM of the teacher, fast"
 STUDENT, BOTH = "Score-CAM of the student", "Grad-CAM of teacher and student"
 CLASS_MAP = "class map of the student"
+SHOWN = "default map of teacher and student"
 MORE = 5
 """Runs of each of our own methods for one of the package's, which takes longest by far."""
 
@@ -89,12 +90,17 @@ class Race:
             EXACT: lambda x, top: explain(self.teacher, x, top, "scorecam-exact"),
             FAST: lambda x, top: explain(self.teacher, x, top, "scorecam-fast"),
             STUDENT: lambda x, _: explain(student, x, _top(student, x), "scorecam"),
-            BOTH: lambda x, top: explain(self.teacher, x, top) + explain(student, x, _top(student, x)),
+            BOTH: lambda x, top: self._both(student, x, top, "gradcam"),
+            SHOWN: lambda x, top: self._both(student, x, top, DEFAULT),
             CLASS_MAP: lambda x, _: explain(student, x, _top(student, x), "cam"),
         }
         self.times: dict[str, list[float]] = {name: [] for name in (PACKAGE, *self.calls)}
         self.maps: dict[str, list[np.ndarray]] = {PACKAGE: [], SAME: [], EXACT: [], FAST: []}
         self.probe: dict[int, float] = {}
+
+    def _both(self, student: Any, x: Tensor, top: int, method: str) -> np.ndarray:
+        summed: np.ndarray = explain(self.teacher, x, top, method) + explain(student, x, _top(student, x), method)
+        return summed
 
     def inputs(self, paths: Sequence[Path]) -> list[Tensor]:
         return [self.spec.prepare(read(path))[None] for path in paths]
@@ -182,7 +188,7 @@ def _bound(model: Any, x: Tensor, size: int) -> dict[str, Any]:
     from kdlight.explain.scorecam import distinct, feature_maps
     from kdlight.models import macs
 
-    maps = feature_maps(model, x, 0)
+    maps, _ = feature_maps(model, x, 0)
     masks, each = len(distinct(maps)[0]), macs(model, size)
     found: dict[str, Any] = {"maps": len(maps), "masks": masks, "gmacs_each": each / 1e9}
     for kind in (torch.float32, torch.bfloat16):
@@ -194,8 +200,6 @@ def _bound(model: Any, x: Tensor, size: int) -> dict[str, Any]:
 
 def _alike(race: Race, paths: Sequence[Path], progress: Progress | None) -> dict[str, Any]:
     """SAME and FAST against every mask, image by image: Pearson, and how often it was as near as the note says."""
-    from kdlight.explain.scorecam import stated
-
     found: dict[str, list[float]] = {SAME: [], FAST: []}
     kept: dict[str, list[bool]] = {SAME: [], FAST: []}
     for number, path in enumerate(paths):
@@ -203,10 +207,10 @@ def _alike(race: Race, paths: Sequence[Path], progress: Progress | None) -> dict
         top = _top(race.teacher, x)
         whole = race.calls[EXACT](x, top)
         for name, method in ((SAME, "scorecam"), (FAST, "scorecam-fast")):
-            heat, note = explain_with_note(race.teacher, x, top, method)
-            value, said = similarity(heat, whole), stated(note)
+            explanation = explained(race.teacher, x, top, method)
+            value, stated = similarity(explanation.heat, whole), explanation.likeness
             found[name] += [value] if value is not None else []
-            kept[name] += [value >= said] if value is not None and said is not None else []
+            kept[name] += [value >= stated] if value is not None and stated is not None else []
         if progress is not None:
             progress(number + 1, len(paths))
     return {"likeness": {name: _summary(values, kept[name], len(paths)) for name, values in found.items()}}

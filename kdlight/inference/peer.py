@@ -36,7 +36,7 @@ def best_batch(model: Any, x: Tensor, top: int) -> dict[int, float]:
 
     from kdlight.explain.scorecam import feature_maps
 
-    maps = feature_maps(model, x, top)[None, :FIRST].numpy()
+    maps = feature_maps(model, x, top)[0][None, :FIRST].numpy()
     found: dict[int, float] = {}
     for batch in (0, *BATCHES):
         some = maps if batch else maps[:, : BATCHES[0]]

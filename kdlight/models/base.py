@@ -21,6 +21,16 @@ class Classifier(nn.Module, ABC):
     def cam_layer(self) -> nn.Module:
         """The module whose output a class activation map weighs: the last feature map before pooling."""
 
+    @property
+    def cam_layers(self) -> tuple[nn.Module, ...]:
+        """The modules whose outputs a class activation map weighs together; several where streams have own grids."""
+        return (self.cam_layer,)
+
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        """Modules with finer maps (B, C, h, w) than the last, from fine to coarse, that a heat map may take part of."""
+        return ()
+
     def at(self, size: int) -> Classifier:
         """The same network for inputs of `size` x `size` only, made so that it can be traced: positions that are
         interpolated for each input are interpolated once."""

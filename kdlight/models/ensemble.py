@@ -49,6 +49,14 @@ class Ensemble(Classifier):
         return self._first.cam_layer
 
     @property
+    def cam_layers(self) -> tuple[nn.Module, ...]:
+        return self._first.cam_layers
+
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        return self._first.fine_layers
+
+    @property
     def _first(self) -> Classifier:
         first = self.members[0]
         if not isinstance(first, Classifier):

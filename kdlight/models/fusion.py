@@ -78,6 +78,11 @@ class Fusion(Classifier):
     def cam_layer(self) -> nn.Module:
         return self.fused
 
+    @property
+    def cam_layers(self) -> tuple[nn.Module, ...]:
+        """The streams, each with the grid of its own: what `fused` repeats to one grid has lost its places."""
+        return tuple(self.streams)
+
 
 def stacked(maps: list[Tensor]) -> Tensor:
     """Maps (B, C_i, h_i, w_i) to (B, sum of C_i, h, w) on the finest grid, values repeated: means stay as they are."""

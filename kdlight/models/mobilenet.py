@@ -106,6 +106,11 @@ class MobileNet(Classifier):
         head: nn.Module = self.head
         return head
 
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        """The stages that reach a stride of 8 and of 16."""
+        return (self.stages[2], self.stages[3])
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

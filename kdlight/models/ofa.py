@@ -118,6 +118,11 @@ class OFA595(Classifier):
         head: nn.Module = self.head
         return head
 
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        """The stages that reach a stride of 8 and of 16."""
+        return (self.stages[2], self.stages[3])
+
     def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

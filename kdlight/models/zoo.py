@@ -65,6 +65,14 @@ class TimmClassifier(Classifier):
     def cam_layer(self) -> nn.Module:
         return self.final
 
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        """Where timm takes features at a stride of 8 and of 16; none for networks of tokens or channels-last maps."""
+        if _channels_last_by_name(self.net) or hasattr(self.net, "num_prefix_tokens"):
+            return ()
+        strides = {int(entry["reduction"]): str(entry["module"]) for entry in getattr(self.net, "feature_info", [])}
+        return tuple(self.net.get_submodule(strides[stride]) for stride in (8, 16) if stride in strides)
+
     def at(self, size: int) -> Classifier:
         positions, net = getattr(self.net, "pos_embed", None), self.net
         if positions is None or not getattr(net, "dynamic_img_size", False):
@@ -151,6 +159,11 @@ def check_size(x: Tensor, size: tuple[int, int] | None) -> None:
             f"The network reads {size[0]} x {size[1]} px only; {given[0]} x {given[1]} were given. "
             f"Set data.size to {size[0]}, or build it for another size as timm:<name>@{given[0]}."
         )
+
+
+def _channels_last_by_name(net: Any) -> bool:
+    declared = getattr(net, "output_fmt", "NCHW")
+    return str(getattr(declared, "value", declared)).upper() == "NHWC"
 
 
 def last_norm_before_class_token(net: Any) -> nn.Module | None:

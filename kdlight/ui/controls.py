@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdlight.bundle import Bundle
-from kdlight.explain import EXPLAINERS
+from kdlight.explain import DEFAULT, EXPLAINERS
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, HeatMap, Reading
@@ -90,7 +90,7 @@ def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
     if not kept.toggle("Heat map", "map"):
         return None, None
     names = list(words.METHODS)
-    method = kept.select("Method", names, "method", "gradcam", format_func=words.method, help=METHOD_HELP)
+    method = kept.select("Method", names, "method", DEFAULT, format_func=words.method, help=METHOD_HELP)
     options = [OWN_TOP, *bundle.classes]
     name = kept.select(
         "Class of the map",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlight.explain import DEFAULT
 from kdlight.images import Image
 
 
@@ -26,7 +27,7 @@ class HeatMaps:
 
     bundle: Path
     image: Image
-    method: str = "gradcam"
+    method: str = DEFAULT
     class_name: str | None = None
     confirmed: bool = False
     modality: str | None = None

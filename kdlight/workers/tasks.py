@@ -100,5 +100,5 @@ def warm_up(threads: int) -> Iterator[str]:
     yield "models"
     from kdlight.explain import explain
 
-    explain(model, x.uniform_(), 0, "gradcam")
+    explain(model, x.uniform_(), 0)
     yield "heat maps"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdlight.explain import ExplainError, explain, explain_with_note
+from kdlight.explain import ExplainError, explain, explained
 from kdlight.explain import captum as door
 from kdlight.explain.base import Evidence
 from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, integrated_gradients, saliency
@@ -135,7 +135,7 @@ def test_what_does_not_add_up_is_said(x: Tensor) -> None:
             return x.square().sum((2, 3))
 
     assert "read it with care" in deeplift(Squared(), x, 0, silent).note
-    assert explain_with_note(Squared(), x, 0, "ig")[1] == ""
+    assert explained(Squared(), x, 0, "ig").note == ""
 
 
 @needs_captum

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import io
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from kdlight.explain import explain, explain_with_note, scorecam, scoring, similarity
+from kdlight.explain import explain, explained, scorecam, scoring, similarity
+from kdlight.explain.lattice import Lattice, lattices
 from kdlight.explain.surrogate import NUGGET, Surrogate
 from kdlight.models import create_model
 
@@ -72,6 +74,18 @@ def package(net: nn.Module, x: Tensor, index: int, method: str = "ScoreCAM") -> 
         return np.asarray(cam(x, [ClassifierOutputTarget(index)])[0])
 
 
+@pytest.fixture
+def stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks and maps are stretched over the input as the package does it, so that all else can be held against it."""
+
+    def enlarge(_self: Lattice, values: Tensor, size: torch.Size, fade: bool = False) -> Tensor:
+        mode = {"mode": "bilinear", "align_corners": not fade}  # masks from corner to corner, maps from edge to edge
+        large = nn.functional.interpolate(values if values.dim() == 4 else values[None, None], size=size, **mode)
+        return large if values.dim() == 4 else large[0, 0]
+
+    monkeypatch.setattr(Lattice, "enlarge", enlarge)
+
+
 @contextlib.contextmanager
 def threaded(count: int) -> Iterator[None]:
     """As many torch threads inside."""
@@ -87,6 +101,7 @@ def silent(_share: float, _words: str) -> None:
     """No one listens."""
 
 
+@pytest.mark.usefixtures("stretched")
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_the_map_is_the_packages(x: Tensor, index: int) -> None:
     net = Net().eval()
@@ -95,6 +110,7 @@ def test_the_map_is_the_packages(x: Tensor, index: int) -> None:
     assert likeness >= 0.9999
 
 
+@pytest.mark.usefixtures("stretched")
 def test_the_map_of_the_smallest_student_is_the_packages() -> None:
     torch.manual_seed(0)
     net = create_model("kdlight_nano", 3).eval()
@@ -110,6 +126,7 @@ def test_the_map_of_the_smallest_student_is_the_packages() -> None:
     assert likeness >= 0.999
 
 
+@pytest.mark.usefixtures("stretched")
 def test_gradcam_is_the_packages_too(x: Tensor) -> None:
     net = Net().eval()
     maps = [(explain(net, x, index, "gradcam"), package(net, x, index, "GradCAM")) for index in range(3)]
@@ -119,12 +136,12 @@ def test_gradcam_is_the_packages_too(x: Tensor) -> None:
 
 
 def test_maps_that_make_one_mask_are_scored_once(x: Tensor) -> None:
-    maps = scorecam.feature_maps(Net().eval(), x, 0)
+    maps, lattice = scorecam.feature_maps(Net().eval(), x, 0)
     first, of = scorecam.distinct(maps)
     assert len(first) <= 40 - 4 - 4  # five dead ones hide everything, four are another's double
     torch.testing.assert_close(of[5:9], of[9:13])
     assert len(set(of[:5].tolist())) == 1
-    masks = scoring.masks(maps, x.shape[-2:])
+    masks = scoring.masks(maps, lattice, x.shape[-2:])
     torch.testing.assert_close(masks[first][of], masks, atol=3e-3, rtol=0)
 
 
@@ -132,32 +149,32 @@ def test_the_fast_way_is_near_and_says_how_near(x: Tensor) -> None:
     net = Net(channels=200).eval()
     looks: list[int] = []
     net.register_forward_pre_hook(lambda _module, inputs: looks.append(len(inputs[0])))
-    fast, note = explain_with_note(net, x, 1, "scorecam-fast")
+    fast = explained(net, x, 1, "scorecam-fast")
     assert sum(looks) == 1 + 24
-    likeness = similarity(fast, explain(net, x, 1, "scorecam-exact"))
+    likeness = similarity(fast.heat, explain(net, x, 1, "scorecam-exact"))
     assert likeness is not None
     assert likeness >= 0.95
-    assert note.startswith("24 of ")
-    said = scorecam.stated(note)
-    assert said is not None
-    assert 0.5 < said <= 1
-    assert f"{said:.3f} or more" in note
+    assert fast.note.startswith("24 of ")
+    assert fast.likeness is not None
+    assert 0.5 < fast.likeness <= 1
+    assert f"{math.floor(fast.likeness * 1000) / 1000:.3f} or more" in fast.note
 
 
 def test_masks_are_scored_until_the_map_is_as_good_as_whole(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net(channels=400).eval()
     whole = explain(net, x, 1, "scorecam-exact")
-    found, note = explain_with_note(net, x, 1, "scorecam")
-    scored, count = (int(word) for word in note.split(" masks")[0].split(" of "))
+    found = explained(net, x, 1, "scorecam")
+    scored, count = (int(word) for word in found.note.split(" masks")[0].split(" of "))
     assert scorecam.SURE.least <= scored <= count // 2
-    likeness = similarity(found, whole)
+    likeness = similarity(found.heat, whole)
     assert likeness is not None
     assert likeness >= 0.999
-    assert scorecam.stated(note) >= 0.999  # type: ignore[operator]
+    assert found.likeness is not None
+    assert found.likeness >= 0.999
     monkeypatch.setattr(scorecam, "SURE", dataclasses.replace(scorecam.SURE, sure=2.0))
-    found, note = explain_with_note(net, x, 1, "scorecam")  # never sure: most of them picked, then the rest
-    np.testing.assert_allclose(found, whole, atol=1e-5)
-    assert note == ""
+    found = explained(net, x, 1, "scorecam")  # never sure: most of them picked, then the rest
+    np.testing.assert_allclose(found.heat, whole, atol=1e-5)
+    assert (found.note, found.likeness) == ("", None)
 
 
 @pytest.mark.parametrize("method", ["scorecam-fast", "scorecam-exact"])
@@ -173,15 +190,15 @@ def test_a_large_network_takes_the_fast_way_unless_every_mask_is_asked_for(
 ) -> None:
     monkeypatch.setattr(scorecam, "HEAVY", 0)
     net = Net(channels=200).eval()
-    assert explain_with_note(net, x, 0, "scorecam")[1].startswith("24 of ")
-    assert explain_with_note(net, x, 0, "scorecam-exact")[1] == ""
+    assert explained(net, x, 0, "scorecam").note.startswith("24 of ")
+    assert explained(net, x, 0, "scorecam-exact").note == ""
 
 
 def test_few_masks_are_all_scored(x: Tensor) -> None:
     net = Net(channels=24).eval()
-    found, note = explain_with_note(net, x, 0, "scorecam-fast")
-    np.testing.assert_allclose(found, explain(net, x, 0, "scorecam-exact"), atol=1e-5)
-    assert note == ""
+    found = explained(net, x, 0, "scorecam-fast")
+    np.testing.assert_allclose(found.heat, explain(net, x, 0, "scorecam-exact"), atol=1e-5)
+    assert found.note == ""
 
 
 @pytest.mark.parametrize("name", ["", "kdlight_nano", "ofa595"])
@@ -210,11 +227,11 @@ def test_scores_are_the_networks_own_in_order(x: Tensor, monkeypatch: pytest.Mon
     monkeypatch.setattr(scoring, "PIXELS", 10 * 32 * 32)
     net = Net().eval()
     before = copy.deepcopy(net.state_dict())
-    maps = torch.rand(40, 8, 8)
+    maps, (lattice,) = torch.rand(40, 8, 8), lattices(net, [net.cam_layer], x)
     with torch.no_grad():
-        expected = net(x * scoring.masks(maps, x.shape[-2:]))[:, 1]
+        expected = net(x * scoring.masks(maps, lattice, x.shape[-2:]))[:, 1]
     told: list[int] = []
-    with threaded(threads), scoring.Scorer(net, x, 1) as scorer:
+    with threaded(threads), scoring.Scorer(net, x, 1, lattice) as scorer:
         found = scorer(maps, told.append)
         assert torch.get_num_threads() == 1
     assert told[-1] == 40

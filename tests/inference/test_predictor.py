@@ -137,7 +137,7 @@ def test_class_maps_come_out_of_the_pass_that_answers(
         for role in ROLES
         for index, name in enumerate(tiny_bundle.classes)
     }
-    monkeypatch.setattr("kdlight.explain.explain_with_note", lambda *_: pytest.fail("a second pass was made"))
+    monkeypatch.setattr("kdlight.explain.explained", lambda *_: pytest.fail("a second pass was made"))
     for name in tiny_bundle.classes:
         maps = predictor.heat_maps(image, method, name)
         for role in ROLES:

@@ -1,0 +1,292 @@
+"""Where the cells of a feature map lie on the input: at the centers of their receptive fields.
+
+Dumoulin & Visin 2016, https://arxiv.org/abs/1603.07285; Araujo et al., Distill 2019,
+https://distill.pub/2019/computing-receptive-fields. A layer of kernel k, stride s and padding p whose input cells lie
+at a + i j puts its own at a + j ((k - 1) / 2 - p) + i (s j). So behind padded 3 x 3 convolutions of stride 2 cell i
+lies at i times the stride: enlarged as a picture is, half a cell further, a map lies beside what the network used.
+The positions follow the tensors through one forward pass, so branches, token grids and merged patches need no
+description of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The cells along one side of the input, in pixels; pixel 0 has its center at 0."""
+
+    first: float
+    """Center of the first cell."""
+    step: float
+    """From one center to the next."""
+    count: int
+
+    @property
+    def centers(self) -> Tensor:
+        """Of every cell (count,), in pixels."""
+        return self.first + self.step * torch.arange(self.count)
+
+    def weights(self, places: Tensor, fade: bool = False) -> Tensor:
+        """Linear interpolation (P, count) of the cells at places (P,) in pixels; beyond the outer cells, their values.
+
+        fade: an outer cell's value holds in its own half and is gone a whole cell away, as that of an inner cell is.
+        Else the side without a border cell (the right and lower one, behind strided convolutions) would have more of
+        the map than the other.
+        """
+        between = (places - self.first) / self.step
+        inside = between.clamp(0, self.count - 1)
+        weights = (1 - (inside[:, None] - torch.arange(self.count)).abs()).clamp(min=0)
+        return weights * (2 - 2 * (between - inside).abs()).clamp(0, 1)[:, None] if fade else weights
+
+    def behind(self, kernel: int, stride: int, padding: float, count: int) -> Axis:
+        """The cells behind a layer that slides a kernel over these; `count` of them came out."""
+        return Axis(self.first + self.step * ((kernel - 1) / 2 - padding), self.step * stride, count)
+
+    def merged(self, count: int) -> Axis:
+        """The cells after neighbors were merged until `count` were left, as patch merging does."""
+        ways = max(1, round(self.count / count))
+        return Axis(self.first + self.step * (ways - 1) / 2, self.step * ways, count)
+
+    def resized(self, count: int) -> Axis:
+        """The cells after interpolation to `count`, the outer edges kept."""
+        ratio = self.count / count
+        return Axis(self.first + self.step * (ratio - 1) / 2, self.step * ratio, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The cells of a map (h, w) over an input (H, W)."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def cell(self) -> float:
+        """Side of one cell in pixels of the input, the longer one."""
+        return max(self.rows.step, self.columns.step)
+
+    def enlarge(self, values: Tensor, size: Sequence[int], fade: bool = False) -> Tensor:
+        """Maps (..., h, w) to (..., H, W): each cell at its center, linear between centers; fade: as in `weights`."""
+        return self.onto(pixels(size), values, fade)
+
+    def onto(self, other: Lattice, values: Tensor, fade: bool = False) -> Tensor:
+        """Maps (..., h, w) on these cells to (..., h', w') on those of another lattice over the same input."""
+        sides = zip(self.axes, other.axes, strict=True)
+        rows, columns = (_weights(axis, to, fade).to(values) for axis, to in sides)
+        return rows @ values @ columns.T
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self.rows.count * self.columns.count
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        return self.rows, self.columns
+
+    def each(self, change: Callable[[Axis, int], Axis], sides: Sequence[int]) -> Lattice:
+        """A lattice whose axes are changed, each by its own number."""
+        return Lattice(*(change(axis, side) for axis, side in zip(self.axes, sides, strict=True)))
+
+
+@lru_cache(maxsize=256)
+def _weights(axis: Axis, other: Axis, fade: bool) -> Tensor:
+    with torch.inference_mode(False):
+        return axis.weights(other.centers, fade)
+
+
+def pixels(size: Sequence[int]) -> Lattice:
+    """The input itself: one cell per pixel."""
+    return Lattice(*(Axis(0.0, 1.0, side) for side in size))
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], Pair], list[Lattice]]] = WeakKeyDictionary()
+"""Network -> what was asked of it before: (layers, input size) -> lattices."""
+
+
+@contextmanager
+def located(model: nn.Module, layers: Sequence[nn.Module], x: Tensor) -> Iterator[list[Lattice]]:
+    """Where the cells of the maps (B, C, h, w) that `layers` put out lie on the input x (B, C, H, W).
+
+    The list is filled once the model was asked for x inside the with statement; what was found is remembered, so that
+    later passes at this size cost nothing more.
+    """
+    known, key = _KNOWN.setdefault(model, {}), (tuple(map(id, layers)), (x.shape[-2], x.shape[-1]))
+    if key in known:
+        yield known[key]
+        return
+    seen: dict[int, Lattice] = {}
+    places: list[Lattice] = []
+    trace = Trace()
+
+    def note(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        seen[id(module)] = trace.of(output)
+        places[:] = [seen[id(layer)] for layer in layers if id(layer) in seen]
+
+    handles = [layer.register_forward_hook(note, prepend=True) for layer in layers]
+    try:
+        with trace:
+            trace.begin(x)
+            yield places
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(places) == len(layers):
+        known[key] = places
+
+
+def lattices(model: nn.Module, layers: Sequence[nn.Module], x: Tensor) -> list[Lattice]:
+    """As `located`, with a forward pass of its own where these layers were never seen at this size."""
+    with torch.no_grad(), located(model, layers, x) as places:
+        if not places:
+            model(x)
+    return places
+
+
+class Trace(TorchFunctionMode):
+    """Inside it, tensors that come from the input know where their cells lie on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lattices: Any = WeakTensorKeyDictionary()
+
+    def begin(self, x: Tensor) -> None:
+        """x (B, C, H, W) is the input."""
+        self._lattices[x] = pixels(x.shape[-2:])
+
+    def of(self, maps: Tensor) -> Lattice:
+        """Where the cells of maps (B, C, h, w) lie. Raises ValueError for maps that do not come from the input."""
+        if maps not in self._lattices:
+            raise ValueError("A layer puts out no map of the input, so its cells have no place on the image.")
+        lattice: Lattice = self._lattices[maps]
+        return lattice.each(Axis.merged, maps.shape[-2:])
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor | tuple | list):
+            sources = [lattice for tensor in _tensors(args) if (lattice := self._lattices.get(tensor)) is not None]
+            for tensor in _tensors([out]) if sources else ():
+                self._lattices[tensor] = self._behind(func, sources, tensor, args, kwargs or {})
+        return out
+
+    def _behind(self, func: Any, sources: list[Lattice], out: Tensor, args: Any, kwargs: Any) -> Lattice:
+        rule = RULES.get(getattr(func, "__name__", ""))
+        if rule is None or not isinstance(args[0], Tensor) or args[0].dim() != 4 or out.dim() != 4:
+            return joined(sources)
+        return rule(sources[0], out, *args, **kwargs)
+
+
+def joined(sources: Sequence[Lattice]) -> Lattice:
+    """Where values lie that several tensors make: the mean of those that are on the finest grid."""
+    most = max(source.cells for source in sources)
+    finest = [source for source in sources if source.cells == most]
+    first = finest[0]
+    rows = sum(source.rows.first for source in finest) / len(finest)
+    columns = sum(source.columns.first for source in finest) / len(finest)
+    return Lattice(replace(first.rows, first=rows), replace(first.columns, first=columns))
+
+
+def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
+
+
+def _slid(
+    source: Lattice, maps: Tensor, out: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any = 1
+) -> Lattice:
+    source = source.each(Axis.merged, maps.shape[-2:])
+    kernels, strides, gaps = (_pair(value) for value in (kernel, stride, dilation))
+    spans = [gap * (side - 1) + 1 for side, gap in zip(kernels, gaps, strict=True)]
+    if isinstance(padding, str):
+        pads = [0, 0] if padding == "valid" else [(span - 1) / 2 for span in spans]
+    else:
+        pads = list(_pair(padding))
+    sides = zip(source.axes, spans, strides, pads, out.shape[-2:], strict=True)
+    return Lattice(*(axis.behind(span, step, pad, count) for axis, span, step, pad, count in sides))
+
+
+def _pair(value: Any) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def _conv(
+    source: Lattice,
+    out: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Lattice:
+    return _slid(source, maps, out, weight.shape[-2:], stride, padding, dilation)
+
+
+def _pool(
+    source: Lattice,
+    out: Tensor,
+    maps: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    **_others: Any,
+) -> Lattice:
+    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding, dilation)
+
+
+def _mean_pool(
+    source: Lattice,
+    out: Tensor,
+    maps: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    *_others: Any,
+    **_named: Any,
+) -> Lattice:
+    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding)
+
+
+def _pad(source: Lattice, out: Tensor, maps: Tensor, pad: Sequence[int], *_others: Any, **_named: Any) -> Lattice:
+    """`pad` counts from the last side: left, right, top, bottom; channels come first where they are the last side."""
+    first, skipped = (1, 2) if len(pad) == 6 else (2, 0)
+    source = source.each(Axis.merged, maps.shape[first : first + 2])
+    left, top = pad[skipped], pad[skipped + 2] if len(pad) > 2 else 0
+    sides = zip(source.axes, (top, left), out.shape[first : first + 2], strict=True)
+    return Lattice(*(axis.behind(1, 1, before, count) for axis, before, count in sides))
+
+
+def _resized(source: Lattice, out: Tensor, maps: Tensor, *_others: Any, **_named: Any) -> Lattice:
+    return source.each(Axis.merged, maps.shape[-2:]).each(Axis.resized, out.shape[-2:])
+
+
+RULES: dict[str, Callable[..., Lattice]] = {
+    "conv2d": _conv,
+    "max_pool2d": _pool,
+    "_max_pool2d": _pool,
+    "boolean_dispatch": _pool,
+    "avg_pool2d": _mean_pool,
+    "adaptive_avg_pool2d": _resized,
+    "pad": _pad,
+    "interpolate": _resized,
+}
+"""Functions of torch that move cells, by name; every other leaves them where they are."""

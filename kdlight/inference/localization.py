@@ -1,0 +1,70 @@
+"""Heat maps of both models against outlines that people drew: `kdlight evaluate` and Compare on a set with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from kdlight.data import Dataset
+from kdlight.data.masks import read_mask
+from kdlight.explain import DEFAULT
+from kdlight.inference.predictor import Predictor
+from kdlight.metrics.localization import Overlap, localization, overlap
+from kdlight.reading import ROLES, Role
+
+
+def localize(
+    predictor: Predictor,
+    part: Dataset,
+    predicted: Mapping[Role, Sequence[int]],
+    method: str = DEFAULT,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any] | None:
+    """Where the maps of each model's answer lie, over the images of `part` that have an outline with something in it.
+
+    predicted: class indices (N,) by model, rows in the order of `part.items`; labels numbered as the bundle's classes.
+    Gives `method`, `images` (outlined ones), `area` (mean share of the area outlined) and for each model `n`, share,
+    lift and pointing with intervals: over the outlined images that it answers rightly, and under `all` over every one.
+    None where nothing is outlined. Raises DataError for a mask that cannot be read or is not of its image.
+    """
+    outlined = [index for index, item in enumerate(part.items) if item.ref in part.masks]
+    overlaps: dict[Role, list[Overlap]] = {role: [] for role in ROLES}
+    rows: list[int] = []
+    areas: list[float] = []
+    for done, index in enumerate(outlined, 1):
+        item = part.items[index]
+        image = part.source.image(item.ref)
+        outline = read_mask(part.masks[item.ref], image.shape)
+        if outline.any():
+            maps = predictor.heat_maps(image, method, confirmed=True)
+            for role in ROLES:
+                values = maps[role].values
+                overlaps[role].append(overlap(values, _resized(outline, values.shape)))
+            rows.append(index)
+            areas.append(float(outline.mean()))
+        if progress is not None:
+            progress(done, len(outlined))
+    if not rows:
+        return None
+    labels, groups = part.labels[rows], part.groups[rows]
+    figures: dict[str, Any] = {"method": method, "images": len(rows), "area": float(np.mean(areas))}
+    for role in ROLES:
+        right = np.asarray(predicted[role])[rows] == labels
+        some = [one for one, is_right in zip(overlaps[role], right, strict=True) if is_right]
+        figures[role] = {
+            **(localization(some, labels[right], groups[right]) if some else {"n": 0}),
+            "all": localization(overlaps[role], labels, groups),
+        }
+    return figures
+
+
+def _resized(outline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An outline at the rows and columns of a map; a small one never vanishes: a pixel counts that it touches."""
+    if outline.shape == shape:
+        return outline
+    picture = PIL.Image.fromarray(outline.astype(np.uint8) * 255)
+    resized = np.asarray(picture.resize((shape[1], shape[0]), PIL.Image.Resampling.BOX))
+    return np.asarray(resized > (127 if (resized > 127).any() else 0))
