@@ -1,19 +1,22 @@
 """Fill in what the cards of shipped bundles do not say yet: `.venv/bin/python .ci/fill_cards.py [BUNDLE ...]`.
 
 Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies. Of
-the pair: which models are at chance, and the kind of weights that the teacher began with. A bundle that lacks nothing
-is left as it is; every other one is sealed anew.
+the pair: which models are at chance, and the kind of weights that the teacher began with. Of the data: the body parts
+and views that its recipe names. Golden cases whose heat maps are of an older kind are recorded anew. A bundle that
+lacks nothing is left as it is; every other one is sealed anew.
 """
 
 import dataclasses
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdlight import assembly, golden, results
 from kdlight import bundle as bundles
-from kdlight import results
 from kdlight.bundle import Card
+from kdlight.config import read_recipe, shipped
 from kdlight.results import Record, same_start
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +41,15 @@ def filled(card: Card, record: Record | None) -> Card:
     if record is not None:
         metrics = {**metrics, "study": with_baseline(card.metrics["study"], record)}
     teacher = {**card.teacher, **(card.origin.described() if card.origin else {})}
-    return dataclasses.replace(card, metrics=dict(metrics), teacher=teacher)
+    recipe = shipped().get(f"kdlight-{card.id}")
+    covered = assembly.eligibility(read_recipe(recipe).data) if recipe else card.eligibility
+    return dataclasses.replace(card, metrics=dict(metrics), teacher=teacher, eligibility=covered)
+
+
+def old_maps(path: Path) -> bool:
+    """Whether a bundle's golden heat maps are of an older kind than this version makes."""
+    expected = json.loads((path / "golden" / "expected.json").read_text(encoding="utf-8"))
+    return bool(expected.get("maps") != golden.MAPS)
 
 
 def fill(path: Path, published: Sequence[Record]) -> bool:
@@ -48,10 +59,14 @@ def fill(path: Path, published: Sequence[Record]) -> bool:
     if "study" in card.metrics:
         record = same_start.filled(results.read(path / "card.json"), published)
     whole = filled(card, record)
-    if whole == card:
+    old = old_maps(path)
+    if whole == card and not old:
         return False
     bundles.write_card(path, whole)
     bundles.seal(path)
+    if old:
+        golden.record(path, bundles.load(path))
+        bundles.seal(path)
     return True
 
 

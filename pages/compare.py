@@ -21,7 +21,14 @@ with st.sidebar:
             help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
             "Leave it empty for the test recorded in the card.",
         ).strip()
-        comparison.offer(bundle, data)
+        masks = kept.text(
+            "Outlines (optional)",
+            "compare outlines",
+            placeholder="/path/to/masks",
+            help="A folder of masks with the names of the images, to hold the heat maps against. Masks that lie beside "
+            "the images, as in BUSI, are found without it.",
+        ).strip()
+        comparison.offer(bundle, data, masks)
 
 theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
 if bundle is None:
@@ -42,6 +49,7 @@ if not fresh:
 comparison.speed(figures, here="latency" in measured)
 comparison.trade(bundle, figures)
 if fresh:
+    comparison.outlines(figures)
     comparison.curves(bundle, figures)
 if "confusion" in figures.get("teacher", {}):
     confusion.draw(bundle, figures)

@@ -11,8 +11,8 @@ from kdlight.modality import Window
 __all__ = [
     "Image",
     "ImageError",
-    "Lane",
     "Kind",
+    "Lane",
     "Sample",
     "Window",
     "facts",

@@ -17,9 +17,9 @@ from kdlight.metrics.intervals import Interval, intervals
 from kdlight.metrics.scores import MetricError
 
 FIGURES = {
-    "share": "share of the map in the outlines",
-    "lift": "lift of the map over an even one",
-    "pointing": "map's peak in the outlines",
+    "share": "Share of the map in the outlines",
+    "lift": "Lift over an even map",
+    "pointing": "Peak of the map in an outline",
 }
 
 

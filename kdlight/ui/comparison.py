@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.metrics.localization import FIGURES
 from kdlight.reading import ROLES
 from kdlight.stopwatch import Speed
 from kdlight.ui import charts, scans, shelf, waiting, words
@@ -25,11 +26,11 @@ def job(bundle: Bundle) -> str:
     return f"compare {bundle.sha256}"
 
 
-def offer(bundle: Bundle, data: str) -> None:
+def offer(bundle: Bundle, data: str, masks: str) -> None:
     """The button that measures on `data`, or the time alone where it is empty; it stays with its figures."""
     if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
         st.session_state[f"data of {job(bundle)}"] = data
-        waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None)
+        waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None, masks=masks or None)
 
 
 def source(bundle: Bundle, figures: Figures, fresh: bool) -> str:
@@ -124,6 +125,28 @@ def curves(bundle: Bundle, figures: Figures) -> None:
         st.subheader("Reliability", anchor=False)
         st.html('<div class="kd-line">On the diagonal a stated 80 % is right 80 times in 100.</div>')
         st.altair_chart(charts.reliability(found).properties(height=charts.HEIGHT), alt="Reliability of both models")
+
+
+def outlines(figures: Figures) -> None:
+    """How well each model's heat maps cover what a person outlined, where the images have outlines."""
+    found = figures.get("localization")
+    if found is None:
+        return
+    st.subheader("Heat maps against the outlines", anchor=False)
+    counts = ", ".join(f"{role} {found[role]['n']}" for role in ROLES)
+    st.html(
+        f'<div class="kd-line">{words.safe(words.method(found["method"]))} of each model\'s answer, on the outlined '
+        f"images that it answers rightly ({counts} of {found['images']}). The outlines take "
+        f"{words.percent(found['area'])} of the area: an even map has a lift of 1.</div>"
+    )
+    head = "<th></th>" + "".join(f'<th class="{role}" scope="col">{role.capitalize()}</th>' for role in ROLES)
+    rows = "".join(
+        f'<tr><th scope="row">{title}</th>'
+        + "".join(f"<td>{words.interval(found[role].get(name) or {})}</td>" for role in ROLES)
+        + "</tr>"
+        for name, title in FIGURES.items()
+    )
+    st.html(grid("kd-table", head, rows))
 
 
 def grid(classes: str, head: str, body: str) -> str:

@@ -70,3 +70,21 @@ def test_verify_names_a_changed_byte(kdlight: Run, bundle_copy: Path) -> None:
     said = kdlight("verify", bundle_copy)
     assert (said.status, said.out) == (2, "")
     assert "student.safetensors was changed" in said.err
+
+
+def test_evaluate_holds_the_maps_against_masks(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path, tmp_path: Path
+) -> None:
+    """Every image is outlined whole: an even map and any other have the same share, and every peak is inside."""
+    for picture in labelled.rglob("*.png"):
+        mask = tmp_path / "masks" / picture.relative_to(labelled)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        with PIL.Image.open(picture) as opened:
+            PIL.Image.new("L", opened.size, 255).save(mask)
+    arguments = ("evaluate", tiny_bundle.path, labelled, "--masks", tmp_path / "masks", "--explain", "gradcam")
+    found = kdlight(*arguments, "--json").json["localization"]
+    assert (found["method"], found["area"]) == ("gradcam", 1.0)
+    assert found["teacher"]["all"]["lift"]["value"] == pytest.approx(1)
+    assert "Lift over an even map" in kdlight(*arguments).out
+    refused = kdlight("evaluate", tiny_bundle.path, labelled, "--masks", labelled.parent / "absent")
+    assert refused.status == 2

@@ -221,3 +221,23 @@ def test_names_that_do_not_fit_over_the_columns_become_the_numbers_of_their_rows
     assert "2 Dermatofibroma" in confusion.table(
         ["Actinic keratosis", "Dermatofibroma", "Nevus"], *[[[1, 0, 0]] * 3] * 2
     )
+
+
+def outlined(measured: dict[str, Any]) -> dict[str, Any]:
+    """As `measured`, on a set whose lesions are outlined."""
+    value = {"value": 3.5, "low": 2.5, "high": 4.5}
+    one = {"n": 9, "share": value, "lift": value, "pointing": {"value": 0.6, "low": 0.5, "high": 0.7}}
+    figures = {"method": "multilayer", "images": 10, "area": 0.09, "teacher": one, "student": {**one, "n": 8}}
+    return {**measured, "localization": figures}
+
+
+def test_maps_are_held_against_the_outlines_where_there_are_any(
+    app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    assert "outlined images" not in said(page(app, "compare"))
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(outlined(measured))
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "(teacher 9, student 8 of 10)" in text
+    assert "3.50 [2.50, 4.50]" in text

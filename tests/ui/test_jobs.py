@@ -99,6 +99,26 @@ def test_a_comparison_counts_what_the_models_say(
     json.dumps(found)
 
 
+def test_maps_are_held_against_a_folder_of_outlines(
+    tiny_bundle: Bundle, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "MOST_BUSY", -1.0)
+    pictures = sorted(path for path in labelled.rglob("*.png") if "test" in path.parts)[:3]
+    for picture in pictures:
+        mask = tmp_path / "masks" / picture.relative_to(labelled)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        with PIL.Image.open(picture) as opened:
+            width, height = opened.size
+        outline = PIL.Image.new("L", (width, height))
+        outline.paste(255, (0, 0, width // 2, height))
+        outline.save(mask)
+    found = work.compare(quiet, str(tiny_bundle.path), str(labelled), masks=str(tmp_path / "masks"))
+    assert found["localization"]["images"] == 3
+    assert found["localization"]["area"] == pytest.approx(0.5)
+    assert 0 <= found["localization"]["student"]["all"]["lift"]["value"] <= 2
+    assert work.compare(quiet, str(tiny_bundle.path), str(labelled))["localization"] is None
+
+
 def test_without_data_only_the_clock_is_asked(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
     assert set(work.compare(quiet, str(tiny_bundle.path), None)) == {"latency"}

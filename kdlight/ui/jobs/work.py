@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import inspect
 import io
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,12 @@ def check(say: Say, path: str) -> dict[str, Any]:
     return data.check(dataset, lambda done, total: say(done / total, f"Reading image {done} of {total}"))
 
 
-def compare(say: Say, path: str, data: str | None, split: str | None = None) -> dict[str, Any]:
+def compare(
+    say: Say, path: str, data: str | None, split: str | None = None, masks: str | None = None
+) -> dict[str, Any]:
     """Both models on a labeled split (report, curves, flips) and by the clock; without data only by the clock.
+
+    Where the images have outlines, beside them or in the folder `masks`, heat maps are held against those too.
 
     `busy` is the sentence that says so where other work on this machine kept the clock from being used.
     """
@@ -72,7 +76,7 @@ def compare(say: Say, path: str, data: str | None, split: str | None = None) -> 
     from kdlight.inference.machine import BusyError
 
     bundle = bundles.load(path)
-    found: dict[str, Any] = _measure(say, bundle, data, split) if data else {}
+    found: dict[str, Any] = _measure(say, bundle, data, split, masks) if data else {}
 
     def report(done: int, total: int) -> None:
         say(0.8 + 0.2 * done / total, "Timing both")
@@ -83,15 +87,18 @@ def compare(say: Say, path: str, data: str | None, split: str | None = None) -> 
         return {**found, "busy": str(busy)}
 
 
-def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, Any]:
+def _measure(say: Say, bundle: Any, data: str, split: str | None, masks: str | None) -> dict[str, Any]:
     import torch
 
-    from kdlight.data import open_dataset
+    from kdlight.data import masks_in, open_dataset
     from kdlight.evaluation import Predictions, measure
     from kdlight.inference import Predictor
+    from kdlight.inference.localization import localize
     from kdlight.reading import ROLES
 
     dataset = open_dataset(data, bundle.classes)
+    if masks:
+        dataset = dataclasses.replace(dataset, masks=masks_in(masks, dataset))
     name = split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
     part = dataset.split(name)
     pixels = part.images(bundle.spec, lambda done, all_: say(0.3 * done / all_, f"Reading image {done} of {all_}"))
@@ -100,7 +107,7 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, A
     for index, role in enumerate(ROLES):
         rows, seconds = [], 0.0
         for start in range(0, len(pixels), 16):
-            say(0.3 + 0.25 * (index + start / len(pixels)), f"The {role} is reading image {start + 1} of {len(pixels)}")
+            say(0.3 + 0.22 * (index + start / len(pixels)), f"The {role} is reading image {start + 1} of {len(pixels)}")
             began = time.perf_counter()
             rows.append(
                 predictor.probabilities(role, bundle.spec.normalise(torch.from_numpy(pixels[start : start + 16])))
@@ -108,6 +115,13 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None) -> dict[str, A
             seconds += time.perf_counter() - began
         predictions[role] = Predictions(np.concatenate(rows), seconds)
     found = measure(predictions, part, bundle.classes)
+    answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+    found["localization"] = localize(
+        predictor,
+        part,
+        answers,
+        progress=lambda done, all_: say(0.75 + 0.05 * done / all_, f"Heat maps of image {done} of {all_}"),
+    )
     flips = [{**flip, **_look(part, flip["path"], pixels)} for flip in found["flips"][:FLIPS_SHOWN]]
     curves = {role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()}
     return {**found, "n": len(part), "split": name, "shown": flips, "flips": len(found["flips"]), "curves": curves}
@@ -120,9 +134,8 @@ def _look(part: Any, ref: str, pixels: np.ndarray) -> dict[str, Any]:
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
     picture.save(file, "PNG")
-    root = getattr(part.source, "root", None)
-    behind = str(Path(root) / ref) if root and (Path(root) / ref).is_file() else None
-    return {"thumbnail": base64.b64encode(file.getvalue()).decode(), "file": behind}
+    behind = part.source.file(ref)
+    return {"thumbnail": base64.b64encode(file.getvalue()).decode(), "file": str(behind) if behind else None}
 
 
 def _curves(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
