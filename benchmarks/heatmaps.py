@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from kdlight.bundle import Bundle, load, shipped_folder
 from kdlight.config import read_recipe, shipped
 from kdlight.data import Dataset, masks_in, match_classes, open_dataset
 from kdlight.data.splits import parted
-from kdlight.explain import explain
+from kdlight.explain import explain, lattice
 from kdlight.inference import Predictor
 from kdlight.inference.localization import localize
 from kdlight.inference.machine import machine
 from kdlight.reading import ROLES, Role
 
-METHODS = ("multilayer", "gradcam")
+METHODS = ("multilayer", "gradcam", "gradcam, half a cell further")
+"""The last lays Grad-CAM's cells as an enlarged picture has them: as kdlight did, and the grad-cam package does."""
 SHARES = (0.1, 0.2, 0.3)
 RANDOM = 3
 """Random maps that each image's own is held against: Gaussian noise, smoothed by a sixteenth of the side."""
@@ -66,11 +68,30 @@ def measured(bundle: Bundle, data: Path, count: int) -> dict[str, Any]:
     chosen = rng.permutation(len(val))[:count]
     pictures = replace(val, items=tuple(val.items[i] for i in chosen)).images(bundle.spec)
     found: dict[str, Any] = {}
-    for method in METHODS:
-        found[method] = {role: marks(bundle, role, method, pictures) for role in ROLES}
-        if masks.is_dir():
-            found[method]["outlines"] = outlines(bundle, replace(dataset, masks=masks_in(masks, dataset)), method)
+    for title in METHODS:
+        method, _, moved = title.partition(", ")
+        with half_a_cell_further() if moved else nullcontext():
+            found[title] = {role: marks(bundle, role, method, pictures) for role in ROLES}
+            if masks.is_dir():
+                found[title]["outlines"] = outlines(bundle, replace(dataset, masks=masks_in(masks, dataset)), method)
     return found
+
+
+@contextmanager
+def half_a_cell_further() -> Iterator[None]:
+    """Inside it cell i of n lies in the middle of the i-th of n equal parts, and the outer cells reach the border."""
+    exact = lattice.Axis.weights
+
+    def weights(axis: lattice.Axis, places: torch.Tensor, fade: bool = False) -> torch.Tensor:
+        return exact(lattice.Axis((axis.step - 1) / 2, axis.step, axis.count), places)
+
+    lattice._weights.cache_clear()
+    lattice.Axis.weights = weights  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        lattice.Axis.weights = exact  # type: ignore[method-assign]
+        lattice._weights.cache_clear()
 
 
 def marks(bundle: Bundle, role: Role, method: str, pictures: np.ndarray) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from kdlight.explain.base import Evidence, ExplainError, Progress, cam_layer, logit
+from kdlight.explain.base import Evidence, ExplainError, Progress, logit
 from kdlight.explain.lattice import lattices
+from kdlight.explain.watch import cam_layer
 
 TOLERANCE = 1e-3
 """Largest difference between the logits and what pooling and the linear layer give, as a share of the largest."""

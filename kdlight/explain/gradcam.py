@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress, cam_layers, joined, logit, watched
+from kdlight.explain.base import Evidence, Progress, logit
+from kdlight.explain.watch import cam_layers, joined, watched
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress, cam_layers, has_contrast, joined, logit, watched
+from kdlight.explain.base import Evidence, Progress, has_contrast, logit
 from kdlight.explain.lattice import Axis
+from kdlight.explain.watch import cam_layers, joined, watched
 
 if TYPE_CHECKING:
     from torch import nn

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress, cam_layers, joined, logit, watched
+from kdlight.explain.base import Evidence, Progress, logit
 from kdlight.explain.scoring import Scorer
 from kdlight.explain.surrogate import Surrogate
+from kdlight.explain.watch import cam_layers, joined, watched
 from kdlight.models import macs
 
 if TYPE_CHECKING:

@@ -31,34 +31,38 @@ def localize(
     None where nothing is outlined. Raises DataError for a mask that cannot be read or is not of its image.
     """
     outlined = [index for index, item in enumerate(part.items) if item.ref in part.masks]
-    overlaps: dict[Role, list[Overlap]] = {role: [] for role in ROLES}
-    rows: list[int] = []
-    areas: list[float] = []
+    found = []
     for done, index in enumerate(outlined, 1):
-        item = part.items[index]
-        image = part.source.image(item.ref)
-        outline = read_mask(part.masks[item.ref], image.shape)
-        if outline.any():
-            maps = predictor.heat_maps(image, method, confirmed=True)
-            for role in ROLES:
-                values = maps[role].values
-                overlaps[role].append(overlap(values, _resized(outline, values.shape)))
-            rows.append(index)
-            areas.append(float(outline.mean()))
+        found.append((index, *_overlaps(predictor, part, index, method)))
         if progress is not None:
             progress(done, len(outlined))
+    rows = [(index, area, overlaps) for index, area, overlaps in found if area]
     if not rows:
         return None
-    labels, groups = part.labels[rows], part.groups[rows]
-    figures: dict[str, Any] = {"method": method, "images": len(rows), "area": float(np.mean(areas))}
+    indices = [index for index, _, _ in rows]
+    labels, groups = part.labels[indices], part.groups[indices]
+    figures: dict[str, Any] = {"method": method, "images": len(rows), "area": float(np.mean([row[1] for row in rows]))}
     for role in ROLES:
-        right = np.asarray(predicted[role])[rows] == labels
-        some = [one for one, is_right in zip(overlaps[role], right, strict=True) if is_right]
+        every = [overlaps[role] for _, _, overlaps in rows]
+        right = np.asarray(predicted[role])[indices] == labels
+        some = [one for one, is_right in zip(every, right, strict=True) if is_right]
         figures[role] = {
             **(localization(some, labels[right], groups[right]) if some else {"n": 0}),
-            "all": localization(overlaps[role], labels, groups),
+            "all": localization(every, labels, groups),
         }
     return figures
+
+
+def _overlaps(predictor: Predictor, part: Dataset, index: int, method: str) -> tuple[float, dict[Role, Overlap]]:
+    """How much of one image is outlined, and each model's map against it; no map where nothing is."""
+    item = part.items[index]
+    image = part.source.image(item.ref)
+    outline = read_mask(part.masks[item.ref], image.shape)
+    if not outline.any():
+        return 0.0, {}
+    maps = predictor.heat_maps(image, method, confirmed=True)
+    values = {role: maps[role].values for role in ROLES}
+    return float(outline.mean()), {r: overlap(heat, _resized(outline, heat.shape)) for r, heat in values.items()}
 
 
 def _resized(outline: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -196,8 +196,10 @@ class Predictor:
         import torch
 
         from kdlight.explain.lattice import lattices
+        from kdlight.explain.watch import cam_layer
 
-        (lattice,) = lattices(self.models[role], explaining.cam_layers(self.models[role]), x)
+        model = self.models[role]
+        (lattice,) = lattices(model, [cam_layer(model)], x)
         evidence = explaining.Evidence(torch.from_numpy(cells), lattice)
         return explaining.explanation(evidence, (self.spec.size, self.spec.size))
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.explain import cam_layers, explain, explained
+from kdlight.explain import explain, explained
 from kdlight.explain.lattice import Axis, lattices, located
+from kdlight.explain.watch import cam_layers
 from kdlight.models import create_model
 
 SIDE = 128
