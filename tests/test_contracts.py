@@ -23,6 +23,7 @@ from kdlight.config import read_recipe, shipped
 from kdlight.data import open_dataset
 from kdlight.distillers import METHODS, Batch, Distiller, create_distiller, hyperparameters
 from kdlight.explain import EXPLAINERS, explain
+from kdlight.explain.watch import watched
 from kdlight.images import ImageError, sniff
 from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, Classifier, create_model
@@ -76,6 +77,18 @@ def test_its_features_come_with_the_same_logits_and_end_at_the_cam_layer(model: 
     torch.testing.assert_close(features[-1], seen[0])
     sides = [maps.shape[-1] for maps in features]
     assert sides == sorted(sides, reverse=True)
+
+
+def test_its_heat_map_layers_are_maps_of_the_input_that_get_coarser(model: Classifier, x: Tensor) -> None:
+    layers = (*model.fine_layers, *model.cam_layers)
+    with torch.no_grad(), watched(model, layers, x) as watch:
+        model(x)
+    for maps, lattice in zip(watch.maps, watch.lattices, strict=True):
+        assert maps.shape[-2:] == (lattice.rows.count, lattice.columns.count)
+        assert lattice.rows.step == pytest.approx(SIDE / lattice.rows.count, rel=0.5)
+        assert 0 <= lattice.rows.first < lattice.rows.step
+    cells = [lattice.cell for lattice in watch.lattices[: len(model.fine_layers) + 1]]
+    assert cells == sorted(cells)
 
 
 def test_every_parameter_learns(model: Classifier, x: Tensor) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,8 +59,13 @@ class Axis:
 
     def merged(self, count: int) -> Axis:
         """The cells after neighbors were merged until `count` were left, as patch merging does."""
-        ways = max(1, round(self.count / count))
+        ways = self.ways(count)
         return Axis(self.first + self.step * (ways - 1) / 2, self.step * ways, count)
+
+    def ways(self, count: int) -> int:
+        """How many cells became one where `count` are left; 0 where no merging leaves so many, but for padding."""
+        ways = round(self.count / count)
+        return ways if abs(self.count - ways * count) < ways else 0
 
     def resized(self, count: int) -> Axis:
         """The cells after interpolation to `count`, the outer edges kept."""
@@ -97,6 +103,11 @@ class Lattice:
     @property
     def axes(self) -> tuple[Axis, Axis]:
         return self.rows, self.columns
+
+    def reaches(self, sides: Sequence[int]) -> bool:
+        """Whether a tensor of these last sides can hold the cells, as they are or with neighbors merged alike."""
+        ways = [axis.ways(side) for axis, side in zip(self.axes, sides, strict=True)]
+        return ways[0] == ways[1] > 0
 
     def each(self, change: Callable[[Axis, int], Axis], sides: Sequence[int]) -> Lattice:
         """A lattice whose axes are changed, each by its own number."""
@@ -166,14 +177,17 @@ class Trace(TorchFunctionMode):
 
     def begin(self, x: Tensor) -> None:
         """x (B, C, H, W) is the input."""
-        self._lattices[x] = pixels(x.shape[-2:])
+        self._input = pixels(x.shape[-2:])
+        self._lattices[x] = self._input
 
     def of(self, maps: Tensor) -> Lattice:
         """Where the cells of maps (B, C, h, w) lie. Raises ValueError for maps that do not come from the input."""
         if maps not in self._lattices:
             raise ValueError("A layer puts out no map of the input, so its cells have no place on the image.")
         lattice: Lattice = self._lattices[maps]
-        return lattice.each(Axis.merged, maps.shape[-2:])
+        if lattice.reaches(maps.shape[-2:]):
+            return lattice.each(Axis.merged, maps.shape[-2:])
+        return self._input.each(Axis.resized, maps.shape[-2:])  # what rearranged them is not known: as a picture
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -186,18 +200,34 @@ class Trace(TorchFunctionMode):
     def _behind(self, func: Any, sources: list[Lattice], out: Tensor, args: Any, kwargs: Any) -> Lattice:
         rule = RULES.get(getattr(func, "__name__", ""))
         if rule is None or not isinstance(args[0], Tensor) or args[0].dim() != 4 or out.dim() != 4:
-            return joined(sources)
+            return joined(sources, out)
+        sides = args[0].shape[1:3] if rule is _pad and len(_padding(*args, **kwargs)) == 6 else args[0].shape[2:]
+        if not sources[0].reaches(sides):
+            return joined(sources, out)  # no map: tokens and heads, or matrices of an attention
         return rule(sources[0], out, *args, **kwargs)
 
 
-def joined(sources: Sequence[Lattice]) -> Lattice:
-    """Where values lie that several tensors make: the mean of those that are on the finest grid."""
-    most = max(source.cells for source in sources)
+def joined(sources: Sequence[Lattice], out: Tensor) -> Lattice:
+    """Where values lie that several tensors make: the mean of those on the finest grid that `out` has room for.
+
+    A branch that pads to whole windows and cuts them off again is on a grid that is there no more.
+    """
+    most = max((_fit(source, out.shape[1:]), source.cells) for source in sources)[1]
     finest = [source for source in sources if source.cells == most]
     first = finest[0]
     rows = sum(source.rows.first for source in finest) / len(finest)
     columns = sum(source.columns.first for source in finest) / len(finest)
     return Lattice(replace(first.rows, first=rows), replace(first.columns, first=columns))
+
+
+def _fit(lattice: Lattice, sides: Sequence[int]) -> int:
+    """3 where these sides hold exactly the cells, 2 where all of them merged, 1 where some were padding, else 0."""
+    pairs = list(pairwise(sides))
+    if lattice.cells in {*sides, *(a * b for a, b in pairs)}:
+        return 3
+    reached = [pair for pair in pairs if lattice.reaches(pair)]
+    whole = any(all(axis.count % side == 0 for axis, side in zip(lattice.axes, pair, strict=True)) for pair in reached)
+    return 2 if whole else int(bool(reached))
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
@@ -264,6 +294,10 @@ def _mean_pool(
     **_named: Any,
 ) -> Lattice:
     return _slid(source, maps, out, kernel_size, stride or kernel_size, padding)
+
+
+def _padding(_maps: Tensor, pad: Sequence[int], *_others: Any, **_named: Any) -> Sequence[int]:
+    return pad
 
 
 def _pad(source: Lattice, out: Tensor, maps: Tensor, pad: Sequence[int], *_others: Any, **_named: Any) -> Lattice:
