@@ -47,7 +47,7 @@ def explain_speed(
 ) -> dict[str, Any]:
     """Milliseconds per map, p50 and p95, and each teacher map's Pearson to the package's on the same image.
 
-    The package lays its maps half a cell further than where the network looked, so that Pearson is below 1 throughout.
+    The package's cells are laid as ours are, at their receptive fields' centers.
 
     The package runs `runs` times, at the batch size that is best on its first masks here (`probe`, in milliseconds per
     mask); each other method MORE times as often, before and after it in an order drawn anew. Every run of the package

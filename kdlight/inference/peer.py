@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def package(model: Any, batch: int) -> Callable[[Tensor, int], np.ndarray]:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     def run(x: Tensor, top: int) -> np.ndarray:
-        with _opened(model, batch) as cam:
+        with _opened(model, batch) as cam, _laid(model, x):
             heat: np.ndarray = cam(x, [ClassifierOutputTarget(top)])[0]
         return heat
 
@@ -45,6 +46,31 @@ def best_batch(model: Any, x: Tensor, top: int) -> dict[int, float]:
             cam.get_cam_weights(x, model.cam_layer, [ClassifierOutputTarget(top)], some, None)
             found[batch] = (time.perf_counter() - started) * 1000 / some.shape[1]
     return {batch: found[batch] for batch in BATCHES}
+
+
+@contextlib.contextmanager
+def _laid(model: Any, x: Tensor) -> Iterator[None]:
+    """The package's masks and maps at the centers of the cells' receptive fields, where it stretches them from edge to
+    edge: so that its map is the one to be met, and every other step its own."""
+    import torch
+    from pytorch_grad_cam import base_cam
+
+    from kdlight.explain.lattice import lattices
+
+    (lattice,) = lattices(model, [model.cam_layer], x)
+
+    def scaled(cells: np.ndarray, target_size: tuple[int, int] | None = None) -> np.ndarray:
+        maps: np.ndarray = stretch(cells)
+        if target_size is None:
+            return maps
+        return np.asarray(lattice.enlarge(torch.from_numpy(maps), target_size[::-1], fade=True).numpy())
+
+    stretch = base_cam.scale_cam_image
+    with (
+        mock.patch.object(torch.nn, "UpsamplingBilinear2d", lambda size: lambda maps: lattice.enlarge(maps, size)),
+        mock.patch.object(base_cam, "scale_cam_image", scaled),
+    ):
+        yield
 
 
 @contextlib.contextmanager

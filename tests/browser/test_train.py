@@ -97,6 +97,7 @@ def test_two_quick_clicks_on_start_start_one_run(visit: Callable[..., Visit], ho
     page = seen.page
     start = page.get_by_role("button", name="Start training")
     expect(start).to_be_visible()
+    expect(page.get_by_text("Looking for the published weights")).to_be_hidden()  # what is said then moves the button
     place = start.bounding_box()
     assert place is not None
     for _ in range(2):
