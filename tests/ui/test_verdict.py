@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,3 +82,13 @@ def test_who_does_not_rule_it_out_is_named(
 ) -> None:
     reading = a_reading(Read(tiny_bundle.path, tiny_image), tiny_bundle, {"teacher": teacher, "student": student})
     assert verdict.sentence(reading, tiny_bundle) == sentence
+
+
+def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) -> None:
+    card = tiny_bundle.card
+    metrics = {**card.metrics, "at_chance": ["student"]}
+    held = replace(card, metrics=metrics, teacher={**card.teacher, "start": "random weights", "start_kind": "random"})
+    line = " ".join(verdict.trust(SimpleNamespace(map_similarity=None), replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
+    assert "Failed: the student is not better than chance on the test images." in line
+    assert "Teacher started from random weights." in line
+    assert line.index("Failed") < line.index("Tested on")
