@@ -50,8 +50,8 @@ class HeatMap:
 
     @property
     def grain(self) -> str:
-        """The grain in words, empty where there is nothing to say."""
-        if not self.cells or not self.input_size:
+        """The grain in words, empty where there is nothing to say, as of a flat map."""
+        if self.flat or not self.cells or not self.input_size:
             return ""
         sides = " to ".join(f"{side:.0f}" for side in sorted({min(self.cells), max(self.cells)}))
         return f"One cell of the map is {sides} px of the model's {self.input_size}."

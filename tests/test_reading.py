@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from kdlight.reading import Eligibility, Opinion, Reading, Verdict
+from kdlight.reading import Eligibility, HeatMap, Opinion, Reading, Verdict
 
 CLASSES = ("benign", "malignant", "normal")
 Shares = tuple[float, float, float]
@@ -80,3 +81,17 @@ def test_the_verdict_is_in_the_json_and_no_speed_is() -> None:
     assert said["student"]["decided"] is False
     assert said["not_ruled_out"] == {"malignant": ["teacher"]}
     assert "times_faster" not in said
+
+
+@pytest.mark.parametrize(
+    ("flat", "cells", "grain"),
+    [
+        (False, (8.0, 16.0, 32.0), "One cell of the map is 8 to 32 px of the model's 128."),
+        (False, (32.0,), "One cell of the map is 32 px of the model's 128."),
+        (False, (), ""),
+        (True, (32.0,), ""),
+    ],
+)
+def test_a_map_that_can_be_read_states_its_grain(flat: bool, cells: tuple[float, ...], grain: str) -> None:
+    found = HeatMap("gradcam", "benign", np.zeros((4, 4), np.float32), flat, "", 0.1, cells, 128)
+    assert found.grain == grain

@@ -11,6 +11,8 @@ from kdlight.ui.scans import Scan
 
 TALKATIVE = ("ultrasound", "endoscopy", None)
 """Modalities whose devices write into the picture; None: the file does not say what it is."""
+SIDES = {"L": "left", "R": "right", "B": "both sides"}
+"""Lateralities in words; U, of what is there once, says nothing."""
 
 
 def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
@@ -24,8 +26,8 @@ def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
         parts.append(f"frame {image.frame + 1}/{image.frames}")
     if image.spacing and image.spacing_kind != "aspect":
         parts.append(f"{words.number(image.spacing[1])} mm per pixel")
-    if image.laterality:
-        parts.append({"L": "left", "R": "right"}.get(image.laterality, image.laterality))
+    if image.laterality in SIDES:
+        parts.append(SIDES[image.laterality])
     parts += [removal(image), *filter(None, [remaining(image)])]
     caution = f" · {words.safe(scan.caution)}" if scan.caution else ""
     rest = "".join(f" · {words.safe(part)}" for part in parts)

@@ -133,6 +133,15 @@ def test_folders_are_walked_without_what_is_hidden_or_written_there(scans: Path)
     assert found[-1] == scans / "deep" / "er" / "b.png"
 
 
+@pytest.mark.parametrize("left", ["$RECYCLE.BIN/S-1-5/$R1.png", "@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "sub/Thumbs.db"])
+def test_what_a_system_left_in_a_folder_is_no_scan(scans: Path, left: str) -> None:
+    before = listed([scans])
+    (scans / left).parent.mkdir(parents=True)
+    (scans / left).write_bytes((scans / "00.png").read_bytes())
+    assert listed([scans]) == before
+    assert listed([scans / left]) == [scans / left]  # named by itself it is meant
+
+
 def _read_slowly(predictor: Predictor, scans: Path, out: Path) -> None:
     """In a forked process: two files a batch, ten at once, the rest with seconds between; the models are not asked."""
 

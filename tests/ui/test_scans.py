@@ -177,3 +177,17 @@ def test_what_was_removed_is_said_by_what_the_file_had(
 ) -> None:
     image = replace(tiny_image, **changes)
     assert (headline.removal(image), headline.remaining(image)) == said
+
+
+@pytest.mark.parametrize(
+    ("laterality", "side"),
+    [("L", " · left · "), ("R", " · right · "), ("B", " · both sides · "), ("U", ""), (None, "")],
+)
+def test_the_side_is_said_in_words(
+    tiny_image: Image, monkeypatch: pytest.MonkeyPatch, laterality: str | None, side: str
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(headline.st, "html", drawn.append)
+    headline.scan_line(replace(tiny_image, laterality=laterality), scans.Scan(b"", "A file"), "xray")
+    assert side in drawn[0]
+    assert f" · {laterality} · " not in drawn[0]
