@@ -128,8 +128,9 @@ def voi_lut(ds: Dataset, header: PixelHeader, frame: int, little: bool) -> tuple
 
     A frame's own stands in its Frame VOI LUT Sequence. The descriptor's bits are at times those of the words that
     hold the entries (16), not of the entries, so the scale ends where the table's own highest value needs no further
-    bit: a table of 12 bits that reaches 4000 keeps 12 bits, and none has fewer than 8 (PS3.3 C.11.2.1.1). A table that
-    is short, or goes beyond its bits, is broken; the next one, a window or the fit then shows the picture.
+    bit: a table of 12 bits that reaches 4000 keeps 12 bits, and none has fewer than 8 (PS3.3 C.11.2.1.1). One step
+    above the scale, as where a writer rounds to 0..1024, needs no further bit and is shown as its end. A table that is
+    short, or goes further beyond its bits, is broken; the next one, a window or the fit then shows the picture.
     """
     for item in _tables(macro(ds, frame, "FrameVOILUTSequence"), "VOILUTSequence"):
         try:
@@ -137,9 +138,9 @@ def voi_lut(ds: Dataset, header: PixelHeader, frame: int, little: bool) -> tuple
         except HeaderError:
             continue
         highest = int(lut.values.max())
-        if 0 < highest < 2**lut.bits:
-            bits = min(lut.bits, max(8, highest.bit_length()))
-            return np.rint(lut.values * (255.0 / (2**bits - 1))).astype(np.uint8), lut.first
+        if 0 < highest <= 2**lut.bits:
+            top = 2 ** min(lut.bits, max(8, (highest - 1).bit_length())) - 1
+            return np.rint(np.minimum(lut.values, top) * (255.0 / top)).astype(np.uint8), lut.first
     return None
 
 

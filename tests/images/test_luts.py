@@ -56,6 +56,17 @@ def test_a_table_of_twelve_bits_that_does_not_reach_its_end_keeps_them(make: Mak
     assert shown(data).max() == 249
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 15])
+@pytest.mark.parametrize("spare", [0, 1, 16])
+def test_one_step_above_the_scale_is_no_further_bit(make: Make, bits: int, spare: int) -> None:
+    """0..1024 is a scale of 10 bits, rounded, under a descriptor of 10, 11 or 16 bits; its end is white."""
+    values = np.rint(np.linspace(0, 2**bits, 4096))
+    data = make(RAMP, VOILUTSequence=table(values, 0, min(16, bits + spare)), **TWELVE)
+    assert read(data).voi_lut is not None
+    assert np.array_equal(shown(data), np.clip(np.rint(values * (255 / (2**bits - 1))), 0, 255).reshape(64, 64))
+    assert shown(data).max() == 255
+
+
 @pytest.mark.parametrize("declared", [8, 16])
 def test_no_table_has_fewer_than_eight_bits(make: Make, declared: int) -> None:
     data = make(RAMP, VOILUTSequence=table(np.arange(4096) // 64, 0, declared), **TWELVE)
