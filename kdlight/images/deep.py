@@ -26,7 +26,10 @@ _FRAMES = {
     0xF7: "JPEG-LS",
 }
 """Kinds of JPEG by the marker of their frame header (ITU-T T.81 table B.1, T.87)."""
-_DEPTHS = (8, 10, 12, 16, 32, 64)
+_DEPTHS = (8, 10, 12, 14, 16, 32, 64)
+"""Bits of a sample that files are made with, in words of as many bits or more."""
+_WORDS = (16, 32, 64)
+"""Bits of a word that may hold samples of fewer."""
 _SAMPLE = 2_000_000
 """Values that the ends of the bulk are taken from."""
 _BULK = (0.1, 99.9)
@@ -185,8 +188,8 @@ def _bulk(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
 def as_color(samples: Samples) -> np.ndarray:
     """RGB (H, W, 3) uint8, scaled by the full range and rounded, not cut.
 
-    Full is what the bits hold; of words of 16 bits and more the least of 8, 10, 12, 16, 32 or 64 bits that holds the
-    brightest sample, since cameras store 10 and 12 bits in 16. Floats are full at 1, else at 255, else at their
+    Full is what the bits hold; of words of 16 bits and more the least of 8, 10, 12, 14, 16, 32 or 64 bits that holds
+    the brightest sample, since cameras store 10, 12 and 14 bits in 16. Floats are full at 1, else at 255, else at their
     brightest. Where there are values below 0, the lowest is black.
     """
     values = samples.values
@@ -196,7 +199,7 @@ def as_color(samples: Samples) -> np.ndarray:
     if values.dtype.kind == "f":
         top = next((full for full in (1.0, 255.0) if high <= full), high)
     else:
-        depths = _DEPTHS if samples.bits in _DEPTHS[3:] else (samples.bits,)
+        depths = _DEPTHS if samples.bits in _WORDS else (samples.bits,)
         top = next((2.0**bits - 1 for bits in depths if high <= 2.0**bits - 1), high)
     scale = 255 / max(top - low, 1e-30)
     return in_bands(values, np.uint8, lambda band: np.clip(np.rint((band.astype(np.float64) - low) * scale), 0, 255))

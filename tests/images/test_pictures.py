@@ -211,6 +211,15 @@ def test_color_of_sixteen_bits_is_scaled_and_rounded_not_cut(channels: int) -> N
     assert np.array_equal(read(imagecodecs.png_encode(twelve)).pixels, np.rint(twelve * (255 / 4095)))
 
 
+@pytest.mark.parametrize("depth", [8, 10, 12, 14, 16])
+def test_color_in_words_of_sixteen_bits_is_shown_by_the_bits_it_has(depth: int) -> None:
+    """The brightest sample is white, whichever of a camera's depths the words hold."""
+    values = np.random.default_rng(1).integers(0, 2**depth, (9, 7, 3)).astype(np.uint16)
+    values[0, 0] = 2**depth - 1
+    for data in (imagecodecs.png_encode(values), tiff(values)):
+        assert np.array_equal(read(data).pixels, np.rint(values * (255 / (2**depth - 1))))
+
+
 def test_gray_in_three_channels_of_sixteen_bits_keeps_its_values() -> None:
     assert np.array_equal(read(imagecodecs.png_encode(np.stack([WIDE] * 3, axis=-1))).pixels, WIDE)
 
