@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from kdlight.explain.base import Evidence, ExplainError, Progress, logit
-from kdlight.explain.lattice import lattices
+from kdlight.explain.trace import lattices
 from kdlight.explain.watch import cam_layer
 
 TOLERANCE = 1e-3

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdlight.explain.base import ExplainError
-from kdlight.explain.lattice import Lattice, located
+from kdlight.explain.lattice import Lattice
+from kdlight.explain.trace import located
 
 
 def cam_layer(model: nn.Module) -> nn.Module:

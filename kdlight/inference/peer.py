@@ -55,7 +55,7 @@ def _laid(model: Any, x: Tensor) -> Iterator[None]:
     import torch
     from pytorch_grad_cam import base_cam
 
-    from kdlight.explain.lattice import lattices
+    from kdlight.explain.trace import lattices
 
     (lattice,) = lattices(model, [model.cam_layer], x)
 

@@ -195,7 +195,7 @@ class Predictor:
         """A class map (h, w) that came with the answer, on the input."""
         import torch
 
-        from kdlight.explain.lattice import lattices
+        from kdlight.explain.trace import lattices
         from kdlight.explain.watch import cam_layer
 
         model = self.models[role]

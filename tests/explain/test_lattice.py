@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.explain import explain, explained
-from kdlight.explain.lattice import Axis, lattices, located
+from kdlight.explain.lattice import Axis
+from kdlight.explain.trace import lattices, located
 from kdlight.explain.watch import cam_layers
 from kdlight.models import create_model
 
@@ -119,7 +120,7 @@ def test_later_passes_cost_no_trace_and_give_the_same(monkeypatch: pytest.Monkey
     model = create_model("kdlight_nano", 2).eval()
     x = torch.rand(1, 3, 64, 64)
     first = lattices(model, cam_layers(model), x)
-    monkeypatch.setattr("kdlight.explain.lattice.Trace", None)
+    monkeypatch.setattr("kdlight.explain.trace.Trace", None)
     with located(model, cam_layers(model), x) as places:
         assert places == first
 

@@ -20,8 +20,9 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from kdlight.explain import explain, explained, scorecam, scoring, similarity
-from kdlight.explain.lattice import Lattice, lattices
+from kdlight.explain.lattice import Lattice
 from kdlight.explain.surrogate import NUGGET, Surrogate
+from kdlight.explain.trace import lattices
 from kdlight.models import create_model
 
 
