@@ -34,7 +34,7 @@ viewer.show(image, settings.names(), settings.maps(reading), headline.label(imag
 
 with above:
     if reading is not None:
-        verdict.draw(reading, settings.bundle)
+        verdict.draw(reading, settings.bundle, scan.caution)
     if question is None:
         screens.choose_first(settings)
     elif work.known(question) is None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
-from kdlight.ui import words
+from kdlight.ui import scans, words
 from kdlight.ui.scans import Scan
 
 TALKATIVE = ("ultrasound", "endoscopy", None)
@@ -32,7 +32,8 @@ def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
     caution = f" · {words.safe(scan.caution)}" if scan.caution else ""
     rest = "".join(f" · {words.safe(part)}" for part in parts)
     truth = f' · <span class="kd-strong">Truth: {words.safe(scan.truth)}</span>' if scan.truth else ""
-    st.html(f'<div class="kd-line"><span class="kd-strong">{words.safe(scan.words)}{caution}</span>{truth}{rest}</div>')
+    title = f'<span class="kd-strong">{words.safe(scans.title(scan))}{caution}</span>'
+    st.html(f'<div class="kd-line">{title}{truth}{rest}</div>')
 
 
 def removal(image: Image) -> str:

@@ -28,7 +28,7 @@ FRAMES_KEPT = 4
 """Decoded frames that a session holds of each scan."""
 CAUTIONS = {
     Kind.PHANTOM: "drawn by arithmetic, no answer to it means anything",
-    Kind.UNSUITED: "no bundle is made for it",
+    Kind.UNSUITED: "no bundle is made for such a scan",
 }
 _numbers = itertools.count()
 
@@ -42,14 +42,19 @@ class Scan:
     """What the page calls it: the sample's name, or `Uploaded file`."""
     truth: str | None = None
     """Its true class in words, where a labeled set says so."""
-    caution: str | None = None
-    """What to think of any answer to it, where it is no scan of the kind that a bundle is made for."""
+    kind: Kind | None = None
+    """What a sample is to the shipped bundles; None for every other file."""
     modality: str | None = None
     """As the person chose it; None where it is as the file proposes."""
     frame: int = 0
     frames: OrderedDict[int, Image] = field(default_factory=OrderedDict)
     number: int = field(default_factory=lambda: next(_numbers))
     """Sets it apart from every other scan, also from the same file dropped once more."""
+
+    @property
+    def caution(self) -> str | None:
+        """Why no answer to it may be used, whatever the models say; None where nothing is known against it."""
+        return CAUTIONS.get(self.kind) if self.kind is not None else None
 
 
 def current() -> Scan | None:
@@ -61,6 +66,12 @@ def pile() -> list[Scan]:
     """Every scan on the table, in the order of the drop."""
     found: list[Scan] = st.session_state.get("scans", [])
     return found
+
+
+def title(scan: Scan) -> str:
+    """What the page calls a scan; of several, with the number that the picker gives it now."""
+    scans = pile()
+    return f"{scan.words} {scans.index(scan) + 1} of {len(scans)}" if len(scans) > 1 and scan in scans else scan.words
 
 
 def not_taken() -> Rejected | None:
@@ -126,7 +137,7 @@ def choose_frame(scan: Scan, image: Image) -> None:
 
 def lay(sample: Sample) -> None:
     """Put a sample on the table."""
-    put(sample.data, sample.name, caution=CAUTIONS.get(sample.kind))
+    put(sample.data, sample.name, kind=sample.kind)
     if sample.modality is not None:
         st.session_state["modality"] = sample.modality
 
@@ -154,9 +165,9 @@ def clear() -> None:
         st.session_state.pop(entry, None)
 
 
-def put(source: bytes | Path, title: str, truth: str | None = None, caution: str | None = None) -> None:
+def put(source: bytes | Path, title: str, truth: str | None = None, kind: Kind | None = None) -> None:
     """Lay one scan on the table in place of all others."""
-    _lay_down([Scan(source, title, truth, caution)])
+    _lay_down([Scan(source, title, truth, kind)])
 
 
 def look_at(index: int) -> None:
@@ -195,9 +206,7 @@ def _take(contents: Sequence[bytes]) -> None:
     if len(contents) > drops.MOST_FILES or size > drops.MOST_BYTES:
         _turn_away(Rejected(len(contents), 0, too_many=True))
         return
-    many = len(contents) > 1
-    names = [f"Uploaded file {i} of {len(contents)}" if many else "Uploaded file" for i in range(1, len(contents) + 1)]
-    _lay_down([Scan(content, name) for content, name in zip(contents, names, strict=True)])
+    _lay_down([Scan(content, "Uploaded file") for content in contents])
     if told is not None and told.coming:
         st.session_state["not taken"] = told
 

@@ -19,23 +19,28 @@ STYLES = {
 }
 
 
-def draw(reading: Reading, bundle: Bundle) -> None:
-    """Both lines."""
-    style = f"kd-verdict {STYLES[reading.verdict]}".strip()
+def draw(reading: Reading, bundle: Bundle, caution: str | None = None) -> None:
+    """Both lines. `caution`: why no answer to this scan may be used, whatever the models say."""
+    style = f"kd-verdict {STYLES[decided(reading, caution)]}".strip()
     st.html(
-        f'<div class="{style}" role="status">{words.safe(sentence(reading, bundle))}</div>'
+        f'<div class="{style}" role="status">{words.safe(sentence(reading, bundle, caution))}</div>'
         f'<div class="kd-line kd-trust">{" ".join(trust(reading, bundle))}</div>'
     )
 
 
-def sentence(reading: Reading, bundle: Bundle) -> str:
+def decided(reading: Reading, caution: str | None = None) -> Verdict:
+    """The reading's verdict; withheld where a caution stands against the scan itself."""
+    return reading.verdict if caution is None else Verdict.WITHHELD
+
+
+def sentence(reading: Reading, bundle: Bundle, caution: str | None = None) -> str:
     """The verdict in words, with what must not be missed and is left open."""
     teacher, student = (bundle.words(opinion.prediction) for opinion in reading.opinions)
     open_to = left_open(reading, bundle)
-    match reading.verdict:
+    match decided(reading, caution):
         case Verdict.WITHHELD:
-            reasons = " ".join(reading.eligibility.reasons)
-            return f"Do not use either answer: read because you asked for it. {reasons}"
+            why = caution or "read because you asked for it"
+            return _joined(f"Do not use either answer: {why}.", *reading.eligibility.reasons)
         case Verdict.DISAGREE:
             return _joined(f"Do not use either answer: teacher {teacher}, student {student}.", open_to)
         case Verdict.UNDECIDED:

@@ -15,10 +15,11 @@ from kdlight.explain import DEFAULT
 from kdlight.inference import IneligibleError
 from kdlight.ui import viewer
 from kdlight.workers import QueueFull, WorkerDied
-from tests.ui.conftest import APP, FakeTicket, FakeWorkers, a_reading, above, button, page, said, sample
+from tests.ui.conftest import APP, FakeTicket, FakeWorkers, a_reading, above, button, page, said, sample, upload
 
-MRI, CT = "Brain MRI phantom", "Chest CT phantom"
-BRAIN = next(s for s in images.samples() if s.name == MRI).data
+BRAIN, CHEST = (
+    next(s for s in images.samples() if s.name == name).data for name in ("Brain MRI phantom", "Chest CT phantom")
+)
 
 
 def test_before_a_scan_the_page_says_what_to_do_and_what_it_keeps(app: AppTest, workers: FakeWorkers) -> None:
@@ -31,8 +32,8 @@ def test_before_a_scan_the_page_says_what_to_do_and_what_it_keeps(app: AppTest, 
     assert workers.asked == []
 
 
-def test_a_sample_gets_two_opinions_with_their_cost(app: AppTest, workers: FakeWorkers) -> None:
-    text = said(sample(app, MRI))
+def test_a_scan_gets_two_opinions_with_their_cost(app: AppTest, workers: FakeWorkers) -> None:
+    text = said(upload(app, BRAIN))
     assert "They agree: Malignant." in text
     assert "70 %" in text
     assert "90 %" in text
@@ -57,7 +58,7 @@ def test_a_file_outside_the_bundle_is_not_classified_until_confirmed(
         return FakeTicket(a_reading(asked, tiny_bundle) if asked.confirmed else IneligibleError((reason,)))
 
     workers.answer = answer
-    sample(app, CT)
+    upload(app, CHEST)
     assert "Nothing was classified" in app.warning[0].value
     assert "Tiny MRI was trained on MRI" in app.warning[0].value
     assert "kd-opinion" not in said(app)
@@ -72,7 +73,7 @@ def test_a_confirmation_holds_for_that_file_only(app: AppTest, workers: FakeWork
     workers.answer = lambda asked: FakeTicket(
         a_reading(asked, tiny_bundle) if asked.confirmed else IneligibleError(("No.",))
     )
-    sample(app, CT)
+    upload(app, CHEST)
     button(app, "Read anyway").click().run()
     button(app, "Clear the scan").click().run()
     sample(app, "Small CT")
@@ -91,7 +92,7 @@ def test_heat_maps_are_off_until_asked_and_of_the_class_that_was_chosen(
 ) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(viewer, "show", lambda image, names, maps, label: drawn.append(maps))
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert drawn[-1] == {}
     app.sidebar.toggle[0].set_value(True).run()
     assert {role: (m.method, m.class_name) for role, m in drawn[-1].items()} == {
@@ -113,7 +114,7 @@ def test_heat_maps_are_off_until_asked_and_of_the_class_that_was_chosen(
 def test_a_busy_queue_shows_the_place_and_cancels_what_nobody_waits_for(app: AppTest, workers: FakeWorkers) -> None:
     waiting = FakeTicket(None, waits=True, position=2)
     workers.answer = lambda asked: waiting
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert "In the queue: 2 other readings are before yours." in app.get("progress")[-1].proto.text
     app.sidebar.toggle[0].set_value(True).run()
     assert waiting.cancelled
@@ -121,7 +122,7 @@ def test_a_busy_queue_shows_the_place_and_cancels_what_nobody_waits_for(app: App
 
 def test_while_the_models_work_the_step_is_named(app: AppTest, workers: FakeWorkers) -> None:
     workers.answer = lambda asked: FakeTicket(None, waits=True)
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert app.get("progress")[-1].proto.text == "Grad-CAM of the teacher, 25 %"
     assert app.get("progress")[-1].proto.value == 25
 
@@ -135,7 +136,7 @@ def test_canceling_a_slow_map_keeps_the_reading_until_it_is_asked_for_again(
 ) -> None:
     slow = FakeTicket(None, waits=True)
     workers.answer = lambda asked: slow if asked.explain == "scorecam" else FakeTicket(a_reading(asked, tiny_bundle))
-    sample(app, MRI)
+    upload(app, BRAIN)
     app.sidebar.toggle[0].set_value(True).run()
     assert "Concentrated." in said(app)
     choose(app, "Method", "scorecam")
@@ -159,7 +160,7 @@ def test_an_answer_that_came_before_the_cancel_is_shown(
 ) -> None:
     slow = FakeTicket(None, waits=True)
     workers.answer = lambda asked: slow
-    sample(app, MRI)
+    upload(app, BRAIN)
     slow._answer, slow.done = a_reading(workers.asked[0], tiny_bundle), True
     button(app, "Cancel").click().run()
     assert not slow.cancelled
@@ -168,7 +169,7 @@ def test_an_answer_that_came_before_the_cancel_is_shown(
 
 def test_a_reading_that_was_canceled_is_offered_again(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
     workers.answer = lambda asked: FakeTicket(None, waits=True)
-    sample(app, MRI)
+    upload(app, BRAIN)
     button(app, "Cancel").click().run()
     assert "The reading was stopped." in app.info[0].value
     workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle))
@@ -177,10 +178,10 @@ def test_a_reading_that_was_canceled_is_offered_again(app: AppTest, workers: Fak
 
 
 def test_a_slow_map_comes_after_the_reading(app: AppTest, workers: FakeWorkers) -> None:
-    sample(app, MRI)
+    upload(app, BRAIN)
     app.sidebar.toggle[0].set_value(True).run()
     choose(app, "Method", "scorecam")
-    app.button(key=f"other {MRI}").click().run()
+    app.button(key="other Brain MRI phantom").click().run()
     assert [asked.explain for asked in workers.asked[-2:]] == [None, "scorecam"]
 
 
@@ -189,7 +190,7 @@ def test_a_map_that_nobody_waits_for_any_more_is_stopped(
 ) -> None:
     slow = FakeTicket(None, waits=True)
     workers.answer = lambda asked: slow if asked.explain else FakeTicket(a_reading(asked, tiny_bundle))
-    sample(app, MRI)
+    upload(app, BRAIN)
     app.sidebar.toggle[0].set_value(True).run()
     assert not slow.cancelled
     app.sidebar.toggle[0].set_value(False).run()
@@ -204,7 +205,7 @@ def test_a_dead_worker_is_said_and_offered_again(
     app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle, error: Exception
 ) -> None:
     workers.answer = lambda asked: FakeTicket(error)
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert "ended while it worked on this" in app.error[0].value
     workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle))
     button(app, "Try again").click().run()
@@ -217,7 +218,7 @@ def test_a_full_queue_is_said(app: AppTest, workers: FakeWorkers) -> None:
         raise QueueFull("8 requests wait already, as many as may. Try again in a moment.")
 
     workers.answer = full
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert "8 requests wait already" in app.error[0].value
 
 
@@ -232,14 +233,14 @@ def test_a_flat_map_says_so(app: AppTest, workers: FakeWorkers, tiny_bundle: Bun
         return FakeTicket(replace(reading, student=replace(reading.student, heat_map=heat), map_similarity=None))
 
     workers.answer = flat
-    sample(app, MRI)
+    upload(app, BRAIN)
     app.sidebar.toggle[0].set_value(True).run()
     assert "Flat: no contrast." in said(app)
     assert "correlation" not in said(app)
 
 
 def test_the_scan_and_the_choices_outlive_a_visit_to_another_page(app: AppTest, workers: FakeWorkers) -> None:
-    sample(app, MRI)
+    upload(app, BRAIN)
     app.sidebar.toggle[0].set_value(True).run()
     page(app, "library")
     page(app, "read")
@@ -252,7 +253,7 @@ def test_without_any_bundle_the_scan_is_still_shown(app: AppTest, library: Any) 
     import shutil
 
     shutil.rmtree(library)
-    sample(app, MRI)
+    upload(app, BRAIN)
     assert not app.exception
     assert "No bundle is on this machine yet" in said(app)
     assert "MRI · 320 x 320" in said(app)

@@ -108,7 +108,8 @@ def test_of_several_files_none_vanishes(app: AppTest, workers: FakeWorkers) -> N
     assert len(workers.asked) == 1
     app.sidebar.number_input[0].set_value(2).run()
     button(app, "Leave this file out").click().run()
-    assert "Uploaded file 3 of 3" in said(app)
+    assert "Uploaded file 2 of 2" in said(app)
+    assert (app.sidebar.number_input[0].label, app.sidebar.number_input[0].value) == ("File, of 2", 2)
     button(app, "Clear all scans").click().run()
     assert not {"scan", "scans", "readings", "asked"} & set(app.session_state.to_dict())
 

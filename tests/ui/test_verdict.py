@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.images import Image
+from kdlight.reading import Verdict
 from kdlight.ui import verdict
 from kdlight.workers import Read
-from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, above, said, sample
+from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, above, said, sample, upload
 
 MRI = "Brain MRI phantom"
+BRAIN = next(s for s in images.samples() if s.name == MRI).data
 
 
 def test_the_verdict_stands_above_the_pictures(app: AppTest) -> None:
-    sample(app, MRI)
+    upload(app, BRAIN)
     order = [getattr(b.proto, "id", "") or b.type for b in app.main.children.values()]
     place = {end: next(i for i, name in enumerate(order) if name.endswith(end)) for end in ("kd_above", "-viewer")}
     assert place["kd_above"] < place["-viewer"]
@@ -30,7 +33,7 @@ def test_the_verdict_stands_above_the_pictures(app: AppTest) -> None:
 def test_disagreement_is_said_before_the_numbers(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
     answers = {"teacher": (0.1, 0.7, 0.2), "student": (0.8, 0.1, 0.1)}
     workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle, answers))
-    text = said(sample(app, MRI))
+    text = said(upload(app, BRAIN))
     warning = "Do not use either answer: teacher Malignant, student Benign."
     assert warning in text
     assert text.index(warning) < text.index("70 %")
@@ -40,7 +43,7 @@ def test_disagreement_is_said_before_the_numbers(app: AppTest, workers: FakeWork
 def test_fifty_fifty_is_undecided(app: AppTest, workers: FakeWorkers, tiny_bundle: Bundle) -> None:
     answers = {"teacher": (0.505, 0.005, 0.49), "student": (0.9, 0.05, 0.05)}
     workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle, answers))
-    text = said(sample(app, MRI))
+    text = said(upload(app, BRAIN))
     assert "Undecided: teacher Benign 50 % or Normal 49 %; student Benign 90 %." in text
     assert "They agree" not in text
 
@@ -50,7 +53,7 @@ def test_what_must_not_be_missed_and_is_not_ruled_out_is_said_before_the_numbers
 ) -> None:
     answers = {"teacher": (0.6, 0.3, 0.1), "student": (0.7, 0.25, 0.05)}
     workers.answer = lambda asked: FakeTicket(a_reading(asked, tiny_bundle, answers))
-    text = said(sample(app, MRI))
+    text = said(upload(app, BRAIN))
     warning = "Cannot rule out at 90 %: Malignant. Both answer Benign."
     assert warning in text
     assert text.index(warning) < text.index("60 %")
@@ -92,3 +95,35 @@ def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) ->
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line
     assert line.index("Failed") < line.index("Tested on")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (MRI, "drawn by arithmetic, no answer to it means anything"),
+        ("Abdomen MRI", "no bundle is made for such a scan"),
+    ],
+)
+def test_no_answer_to_a_sample_that_cannot_have_one_is_given_as_a_verdict(app: AppTest, name: str, why: str) -> None:
+    sample(app, name)
+    assert f'class="kd-verdict alarm" role="status">Do not use either answer: {why}.</div>' in above(app)
+    assert "They agree" not in said(app)
+    assert "Malignant" in said(app)  # the answers themselves stay below
+
+
+def test_the_sample_that_a_bundle_is_made_for_keeps_its_verdict(app: AppTest) -> None:
+    sample(app, "Head MRI")
+    if "Which modality is this?" in said(app):
+        app.sidebar.selectbox[0].select("mri").run()
+    assert "They agree: Malignant." in above(app)
+    assert "Do not use" not in said(app)
+
+
+def test_a_caution_withholds_whatever_the_models_say_and_keeps_the_reasons(
+    tiny_bundle: Bundle, tiny_image: Image
+) -> None:
+    reading = a_reading(Read(tiny_bundle.path, tiny_image, confirmed=True), tiny_bundle)
+    assert verdict.decided(reading) is verdict.decided(reading, "made up") is Verdict.WITHHELD
+    assert verdict.sentence(reading, tiny_bundle, "it is a drawing") == (
+        "Do not use either answer: it is a drawing. You chose CT; Tiny MRI was trained on MRI."
+    )
