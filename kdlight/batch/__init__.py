@@ -2,6 +2,7 @@
 
 from kdlight.batch.benchmark import throughput
 from kdlight.batch.journal import Journal, JournalError
-from kdlight.batch.reader import listed, read_all
+from kdlight.batch.reader import read_all
+from kdlight.batch.scans import Listing, listed, listing
 
-__all__ = ["Journal", "JournalError", "listed", "read_all", "throughput"]
+__all__ = ["Journal", "JournalError", "Listing", "listed", "listing", "read_all", "throughput"]

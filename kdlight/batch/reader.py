@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdlight.batch.journal import Journal
-from kdlight.data.walk import is_visible
 from kdlight.images import ImageError, Lane, facts, lanes, read
 from kdlight.inference import IneligibleError, eligibility
 from kdlight.inference.margin import level, margin, must_not_miss
@@ -204,19 +203,3 @@ def _batches(items: Iterable[Prepared]) -> Iterator[list[Prepared]]:
     source = iter(items)
     while part := list(itertools.islice(source, BATCH)):
         yield part
-
-
-def listed(paths: Iterable[Path], without: Path | None = None) -> list[Path]:
-    """Files as named, and all files below named folders in name order; nothing below `without`.
-
-    Nothing hidden, and nothing that a system left there (a recycle bin, the thumbnails of a storage device).
-    """
-    found: list[Path] = []
-    outside = Path(os.path.abspath(without)) if without is not None else None
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = (p for p in path.rglob("*") if p.is_file() and all(map(is_visible, p.relative_to(path).parts)))
-        found += sorted(p for p in inside if outside is None or not Path(os.path.abspath(p)).is_relative_to(outside))
-    return list(dict.fromkeys(found))

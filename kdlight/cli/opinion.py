@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, table
+from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, pairs, table
 from kdlight.cli.progress import counted
 from kdlight.explain import DEFAULT
 from kdlight.reading import Verdict
@@ -110,16 +110,27 @@ def open_bundle(path: Path) -> Bundle:
 def _batch(
     bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool, maps: bool
 ) -> Answer:
-    """Folders, file by file, into `out`; the answer is the counts."""
+    """Folders, file by file, into `out`; the answer is the counts, with the masks that are no scans."""
     from kdlight import batch
 
     if out is None:
         raise UsageError("A folder's readings are written as they come; say where with --out DIR.")
     if maps:
         raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
-    found = batch.listed(files, without=out)
+    found = batch.listing(files, without=out)
     with counted("Reading") as progress:
-        return Answer(batch.read_all(_predictor(bundle, 1), found, out, frame, confirm, resume, progress=progress))
+        counts = batch.read_all(_predictor(bundle, 1), found.files, out, frame, confirm, resume, progress=progress)
+    return _counts({**counts, "masks_left_out": len(found.masks)})
+
+
+def _counts(found: dict[str, Any]) -> Answer:
+    """The counts of a batch, with a sentence where masks are left out."""
+    from rich.console import Group
+
+    said = pairs({name: value for name, value in found.items() if name != "masks_left_out"})
+    masks = found["masks_left_out"]
+    words = f"{masks} mask(s) beside the images are left out, since they are no scans; name one alone to read it."
+    return Answer(found, Group(said, words) if masks else said)
 
 
 def _predictor(bundle: Path, threads: int | None = None) -> Any:

@@ -112,3 +112,20 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
     assert value in said.err
     assert "was expected" in said.err
     assert not (tmp_path / "x.png").exists()
+
+
+def test_masks_in_a_folder_are_no_scans_and_are_said(kdlight: Run, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    pictures = tmp_path / "set"
+    pictures.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 48), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(pictures / f"{number}.png")
+        PIL.Image.fromarray((pixels > 127).astype(np.uint8) * 255).save(pictures / f"{number}_mask.png")
+    said = kdlight("predict", tiny_bundle.path, pictures, "--out", tmp_path / "a", "--json")
+    assert said.status == 0, said.err
+    assert (said.json["files"], said.json["read"], said.json["masks_left_out"]) == (3, 3, 3)
+    assert "3 mask(s)" in kdlight("predict", tiny_bundle.path, pictures, "--out", tmp_path / "b").out
+    (pictures / "alone").mkdir()
+    (pictures / "0.png").rename(pictures / "alone" / "0.png")
+    plain = kdlight("predict", tiny_bundle.path, pictures / "alone", "--out", tmp_path / "c")
+    assert "left out" not in plain.out
