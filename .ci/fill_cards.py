@@ -1,9 +1,9 @@
 """Fill in what the cards of shipped bundles do not say yet: `.venv/bin/python .ci/fill_cards.py [BUNDLE ...]`.
 
-Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies. Of
-the pair: which models are at chance, and the kind of weights that the teacher began with. Of the data: the body parts
-and views that its recipe names. Golden cases whose heat maps are of an older kind are recorded anew. A bundle that
-lacks nothing is left as it is; every other one is sealed anew.
+Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies, and
+the sentence that tells both gains. Of the pair: which models are at chance, and the kind of weights that the teacher
+began with. Of the data: the body parts and views that its recipe names. Golden cases whose heat maps are of an older
+kind are recorded anew. A bundle that lacks nothing is left as it is; every other one is sealed anew.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from kdlight import assembly, golden, results
 from kdlight import bundle as bundles
 from kdlight.bundle import Card
 from kdlight.config import read_recipe, shipped
-from kdlight.results import Record, same_start
+from kdlight.results import Record, over_alone, same_start
+from kdlight.study import sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,12 +39,15 @@ def with_baseline(study: dict[str, Any], record: Record) -> dict[str, Any]:
 def filled(card: Card, record: Record | None) -> Card:
     """The card with all that can be told from it and from a record of its study."""
     metrics: Mapping[str, Any] = {**card.metrics, "at_chance": list(card.at_chance)}
+    limits = card.limits
     if record is not None:
-        metrics = {**metrics, "study": with_baseline(card.metrics["study"], record)}
+        gain = over_alone.words(record.gain)
+        metrics = {**metrics, "study": {**with_baseline(card.metrics["study"], record), "gain": gain}}
+        limits = [*limits[:-1], sentence(card, record)]
     teacher = {**card.teacher, **(card.origin.described() if card.origin else {})}
     recipe = shipped().get(f"kdlight-{card.id}")
     covered = assembly.eligibility(read_recipe(recipe).data) if recipe else card.eligibility
-    return dataclasses.replace(card, metrics=dict(metrics), teacher=teacher, eligibility=covered)
+    return dataclasses.replace(card, metrics=dict(metrics), limits=limits, teacher=teacher, eligibility=covered)
 
 
 def old_maps(path: Path) -> bool:

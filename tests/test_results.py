@@ -601,4 +601,8 @@ def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(s
     found = results.read(bundle_copy / "card.json")
     assert same_start.words(found) == "not proven: +1.0 points, without an interval"
     assert found.mean["same_start"] == pytest.approx(0.74)
+    assert filled.limits[-1].endswith(
+        "(gain +12.5 [+4.0, +20.0] points). Against the same student from the same starting weights without its "
+        "teacher: not proven: +1.0 points, without an interval."
+    )
     assert script["fill"](bundle_copy, [alone]) is False  # nothing is lacking any more

@@ -130,17 +130,17 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
     assert kept.keys() == pair.student.state_dict().keys()
 
 
-def test_two_students_of_one_strength_have_no_proven_gain(tmp_path: Path) -> None:
+def test_a_gain_of_two_students_of_one_strength_is_not_told_from_0(tmp_path: Path) -> None:
     found = summarize(RECIPE, [answers(tmp_path, {"teacher": 0.9, "student": 0.7, "alone": 0.7}, 0)])
-    assert found["gain"].startswith("no proven gain")
+    assert found["gain"].startswith("not told from 0: ")
     assert found["deviation"]["student"] is None
 
 
 def test_the_words_follow_the_interval() -> None:
     assert words(Interval(0.05, 0.01, 0.09)) == "gain +5.0 [+1.0, +9.0]"
-    assert words(Interval(0.05, -0.01, 0.09)) == "no proven gain: +5.0 [-1.0, +9.0]"
-    assert words(Interval(-0.05, -0.09, -0.01)) == "no proven gain but a loss: -5.0 [-9.0, -1.0]"
-    assert words(None).startswith("no proven gain")
+    assert words(Interval(0.05, -0.01, 0.09)) == "not told from 0: +5.0 [-1.0, +9.0]"
+    assert words(Interval(-0.05, -0.09, -0.01)) == "loss -5.0 [-9.0, -1.0]"
+    assert words(None) == "not told from 0 (too few images for an interval)"
 
 
 def test_a_study_without_its_baseline_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,10 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
     publish(bundle_copy, tmp_path / "published", summary)
     found = load(tmp_path / "published")
     assert found.card.metrics["study"]["mean"] == summary["mean"]
-    assert "Over 2 student seeds and one teacher" in found.card.limits[-1]
+    told = found.card.limits[-1]
+    assert "Over 2 student seeds and one teacher" in told
+    assert f"the same student alone has {summary['mean']['alone']:.3f} ({summary['gain']} points). Not comp" in told
+    assert told.endswith("Not compared with the same student from the same starting weights.")
     assert check(found)["ok"]
 
 

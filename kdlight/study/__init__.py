@@ -1,7 +1,8 @@
 """The honest gain: one teacher, and over several seeds its student taught and the same student alone.
 
 Both students of a seed share recipe, budget and order of images. The teacher is trained once, with the recipe's own
-seed; what varies is the student. A gain is called proven only if its interval leaves out 0.
+seed; what varies is the student. A gain is called proven only over the same student
+from the same starting weights, and only if its interval leaves out 0.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kdlight import bundle as bundles
-from kdlight import pipeline, runs, stages
+from kdlight import pipeline, results, runs, stages
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError, read_recipe
+from kdlight.results import Record, over_alone, same_start
 from kdlight.runs import Run, write_atomically
 from kdlight.study.summary import MODELS, SAME_START, SCHEMA, SCRATCH, paired, pool, summarize, words
 
@@ -67,24 +69,25 @@ def publish(source: Path, target: Path, summary: dict[str, Any]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(source, beside)
     card = bundles.load(source).card
-    limits = [*card.limits[:-1], sentence(card, summary)]
-    metrics = {**card.metrics, "study": summary}
-    bundles.write_card(beside, dataclasses.replace(card, metrics=metrics, limits=limits))
+    told = dataclasses.replace(card, metrics={**card.metrics, "study": summary})
+    bundles.write_card(beside, told)
+    limits = [*card.limits[:-1], sentence(told, results.read(beside / "card.json"))]
+    bundles.write_card(beside, dataclasses.replace(told, limits=limits))
     bundles.seal(beside)
     shutil.rmtree(target, ignore_errors=True)
     beside.rename(target)
 
 
-def sentence(card: Card, summary: dict[str, Any]) -> str:
-    """What the student lost against its teacher, over the seeds, as a sentence for the card."""
-    mean = summary["mean"]
+def sentence(card: Card, record: Record) -> str:
+    """The student against its teacher and against both students without one, over the seeds: a card's last limit."""
+    mean = record.mean
     points = 100 * (mean["teacher"] - mean["student"])
     side = "below" if points > 0 else "above"
     return (
-        f"Over {_count(len(summary['seeds']), 'student seed')} and one teacher, on {card.metrics['n']} test images, "
+        f"Over {_count(len(record.seeds), 'student seed')} and one teacher, on {card.metrics['n']} test images, "
         f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
         f"({mean['student']:.3f} against {mean['teacher']:.3f}); the same student alone has {mean['alone']:.3f} "
-        f"({summary['gain']} points)."
+        f"({over_alone.in_points(record.gain)}). {same_start.sentence(same_start.words(record))}"
     )
 
 

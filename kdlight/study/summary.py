@@ -35,6 +35,7 @@ from kdlight import pipeline
 from kdlight.config import Recipe
 from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
+from kdlight.results import over_alone
 from kdlight.results.settings import settings
 from kdlight.runs import Run
 from kdlight.stages import PARTNER
@@ -159,15 +160,10 @@ def minutes(finished: list[Run], stage: str) -> float | None:
     return round(sum(took) / len(took), 3) if took else None
 
 
-def words(gain: Any) -> str:
-    """ "gain +x.x [low, high]" in points, or "no proven gain" with the same numbers, which may be a proven loss."""
-    if gain is None or gain.low is None or gain.high is None:
-        return "no proven gain (too few images)"
-    numbers = f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    if gain.low > 0:
-        return f"gain {numbers}"
-    return f"no proven gain but a loss: {numbers}" if gain.high < 0 else f"no proven gain: {numbers}"
+def words(gain: Interval | None) -> str:
+    """A gain over the student alone, or of one study's students over another's, in points: see `over_alone`."""
+    return over_alone.words(_json(gain))
 
 
-def _json(found: Any) -> dict[str, Any] | None:
+def _json(found: Interval | None) -> dict[str, Any] | None:
     return found.to_json() if found is not None else None

@@ -24,7 +24,7 @@ def over_alone(bundle: Bundle) -> str:
         found = _once(bundle.card, "alone")
         if found is None:
             return "student alone not trained"
-        return f"{found:+.1f} points over the student alone, {ONCE}: no proven gain"
+        return f"{found:+.1f} points over the student alone, {ONCE}: not told from 0"
     record = _record(bundle)
     return NO_RECORD if record is None else _of_study(record)
 
@@ -52,7 +52,8 @@ def _of_study(record: Record) -> str:
     if record.gain is None or None in record.gain.values():
         return f"too few images for an interval, {seeds}"
     value, low, high = (100 * float(record.gain[key] or 0) for key in ("value", "low", "high"))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points over the student alone, {seeds}"
+    told = ", not told from 0" if low <= 0 <= high else ""
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points over the student alone, {seeds}{told}"
 
 
 def _record(bundle: Bundle) -> Record | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.results import same_start
+from kdlight.results import over_alone, same_start
 from kdlight.ui import comparison, words
 
 SCHEMA = "kdlight.grid/"
@@ -61,7 +61,7 @@ def cells_table(record: Mapping[str, Any]) -> str:
         scores = "".join(
             f"<td>{words.score(float(cell['mean'][model]))}</td>" for model in ("teacher", "alone", "student")
         )
-        said = "one seed" if len(cell["seeds"]) == 1 else words.safe(cell["gain"])
+        said = "one seed" if len(cell["seeds"]) == 1 else words.safe(over_alone.words(cell["gain_over_alone"]))
         told = words.safe(cell.get("over_same_start", same_start.NOT_COMPARED))
         body += f"<tr>{values}{scores}<td>{said}</td><td>{told}</td></tr>"
     return comparison.grid("kd-table", head, body)

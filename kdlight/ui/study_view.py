@@ -11,7 +11,7 @@ import streamlit as st
 from kdlight import bundle as bundles
 from kdlight import runs
 from kdlight.reading import ROLES
-from kdlight.results import Record, RecordError, read, same_start
+from kdlight.results import Record, RecordError, over_alone, read, same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.rows import STARTS
 from kdlight.ui import charts, comparison, grid_view, kept, theme, words
@@ -100,17 +100,18 @@ def find() -> tuple[dict[str, Record], list[str]]:
 
 def verdict(record: Record) -> str:
     """What was found, in words before any number."""
+    told = over_alone.in_points(record.gain)
     if len(record.seeds) == 1:
         said = "One seed proves nothing."
-        more = f"It says {words.safe(record.words)} in points; another seed may say otherwise. Run it with --seeds 3."
+        more = f"It says {words.safe(told)}; another seed may say otherwise. Run it with --seeds 3."
     else:
-        said = f"{words.safe(record.words[:1].upper() + record.words[1:])}{' points' if record.gain else ''}."
+        said = f"{words.safe(told[:1].upper() + told[1:])}."
         more = (
             "The first figure is over the student alone; its interval holds chance in the test images, not in training."
         )
     kind = "kd-verdict differ" if same_start.proven(record) else "kd-verdict"
-    told = words.safe(same_start.sentence(same_start.words(record)))
-    return f'<div class="{kind}"><b>{said}</b> {told}</div><div class="kd-line">{more}</div>'
+    beside = words.safe(same_start.sentence(same_start.words(record)))
+    return f'<div class="{kind}"><b>{said}</b> {beside}</div><div class="kd-line">{more}</div>'
 
 
 def rests_on(record: Record) -> str:

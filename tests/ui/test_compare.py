@@ -69,7 +69,7 @@ def test_without_data_the_recorded_test_is_shown(app: AppTest) -> None:
     assert "As recorded in the card: 60 images of drawn, split test." in text
     assert text.count("0.50 [0.40, 0.60]") == 12
     assert "Student alone" in text
-    assert "no proven gain" in text
+    assert "one training of each: not told from 0" in text
     assert "4.55 MB" in text
     assert "Multiply-adds" in text
 

@@ -35,8 +35,8 @@ def test_a_tile_says_what_a_bundle_is(app: AppTest, tiny_bundle: Bundle) -> None
     small = f"{(tiny_bundle.path / 'student.safetensors').stat().st_size / 1e6:.3f} MB"
     once = "one training of each"
     gain = (
-        f"<dt>Gain</dt><dd>+0.0 points over the student alone, {once}: no proven gain<br><small>from the same starting "
-        f"weights: not proven: +0.0 points, {once}</small></dd><dt>License</dt><dd>MIT <small>· weights</small></dd>"
+        f"<dt>Gain</dt><dd>+0.0 points over the student alone, {once}: not told from 0<br><small>from the same "
+        f"starting weights: not proven: +0.0 points, {once}</small></dd><dt>License</dt><dd>MIT <small>"
     )
     for words in ("Tiny MRI", "MRI · yours", "0.50 [0.40, 0.60]", "4.55 MB", small, "60 images", gain):
         assert words in text
@@ -64,7 +64,7 @@ def with_study(bundle: Bundle, seeds: int, low: float, init: str = "general", **
     ("seeds", "low", "said"),
     [
         (3, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds"),
-        (3, -0.01, "+4.0 [-1.0, +7.0] points over the student alone, 3 seeds"),
+        (3, -0.01, "+4.0 [-1.0, +7.0] points over the student alone, 3 seeds, not told from 0"),
         (1, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, one seed"),
     ],
 )
@@ -109,7 +109,7 @@ def said_on(app: AppTest, card: bool = False) -> str:
 def test_a_gain_without_a_study_or_without_its_record_is_not_guessed(bundle_copy: Path) -> None:
     own = bundles.load(bundle_copy)
     once = "one training of each"
-    assert gains.over_alone(own) == f"+0.0 points over the student alone, {once}: no proven gain"
+    assert gains.over_alone(own) == f"+0.0 points over the student alone, {once}: not told from 0"
     assert gains.over_same_start(own) == f"not proven: +0.0 points, {once}"
     general = {**own.card.distillation, "init": "general"}
     assert gains.over_same_start(replace(own, card=replace(own.card, distillation=general))) == NOT_COMPARED

@@ -106,10 +106,12 @@ def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, ru
     ]
 
 
-def test_a_gain_that_is_not_proven_is_called_so(app: AppTest, runs: Path) -> None:
-    spans = {"value": 0.01, "low": -0.02, "high": 0.04}
-    write(runs, gain_over_alone=spans, gain="no proven gain: +1.0 [-2.0, +4.0]")
-    assert "<b>No proven gain: +1.0 [-2.0, +4.0] points.</b>" in said(studies(app))
+SPAN = {"value": 0.01, "low": -0.02, "high": 0.04}
+
+
+def test_a_gain_over_the_student_alone_that_spans_0_is_told_as_that(app: AppTest, runs: Path) -> None:
+    write(runs, gain_over_alone=SPAN)
+    assert "<b>Not told from 0: +1.0 [-2.0, +4.0] points.</b>" in said(studies(app))
 
 
 def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs: Path) -> None:
@@ -178,10 +180,10 @@ def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
 
 
 def test_too_few_images_for_an_interval_are_said_without_a_chart_of_it(app: AppTest, runs: Path) -> None:
-    write(runs, gain_over_alone=None, gap_to_teacher=None, gain="no proven gain (too few images)")
+    write(runs, gain_over_alone=None, gap_to_teacher=None)
     text = said(studies(app))
     assert not app.exception
-    assert "No proven gain (too few images)" in text
+    assert "<b>Not told from 0 (too few images for an interval).</b>" in text
     assert len(app.get("vega_lite_chart")) == 1
 
 
@@ -195,12 +197,17 @@ def test_a_student_from_scratch_has_its_own_column(app: AppTest, runs: Path) -> 
 
 def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path) -> None:
     write(runs)
-    write(runs, "study-z", data={"name": "z", "title": "Other"}, gain="gain +9.0 [+1.0, +19.0]")
+    write(
+        runs,
+        "study-z",
+        data={"name": "z", "title": "Other"},
+        gain_over_alone={**SPAN, "value": 0.09},
+    )
     studies(app)
     app.sidebar.selectbox[0].select("Other · kd").run()
-    assert "Gain +9.0" in said(app)
+    assert "Not told from 0: +9.0" in said(app)
     write(runs, "study-a", data={"name": "a", "title": "A first one"})
-    assert "Gain +9.0" in said(app.run())
+    assert "Not told from 0: +9.0" in said(app.run())
 
 
 def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,10 +232,10 @@ def test_differences_are_in_points(tmp_path: Path) -> None:
 def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     score = {"teacher": 0.9, "alone": 0.8, "student": 0.85}
     cells = [
-        {"name": f"dual={v}", "values": {"distill.dual": v}, "seeds": SEEDS, "mean": score, "gain": f"gain {v}"}
-        for v in ("false", "true")
+        {"name": f"dual={v}", "values": {"distill.dual": v}, "seeds": SEEDS, "mean": score, "gain_over_alone": gap}
+        for v, gap in (("false", SPAN), ("true", {**SPAN, "value": 0.02}))
     ]
-    gap = {"first": "dual=true", "second": "dual=false", "difference": None, "words": "no proven gain: +0.1 [-1, +1]"}
+    gap = {"first": "dual=true", "second": "dual=false", "difference": None, "words": "not told from 0: +0.1 [-1, +1]"}
     record = {"schema": "kdlight.grid/1", "recipe": "tiny", "keys": ["distill.dual"], "cells": cells}
     for name, changes in (("grid", {}), ("grid-torn", {"cells": [{}]})):
         (runs / name).mkdir(parents=True)
@@ -236,8 +243,8 @@ def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     text = said(studies(app))
     assert not app.exception
     assert app.sidebar.selectbox[0].options == ["Ablation: tiny · distill.dual"]
-    row = '<th scope="row">true</th><td>0.90</td><td>0.80</td><td>0.85</td><td>gain true</td>'
+    row = '<th scope="row">true</th><td>0.90</td><td>0.80</td><td>0.85</td><td>not told from 0: +2.0 [-2.0, +4.0]</td>'
     assert row in text
-    assert "no proven gain: +0.1 [-1, +1]" in text
+    assert "not told from 0: +0.1 [-1, +1]" in text
     assert "not compared with the same student from the same starting weights" in text
     assert "grid-torn/grid.json is no record of an ablation" in text

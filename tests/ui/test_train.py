@@ -281,7 +281,7 @@ def test_a_finished_run_goes_to_the_library_and_compare_opens_on_it(
     text = said(open_run(train, run))
     assert "Tested on 60 images that neither was trained on." in text
     assert "0.50 [0.40, 0.60]" in text
-    assert "no proven gain" in text
+    assert "one training of each: not told from 0" in text
     button(train, "Add to library").click().run()
     assert train.toast[0].value == "Added to the library. Compare opens on it."
     assert (library / "tiny_mri-2").is_dir()
