@@ -201,13 +201,13 @@ def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path
         runs,
         "study-z",
         data={"name": "z", "title": "Other"},
-        gain_over_alone={**SPAN, "value": 0.09},
+        gain_over_alone={"value": 0.09, "low": 0.01, "high": 0.19},
     )
     studies(app)
     app.sidebar.selectbox[0].select("Other · kd").run()
-    assert "Not told from 0: +9.0" in said(app)
+    assert "Gain +9.0" in said(app)
     write(runs, "study-a", data={"name": "a", "title": "A first one"})
-    assert "Not told from 0: +9.0" in said(app.run())
+    assert "Gain +9.0" in said(app.run())
 
 
 def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
