@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlight.data.masks import paired
-from kdlight.data.walk import is_image, is_visible
+from kdlight.data.walk import DICOMDIR, is_image, is_visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ def listing(paths: Iterable[Path], without: Path | None = None) -> Listing:
     """Files as named, and all files below named folders in name order; nothing below `without`.
 
     Of the folders nothing hidden, nothing that a system left there (a recycle bin, the thumbnails of a storage device),
-    and no mask (see kdlight.data.masks); the named folders are looked at together, as masks may have one of their own.
+    no DICOMDIR, and no mask (see kdlight.data.masks); the named folders are looked at together, as masks may have one
+    of their own.
     """
     named = list(paths)
     outside = Path(os.path.abspath(without)) if without is not None else None
@@ -45,8 +46,9 @@ def listing(paths: Iterable[Path], without: Path | None = None) -> Listing:
 
 
 def _files_below(folder: Path, outside: Path | None) -> list[Path]:
-    inside = (p for p in folder.rglob("*") if p.is_file() and all(map(is_visible, p.relative_to(folder).parts)))
-    return sorted(p for p in inside if outside is None or not Path(os.path.abspath(p)).is_relative_to(outside))
+    inside = (p for p in folder.rglob("*") if all(map(is_visible, p.relative_to(folder).parts)) and p.is_file())
+    files = (p for p in inside if not DICOMDIR.fullmatch(p.name))
+    return sorted(p for p in files if outside is None or not Path(os.path.abspath(p)).is_relative_to(outside))
 
 
 def _masks(folders: Sequence[Path], files: Iterable[Path]) -> set[Path]:

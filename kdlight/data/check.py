@@ -15,15 +15,13 @@ import PIL.Image
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
 from kdlight.data.notes import notes
-from kdlight.data.splits import lone_class, straddling, strange_splits
+from kdlight.data.splits import LEAST_GROUPS, lone_class, straddling, strange_splits
 from kdlight.images import Image
 
 FEW = 10
 """Below so many images in a split, a class is learned or measured poorly."""
 NAMED = 3
 """Files or groups that a sentence names."""
-LEAST_GROUPS = 3
-"""Groups a class needs to be in train, val and test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,8 @@ def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
     """Decode every image and report, JSON-ready. `problems` are sentences; `ok` is true where there are none.
 
     notes are sentences on how the set was understood and on what of its folder is left out, which is no problem by
-    itself; left_out holds the same by reason, with counts and a few paths. masks: images that have one.
+    itself; left_out holds the same by reason, with counts and a few paths. masks: images that have one. not_patients:
+    folders in the classes that are too few for the splits, and so no groups.
 
     duplicates are equal in every decoded pixel, whatever their files; look_alikes have the same 64-bit difference hash
     across splits: a hint, since plain pictures look alike too.
@@ -58,6 +57,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
         "counts": {split: dataset.split(split).counts() for split in dataset.splits},
         "groups": len({item.group for item in dataset.items}),
         "structure": asdict(dataset.structure),
+        "not_patients": list(dataset.not_patients),
         "masks": len(dataset.masks),
         "left_out": [asdict(row) for row in dataset.left_out],
         "notes": notes(dataset),

@@ -42,9 +42,11 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
-Reason = Literal["mask", "mask-without-image", "frames", "system", "hidden", "not-an-image", "not-listed", "link"]
-"""Why something in a folder is no image of the set. frames: the further frames of files of which one is read; link: a
-link that leads nowhere, or to a folder that is read already."""
+Reason = Literal[
+    "mask", "mask-without-image", "frames", "system", "dicomdir", "hidden", "not-an-image", "not-listed", "link"
+]
+"""Why something in a folder is no image of the set. dicomdir: the list of the files on a DICOM medium; frames: the
+further frames of files of which one is read; link: a link that leads nowhere, or to a folder that is read already."""
 
 
 def printable(name: str) -> str:
@@ -129,6 +131,8 @@ class Dataset:
     structure: Structure = Structure()
     doubtful: tuple[str, ...] = ()
     """Items (by `ref`) that lie where masks do but hold no mask; each is in the group of the image beside it."""
+    not_patients: tuple[str, ...] = ()
+    """Numbered folders in the classes of which a class has too few for the splits, so that they are no groups."""
 
     def __len__(self) -> int:
         return len(self.items)

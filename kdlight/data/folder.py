@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, plain_name, printable, split_word
-from kdlight.data.levels import Folders, group_level, patients_above, split_level
+from kdlight.data.levels import Folders, group_level, patient_level, patients_above, split_level
 from kdlight.data.masks import Paired, Parts, paired
 from kdlight.data.source import FolderSource, Row, labelled
 from kdlight.data.walk import Ledger, Tree, images_of, walk
@@ -37,10 +37,11 @@ def open_folder(root: Path, task: str = "") -> Dataset:
     tree = walk(root)
     pairs = paired(root, images_of(tree))
     places = _places(pairs.images)
-    rows, structure = _rows(root, places)
+    rows, structure, not_patients = _rows(root, places)
     _require_full_classes(tree, rows, structure)
     masks = outlines(root, pairs, tree.ledger)
-    return with_doubtful(labelled(root, rows, masks, tree.ledger, structure, task), pairs)
+    dataset = labelled(root, rows, masks, tree.ledger, structure, task)
+    return with_doubtful(replace(dataset, not_patients=not_patients), pairs)
 
 
 def with_doubtful(dataset: Dataset, pairs: Paired) -> Dataset:
@@ -76,7 +77,8 @@ def _places(images: Sequence[Parts]) -> list[Place]:
     ]
 
 
-def _rows(root: Path, places: Sequence[Place]) -> tuple[list[Row], Structure]:
+def _rows(root: Path, places: Sequence[Place]) -> tuple[list[Row], Structure, tuple[str, ...]]:
+    """The images with class, split and group, what was understood, and the folders that are too few for patients."""
     tops = {place.folders[0] for place in places if place.folders}
     above = sorted(top for top in tops if split_word(top))
     if above:
@@ -87,16 +89,18 @@ def _rows(root: Path, places: Sequence[Place]) -> tuple[list[Row], Structure]:
     classed = [_class_first(place.folders[first:], turned) for place in places]
     level = None if above else split_level(classed, root)
     below = [folders if level is None else folders[:level] + folders[level + 1 :] for _, folders in classed]
-    patients = group_level(below)
+    named = [(name, rest) for (name, _), rest in zip(classed, below, strict=True)]
+    patients, few = (group_level(below), ()) if turned else patient_level(named)
     rows = []
     for place, (name, folders), rest in zip(places, classed, below, strict=True):
         word = place.folders[0] if above else "" if level is None else folders[level]
         group = plain_name(rest[patients]) if patients is not None and len(rest) > patients else place.path
         rows.append((place.path, name, split_word(word) or UNSPLIT, group))
-    return rows, Structure(
+    structure = Structure(
         "folders" if above else "none" if level is None else "folders in classes",
         "file" if patients is None else "folders above classes" if turned else "folders in classes",
     )
+    return rows, structure, few
 
 
 def _class_first(folders: Folders, turned: bool) -> tuple[str, Folders]:

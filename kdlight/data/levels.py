@@ -3,20 +3,26 @@
 A level of folders stands for patients where its names are numbered or speak of a patient, or are many; magnifications,
 parts of an archive and kinds of lesion are none. The first such level counts, so that all that lies below a patient is
 one group. The same name twice is taken for the same patient, in two classes and in two splits too: at worst a group is
-too large, never does it straddle. The rules are ours; a manifest.csv says otherwise.
+too large, never does it straddle. A few numbers alone, of which some class has fewer than there are splits, are none
+(years, hospitals): the set could not be split by them. The rules are ours; a manifest.csv says otherwise.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdlight.data.dataset import DataError, plain_name, split_word
+from kdlight.data.dataset import DataError, plain_name, printable, split_word
+from kdlight.data.splits import LEAST_GROUPS
 
 Folders = tuple[str, ...]
 """The folders between an image's class and itself."""
-_NUMBERED = re.compile(r"\d|^(patient|subject|case|person|animal|donor|lesion)", re.IGNORECASE)
+_WORDS = "patient|subject|case|person|animal|donor|lesion"
+_NUMBERED = re.compile(rf"\d|^({_WORDS})", re.IGNORECASE)
+_PATIENT = re.compile(rf"({_WORDS}).*|(p|pt|id)[ _-]?\d+", re.IGNORECASE)
+"""Names that speak of a patient, and not of a number only."""
 _ATTRIBUTE = re.compile(
     r"\d+(\.\d+)?x|(images?|imgs?|part|batch|fold|chunk|set|grade|stage|level|type|score|bi-?rads|t|class)[ _-]?\d+",
     re.IGNORECASE,
@@ -74,11 +80,39 @@ def patients_above(rows: Sequence[Folders]) -> bool:
     return named and few and 2 * len(pairs) > len(outer) * len(inner)
 
 
-def group_level(rows: Sequence[Folders]) -> int | None:
-    """Which level of folders below the classes is patients, from 0; None where none is."""
-    for level in range(max(map(len, rows), default=0)):
-        names = {plain_name(folders[level]) for folders in rows if len(folders) > level}
+def patient_level(places: Sequence[tuple[str, Folders]]) -> tuple[int | None, tuple[str, ...]]:
+    """Which level of folders below the classes is patients, None where none is; and the folders too few to be.
+
+    places: class and folders of each image.
+    """
+    rows = [folders for _, folders in places]
+    level, few = group_level(rows), set[str]()
+    while level is not None and _too_few(places, level):
+        few |= _names(rows, level)
+        level = group_level(rows, level + 1)
+    return level, tuple(sorted(printable(name) for name in few))
+
+
+def group_level(rows: Sequence[Folders], first: int = 0) -> int | None:
+    """Which level of folders below the classes is patients by its names, from `first`; None where none is."""
+    for level in range(first, max(map(len, rows), default=0)):
+        names = _names(rows, level)
         numbered = [name for name in names if _NUMBERED.search(name) and not _ATTRIBUTE.fullmatch(name)]
         if len(names) > 1 and (2 * len(numbered) > len(names) or len(names) >= MANY):
             return level
     return None
+
+
+def _too_few(places: Sequence[tuple[str, Folders]], level: int) -> bool:
+    """Whether the folders, none named as a patient, are so few that a class could not be in every split."""
+    names = _names([folders for _, folders in places], level)
+    if len(names) >= MANY or any(map(_PATIENT.fullmatch, names)):
+        return False
+    groups: dict[str, set[str | int]] = defaultdict(set)
+    for number, (name, folders) in enumerate(places):
+        groups[plain_name(name)].add(plain_name(folders[level]) if len(folders) > level else number)
+    return min(map(len, groups.values())) < LEAST_GROUPS
+
+
+def _names(rows: Sequence[Folders], level: int) -> set[str]:
+    return {plain_name(folders[level]) for folders in rows if len(folders) > level}

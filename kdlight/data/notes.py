@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdlight.data.dataset import Dataset, LeftOut, Reason
+from kdlight.data.dataset import SPLITS, Dataset, LeftOut, Reason
+from kdlight.data.splits import LEAST_GROUPS
 from kdlight.data.walk import NAMED
 
 LEFT_OUT: dict[Reason, str] = {
@@ -13,6 +14,8 @@ LEFT_OUT: dict[Reason, str] = {
     "frames": "{n} frame(s) are left out: of a file of several frames the first is read ({some}). Write #frames after "
     "the set's path to take every frame; those of one file then stay in one split.",
     "system": "{n} file(s) left behind by an operating system or a storage device are left out ({some}).",
+    "dicomdir": "{n} DICOMDIR file(s) are left out: each lists the files of a DICOM folder or disc and holds no image "
+    "({some}).",
     "hidden": "{n} hidden file(s) are left out ({some}).",
     "not-an-image": "{n} file(s) that are no images are left out ({some}).",
     "not-listed": "{n} image(s) that manifest.csv does not list are left out ({some}).",
@@ -27,14 +30,20 @@ def notes(dataset: Dataset) -> list[str]:
         said.append(f"The folders in each class give the splits: {', '.join(dataset.splits)}.")
     groups = len({item.group for item in dataset.items})
     if dataset.structure.groups == "folders in classes":
-        said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is carved up.")
+        said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is split.")
     if dataset.structure.groups == "folders above classes":
         said.append(f"The outer folders are taken for patients and the inner ones for classes: {groups} groups.")
-    if dataset.doubtful:
-        some = "; ".join(dataset.doubtful[:NAMED])
+    if dataset.not_patients:
         said.append(
-            f"{len(dataset.doubtful)} image(s) lie where masks do but hold more values than a mask ({some}); they "
-            f"stay in the set, each in the group of the image beside it. Take them out if they are no images."
+            f"Folders in the classes ({_few(dataset.not_patients)}) are not taken for patients, since a class has "
+            f"fewer than {LEAST_GROUPS} of them, too few for {', '.join(SPLITS)}; their images are not kept together. "
+            f"If each is a patient, name it in the group column of a manifest.csv, which overrules this."
+        )
+    if dataset.doubtful:
+        said.append(
+            f"{len(dataset.doubtful)} image(s) lie where masks do but hold more values than a mask "
+            f"({_few(dataset.doubtful)}); they stay in the set, each in the group of the image beside it. Take them "
+            f"out if they are no images."
         )
     return [*said, *left_out_notes(dataset.left_out)]
 
@@ -53,6 +62,11 @@ def group_key(dataset: Dataset) -> str:
         "table": "group column of the set's manifest",
         "set": "as the published set gives it, else the file",
     }[dataset.structure.groups]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few of them, and that there are more."""
+    return "; ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
 
 
 def _some(row: LeftOut) -> str:

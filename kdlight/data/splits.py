@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from kdlight.data.dataset import SPLITS, UNSPLIT, DataError, Dataset
 
+LEAST_GROUPS = len(SPLITS)
+"""Groups a class needs to be in train, val and test."""
 MIXED = -1
 """Stratum of the groups that hold more than one class."""
 

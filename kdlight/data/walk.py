@@ -13,12 +13,14 @@ from kdlight.data.dataset import LeftOut, Reason, printable
 from kdlight.images import sniff
 
 SYSTEM = re.compile(
-    r"thumbs\.db(:.*)?|ehthumbs\.db|desktop\.ini|icon\r|dicomdir|~\$.*|__macosx|__pycache__|lost\+found|recycler"
+    r"thumbs\.db(:.*)?|ehthumbs\.db|desktop\.ini|icon\r|~\$.*|__macosx|__pycache__|lost\+found|recycler"
     r"|\$recycle\.bin|system volume information|found\.\d{3}|[@#](eadir|recycle|recently-snapshot|snapshot|tmp|sharebin"
     r"|syno.*)|\.(ds_store|_.*|appledouble|ipynb_checkpoints|fseventsd|spotlight-v100|temporaryitems|trashes|trash-\d+)",
     re.IGNORECASE,
 )
 """What operating systems, network storage and notebooks leave in folders."""
+DICOMDIR = re.compile(r"dicomdir", re.IGNORECASE)
+"""A file of this name lists the files of a DICOM medium (PS3.10 section 8.6) and holds no image."""
 _READ = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".ima")
 _REFUSED = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".mha", ".mhd", ".nrrd", ".svs", ".ndpi")
 SUFFIXES = frozenset((*_READ, *_REFUSED))
@@ -90,13 +92,13 @@ def walk(root: Path) -> Tree:
 
 
 def _visible(root: Path, here: tuple[str, ...], ledger: Ledger) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder without what systems leave there, which is counted file by file."""
+    """The entries of a folder without what systems and DICOM media leave there, which is counted file by file."""
     with os.scandir(root.joinpath(*here)) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if is_visible(entry.name):
+            reason = _reason(entry)
+            if reason is None:
                 yield entry
             else:
-                reason: Reason = "system" if SYSTEM.fullmatch(entry.name) else "hidden"
                 ledger.add(reason, *("/".join((*here, *below)) for below in _files_of(entry)))
 
 
@@ -111,6 +113,13 @@ def _files_of(entry: os.DirEntry[str]) -> Iterable[tuple[str, ...]]:
 def is_visible(name: str) -> bool:
     """Whether a person gave a file or folder this name."""
     return not name.startswith(".") and not SYSTEM.fullmatch(name)
+
+
+def _reason(entry: os.DirEntry[str]) -> Reason | None:
+    """Why an entry of a folder is left out by its name; None where it is not."""
+    if DICOMDIR.fullmatch(entry.name) and not entry.is_dir():
+        return "dicomdir"
+    return None if is_visible(entry.name) else "system" if SYSTEM.fullmatch(entry.name) else "hidden"
 
 
 def is_image(path: Path) -> bool:

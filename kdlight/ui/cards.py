@@ -18,6 +18,7 @@ LEFT_OUT = {
     "mask-without-image": "masks without an image",
     "frames": "further frames of files",
     "system": "system files",
+    "dicomdir": "DICOMDIR files",
     "hidden": "hidden files",
     "not-an-image": "files that are no images",
     "not-listed": "images that the manifest does not list",

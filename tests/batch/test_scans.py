@@ -80,3 +80,9 @@ def test_a_file_that_may_not_be_opened_does_not_stop_the_others(
     draw("a.png", "b.png")
     monkeypatch.setattr(scans, "is_image", closed)
     assert listed([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.png"]
+
+
+def test_a_dicomdir_is_no_scan_but_a_folder_of_that_name_holds_some(draw: Draw, tmp_path: Path) -> None:
+    draw("dicomdir/a.png")
+    (tmp_path / "DICOMDIR").write_bytes(b"")
+    assert listed([tmp_path]) == [tmp_path / "dicomdir" / "a.png"]

@@ -51,6 +51,22 @@ def test_what_systems_leave_is_left_out_and_counted(put: Put) -> None:
     assert left_out(found) == {"system": len(JUNK)}
 
 
+@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir"])
+def test_a_dicomdir_is_said_for_what_it_is(put: Put, name: str) -> None:
+    root = put("a/1.png", "b/2.png")
+    (root / name).write_bytes((root / "a" / "1.png").read_bytes())
+    found = open_dataset(root)
+    assert left_out(found) == {"dicomdir": 1}
+    assert check(found)["notes"] == [
+        f"1 DICOMDIR file(s) are left out: each lists the files of a DICOM folder or disc and holds no image ({name})."
+    ]
+
+
+def test_a_folder_of_images_may_be_called_dicomdir(put: Put) -> None:
+    found = open_dataset(put("a/DICOMDIR/1.png", "b/2.png"))
+    assert ([item.ref for item in found.items], found.left_out) == (["a/DICOMDIR/1.png", "b/2.png"], ())
+
+
 def test_files_that_are_no_images_are_left_out_unless_they_are_meant_as_such(put: Put) -> None:
     root = put("a/1.png", "b/2.png")
     for ref in ("a/README.txt", "a/labels.csv", "b/Icon", "notes.xlsx", "docs/paper.pdf"):
@@ -156,6 +172,46 @@ def test_all_of_a_patients_visits_are_one_group(put: Put) -> None:
         f"{c}/patient{p}/study{s}/{n}.png" for c, p in zip("aabb", range(4), strict=True) for s in (1, 2) for n in "xy"
     ]
     assert set(open_dataset(put(*names)).groups) == {f"patient{p}" for p in range(4)}
+
+
+@pytest.mark.parametrize("folders", [("2019", "2020"), ("site1", "site2"), ("2019",), ("1", "2", "3")])
+def test_a_few_numbers_are_no_patients_where_the_splits_need_more(put: Put, folders: tuple[str, ...]) -> None:
+    """Class b has fewer of them than there are splits; a set split by them would lack b somewhere."""
+    names = [f"a/{folder}/{n}.png" for folder in folders for n in range(6)]
+    root = put(*names, *(f"b/{folder}/{n}.png" for folder in (folders[0], "2020")[:2] for n in range(6)))
+    found = open_dataset(root)
+    assert len(set(found.groups)) == len(found)
+    assert (found.structure.groups, found.not_patients) == ("file", tuple(sorted({*folders, "2020"})))
+    assert set(parted(found, {"val": 0.2, "test": 0.2}, 0).splits) == {"train", "val", "test"}
+    said = check(found)
+    assert said["not_patients"] == list(found.not_patients)
+    assert "not taken for patients" in said["notes"][0]
+    assert "manifest.csv" in said["notes"][0]
+    assert not any("group(s)" in problem for problem in said["problems"])
+
+
+def test_a_manifest_says_that_a_few_numbers_are_patients(put: Put) -> None:
+    root = put(*(f"{name}/{year}/{n}.png" for name in "ab" for year in (2019, 2020) for n in range(3)))
+    lines = [f"{p.relative_to(root)},{p.parts[-3]},,{p.parts[-2]}" for p in sorted(root.rglob("*.png"))]
+    (root / "manifest.csv").write_text("path,class,split,group\n" + "\n".join(lines))
+    found = open_dataset(root)
+    assert (set(found.groups), found.not_patients) == ({"2019", "2020"}, ())
+
+
+def test_patients_below_the_years_are_groups(put: Put) -> None:
+    root = put(
+        *(f"{name}/{year}/p{n}/{k}.png" for name in "ab" for year in (2019, 2020) for n in range(4) for k in "xy")
+    )
+    found = open_dataset(root)
+    assert (set(found.groups), found.not_patients) == ({f"p{n}" for n in range(4)}, ("2019", "2020"))
+
+
+@pytest.mark.parametrize("folders", [[f"patient {n}" for n in range(5)], [f"{n:03d}" for n in range(14)]])
+def test_patients_stay_patients_where_one_class_has_few(put: Put, folders: list[str]) -> None:
+    """They are named as such, or are many: to split their images would measure what was learned."""
+    found = open_dataset(put(*(f"a/{name}/{n}.png" for name in folders for n in "xy"), f"b/{folders[0]}/z.png"))
+    assert (set(found.groups), found.not_patients) == (set(folders), ())
+    assert any("1 group(s)" in problem for problem in check(found)["problems"])
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
