@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,14 +48,25 @@ def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
 
 
 def _evaluation(found: dict[str, Any]) -> Any:
+    from rich.console import Group
+
     roles = [role for role in ("teacher", "student") if role in found]
     numbers = [name for name, value in found[roles[0]].items() if isinstance(value, (int, float, dict))]
     flat = [name for name in numbers if _is_estimate(found[roles[0]][name])]
     rows = [(name, *(found[role][name] for role in roles)) for name in flat]
-    located = found["localization"]
-    for figure, words in FIGURES.items() if located else ():
-        rows.append((words, *(located[role].get(figure) for role in roles)))
-    return table(("", *roles), rows)
+    measured = table(("", *roles), rows)
+    return Group(measured, *_located(found["localization"], roles)) if found["localization"] else measured
+
+
+def _located(found: dict[str, Any], roles: Sequence[str]) -> tuple[str, Any]:
+    """The heat maps against the outlines, under what they are and with the number of images that they are means of."""
+    words = (
+        f"\nHeat maps ({found['method']}) against the outlines of {found['images']} image(s), over those that each "
+        f"model answers rightly. The outlines take {found['area']:.1%} of the area."
+    )
+    rows: list[tuple[Any, ...]] = [("n, outlined and answered rightly", *(found[role]["n"] for role in roles))]
+    rows += [(title, *(found[role].get(figure) for role in roles)) for figure, title in FIGURES.items()]
+    return words, table(("", *roles), rows)
 
 
 def _is_estimate(value: Any) -> bool:

@@ -85,7 +85,11 @@ def masks_in(folder: str | Path, dataset: Dataset) -> dict[str, tuple[Path, ...]
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; one of masks with the names of the images was expected.")
+        absent = "" if folder.exists() else " and does not exist"
+        raise DataError(
+            f"{folder} is no folder{absent}; a folder of masks with the names of the images was expected. "
+            f"Give that folder, or none where the masks lie beside their images."
+        )
     tree = walk(folder)
     own = {os.path.realpath(path) for item in dataset.items if (path := dataset.source.file(item.ref)) is not None}
     by_key: dict[Key, list[Path]] = defaultdict(list)

@@ -88,3 +88,26 @@ def test_evaluate_holds_the_maps_against_masks(
     assert "Lift over an even map" in kdlight(*arguments).out
     refused = kdlight("evaluate", tiny_bundle.path, labelled, "--masks", labelled.parent / "absent")
     assert refused.status == 2
+    assert "does not exist; a folder of masks" in refused.err
+
+
+def test_the_figures_of_the_maps_stand_under_their_own_number_of_images(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path, tmp_path: Path
+) -> None:
+    """Two of twelve images are outlined, so the maps' means are over two at most, whatever the answers' are over."""
+    for picture in sorted(labelled.rglob("*.png"))[:2]:
+        mask = tmp_path / "masks" / picture.relative_to(labelled)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        with PIL.Image.open(picture) as opened:
+            PIL.Image.new("L", opened.size, 255).save(mask)
+    arguments = ("evaluate", tiny_bundle.path, labelled, "--masks", tmp_path / "masks", "--explain", "gradcam")
+    found = kdlight(*arguments, "--json").json["localization"]
+    lines = kdlight(*arguments).out.splitlines()
+    counts = next(line for line in lines if line.startswith("n, outlined and answered rightly")).split()[-2:]
+    assert counts == [str(found[role]["n"]) for role in ("teacher", "student")]
+    heading = next(number for number, line in enumerate(lines) if "(gradcam)" in line)
+    assert "outlines of 2 image(s), over those that each model answers rightly" in lines[heading]
+    shares = [number for number, line in enumerate(lines) if line.startswith("Share of the map in the outlines")]
+    assert shares
+    assert shares[0] > heading
+    assert [line.split() for line in lines[:heading] if line.startswith("n ")] == [["n", "12", "12"]]

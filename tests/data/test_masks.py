@@ -178,5 +178,7 @@ def test_a_folder_without_a_mask_of_the_set_is_refused(draw: Draw, tmp_path: Pat
     found = open_dataset(draw("a/1.png", "b/2.png"))
     with pytest.raises(DataError, match="holds no mask with the name of an image"):
         masks_in(draw("a/1.png", "b/2.png"), found)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match=r"is no folder and does not exist; a folder of masks .* Give that folder"):
         masks_in(tmp_path / "none", found)
+    with pytest.raises(DataError, match="is no folder; a folder of masks"):
+        masks_in(tmp_path / "set" / "a" / "1.png", found)
