@@ -20,8 +20,8 @@ def palette_rgb(stored: np.ndarray, ds: Dataset, header: PixelHeader, little: bo
     count, word = _descriptor(ds, little)
     first = first_mapped(word, count, (header.lowest, header.highest))
     table = np.stack([_table(ds, color, count, little) for color in _COLORS], axis=-1)  # (count, 3)
-    wide = table.max() > 255  # some files store 8-bit entries and call them 16
-    shown = (np.rint(table * (255 / 65535)) if wide else table).astype(np.uint8)
+    wide = table.max() > 256  # some files store 8-bit entries and call them 16; 256 is 255, rounded
+    shown = (np.rint(table * (255 / 65535)) if wide else np.minimum(table, 255)).astype(np.uint8)
     rgb = np.empty((*stored.shape, 3), np.uint8)
     for row, indices in enumerate(stored):
         rgb[row] = shown[np.clip(indices.astype(np.int64) - first, 0, count - 1)]

@@ -59,3 +59,18 @@ def test_the_first_index_of_a_palette_has_the_sign_of_the_pixels(make: Make, sto
     pixels = np.array([stored]).astype(np.int16 if min(stored) < 0 else np.uint16)
     shown = read(make(pixels, PhotometricInterpretation="PALETTE COLOR", **data, **heads)).pixels
     assert shown[0, :, 0].tolist() == [0, 20, 40, 60]
+
+
+@pytest.mark.parametrize(
+    ("entries", "shown"),
+    [([0, 128, 255], [0, 128, 255]), ([0, 128, 256], [0, 128, 255]), ([0, 257, 65535], [0, 1, 255])],
+)
+def test_a_palette_of_bytes_in_words_is_shown_as_bytes_and_one_step_above_as_white(
+    make: Make, entries: list[int], shown: list[int]
+) -> None:
+    names = ("Red", "Green", "Blue")
+    data = {f"{n}PaletteColorLookupTableData": np.array(entries, "<u2").tobytes() for n in names}
+    heads = {f"{n}PaletteColorLookupTableDescriptor": [3, 0, 16] for n in names}
+    pixels = np.array([[0, 1, 2]], np.uint16)
+    found = read(make(pixels, PhotometricInterpretation="PALETTE COLOR", **data, **heads)).pixels
+    assert found[0, :, 0].tolist() == shown
