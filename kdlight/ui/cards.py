@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from kdlight import bundle as bundles
+from kdlight.anatomy import BODY_PARTS
 from kdlight.bundle import Bundle
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
@@ -66,6 +68,8 @@ def whole(bundle: Bundle) -> None:
     with left:
         st.markdown("**Limits**")
         shelf.bullets(card.limits)
+        st.markdown("**Reads**")
+        shelf.bullets(_covered(card.eligibility, card.modality))
         st.markdown("**Data**")
         shelf.bullets(_data(card.data))
     with right:
@@ -147,6 +151,21 @@ def _data(data: dict[str, Any]) -> list[str]:
     left_out = [f"{row['count']} {LEFT_OUT.get(row['reason'], 'other files')}" for row in data.get("left_out", [])]
     lines = [f"{title}: {data[key]}" for title, key in named.items() if data.get(key)] + counts
     return [*lines, *([f"Left out: {', '.join(left_out)}"] if left_out else [])]
+
+
+def _covered(eligibility: Mapping[str, Any], modality: str) -> list[str]:
+    """The modalities, body parts and views that are read without asking; where a card names none, any are."""
+    parts, views = eligibility.get("body_parts") or (), eligibility.get("views") or ()
+    modalities = words.listed([_modality(name) for name in eligibility.get("modalities") or (modality,)])
+    return [
+        f"Modality: {modalities}",
+        f"Body part: {words.listed([_part(name) for name in parts]) if parts else 'any'}",
+        f"View: {words.listed([str(view) for view in views]) if views else 'any'}",
+    ]
+
+
+def _part(name: str) -> str:
+    return BODY_PARTS[name].words if name in BODY_PARTS else str(name)
 
 
 def _lower(said: str) -> str:

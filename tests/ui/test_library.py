@@ -274,3 +274,29 @@ def test_a_hostile_card_is_shown_as_text(app: AppTest, library: Path) -> None:
         page(app, name)
         assert not app.exception
         assert attack not in "".join(html.proto.body for html in app.get("html"))
+
+
+@pytest.mark.parametrize(
+    ("eligibility", "lines"),
+    [
+        (
+            {"modalities": ["xray"], "body_parts": ["chest"], "views": ["AP", "PA"]},
+            ["Modality: X-ray", "Body part: the chest", "View: AP and PA"],
+        ),
+        ({"modalities": ["ct", "mri"]}, ["Modality: CT and MRI", "Body part: any", "View: any"]),
+        ({}, ["Modality: MRI", "Body part: any", "View: any"]),
+        ({"body_parts": ["antenna"]}, ["Modality: MRI", "Body part: antenna", "View: any"]),
+    ],
+)
+def test_the_card_lists_what_the_bundle_covers(
+    app: AppTest, library: Path, eligibility: dict[str, Any], lines: list[str]
+) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**card, "eligibility": eligibility}), encoding="utf-8")
+    bundles.seal(library / "tiny_mri")
+    text = said_on(app, card=True)
+    assert not app.exception
+    assert "**Reads**" in text
+    for line in lines:
+        assert f"- {line}" in text.replace("\\", "")
