@@ -49,7 +49,7 @@ if not fresh:
 comparison.speed(figures, here="latency" in measured)
 comparison.trade(bundle, figures)
 if fresh:
-    comparison.outlines(figures)
+    comparison.outlines(bundle, figures)
     comparison.curves(bundle, figures)
 if "confusion" in figures.get("teacher", {}):
     confusion.draw(bundle, figures)

@@ -30,6 +30,7 @@ def offer(bundle: Bundle, data: str, masks: str) -> None:
     """The button that measures on `data`, or the time alone where it is empty; it stays with its figures."""
     if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
         st.session_state[f"data of {job(bundle)}"] = data
+        st.session_state[f"outlines of {job(bundle)}"] = masks
         waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None, masks=masks or None)
 
 
@@ -127,17 +128,19 @@ def curves(bundle: Bundle, figures: Figures) -> None:
         st.altair_chart(charts.reliability(found).properties(height=charts.HEIGHT), alt="Reliability of both models")
 
 
-def outlines(figures: Figures) -> None:
+def outlines(bundle: Bundle, figures: Figures) -> None:
     """How well each model's heat maps cover what a person outlined, where the images have outlines."""
     found = figures.get("localization")
     if found is None:
         return
     st.subheader("Heat maps against the outlines", anchor=False)
     counts = ", ".join(f"{role} {found[role]['n']}" for role in ROLES)
+    folder = st.session_state.get(f"outlines of {job(bundle)}")
+    origin = f"Outlines: {folder}." if folder else "The outlines lie with the images."
     st.html(
         f'<div class="kd-line">{words.safe(words.method(found["method"]))} of each model\'s answer, on the outlined '
-        f"images that it answers rightly ({counts} of {found['images']}). The outlines take "
-        f"{words.percent(found['area'])} of the area: an even map has a lift of 1.</div>"
+        f"images that it answers correctly ({counts} of {found['images']}). The outlines take "
+        f"{words.percent(found['area'])} of the area: an even map has a lift of 1. {words.safe(origin)}</div>"
     )
     head = "<th></th>" + "".join(f'<th class="{role}" scope="col">{role.capitalize()}</th>' for role in ROLES)
     rows = "".join(

@@ -27,9 +27,10 @@ def draw(bundle: Bundle, figures: Mapping[str, Any]) -> None:
     teacher, student = (figures[role]["confusion"] for role in ROLES)
     st.html(table([bundle.words(name) for name in bundle.classes], teacher, student))
     st.html(
-        '<div class="kd-line">Rows are the truth, columns the answer. Shades are shares of each true class; in the '
-        f"middle, {words.number(100 * scale(teacher, student), 2)} more or fewer of 100 images of a class are the "
-        "darkest, in the color of the model that gave the answer more often.</div>"
+        '<div class="kd-line">Rows are the truth, columns the answer. The stronger the color, the larger the share of '
+        "that true class. In the middle table the strongest color is a difference of "
+        f"{words.number(100 * scale(teacher, student), 2)} % of the images of a class; the color is that of the model "
+        "that gave the answer more often.</div>"
     )
 
 

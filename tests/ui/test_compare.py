@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
-from kdlight.ui import comparison, confusion, waiting
+from kdlight.ui import comparison, confusion, waiting, words
 from tests.ui.conftest import page, said
 
 CLASSES = ("benign", "malignant", "normal")
@@ -199,6 +199,16 @@ def test_a_time_that_was_not_taken_here_is_the_recorded_one(
     assert "One image, as recorded: teacher 30 ms, student 2 ms" in said(page(app, "compare"))
 
 
+def test_the_shades_of_the_middle_table_are_told_in_plain_words(
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    most = confusion.scale(*(measured[role]["confusion"] for role in ("teacher", "student")))
+    text = said(page(app, "compare"))
+    assert f"the strongest color is a difference of {words.number(100 * most, 2)} % of the images of a class" in text
+    assert "darkest" not in text
+
+
 def test_confusion_says_every_number_and_shades_by_the_share_of_its_true_class() -> None:
     html = confusion.table(["a", "b"], [[3, 1], [0, 200]], [[4, 0], [2, 198]])
     cells = re.findall(r'<td class="cell (\w+)" style="--share:(\d+)%">([^<]+)</td>', html)
@@ -239,5 +249,8 @@ def test_maps_are_held_against_the_outlines_where_there_are_any(
     app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(outlined(measured))
     text = said(page(app, "compare"))
     assert not app.exception
-    assert "(teacher 9, student 8 of 10)" in text
+    assert "answers correctly (teacher 9, student 8 of 10)" in text
+    assert "The outlines lie with the images." in text
+    app.session_state[f"outlines of compare {tiny_bundle.sha256}"] = "/sets/<outlines>"
+    assert "Outlines: /sets/&lt;outlines&gt;." in said(app.run())
     assert "3.50 [2.50, 4.50]" in text
