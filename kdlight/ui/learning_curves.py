@@ -38,10 +38,10 @@ HEIGHTS = {SCORE: 300, "loss": 200}
 TICKS = 7
 """At most so many epochs are named on an axis."""
 STEPS = (1, 2, 5)
-ROOM = 0.26
-"""Of the axis, behind the last epoch, for the names of the lines."""
-APART = 0.075
-"""Least distance of two names, as a share of the axis."""
+ROOM = {SCORE: 0.26, "loss": 0.5}
+"""Of the axis, behind the last epoch, for the names of the lines: more in the panels that stand side by side."""
+APART = 20
+"""Least distance of two names, in pixels."""
 
 
 def draw(log: Log) -> None:
@@ -51,7 +51,8 @@ def draw(log: Log) -> None:
     panels = {title: stages for title, stages in OBJECTIVES.items() if rows(log, stages, "loss")}
     if not panels:
         return
-    for column, (title, stages) in zip(st.columns(len(panels), gap="medium"), panels.items(), strict=True):
+    shares = [2 if len({row["role"] for row in rows(log, stages, "loss")}) > 1 else 1 for stages in panels.values()]
+    for column, (title, stages) in zip(st.columns(shares, gap="medium"), panels.items(), strict=True):
         with column:
             st.html(f'<div class="kd-line">{title}</div>')
             st.altair_chart(panel(log, stages, "loss", "training loss"), alt=f"{title} by epoch")
@@ -78,7 +79,7 @@ def panel(log: Log, stages: Sequence[str], field: str, title: str) -> Chart:
     longest = max(int(r.get("epochs") or r["epoch"]) for r in log if r.get("stage") in stages)
     low, high = (score_domain if field == SCORE else loss_domain)([row["value"] for row in found])
     first, last = (1.0, float(longest)) if longest > 1 else (0.5, 1.5)
-    room = ROOM * (last - first) if len(present) > 1 else 0.0
+    room = ROOM[field] * (last - first) if len(present) > 1 else 0.0
     base = alt.Chart(pd.DataFrame(found)).encode(
         x=alt.X(
             "epoch:Q",
@@ -98,7 +99,7 @@ def panel(log: Log, stages: Sequence[str], field: str, title: str) -> Chart:
         strokeDash=_scale(alt.StrokeDash, present, 2),
         tooltip=[alt.Tooltip("role", title="model"), "epoch", alt.Tooltip("value", title=title, format=".3f")],
     )
-    drawn = lines + _names(found, present, low, high) if len(present) > 1 else lines
+    drawn = lines + _names(found, present, (low, high), HEIGHTS[field]) if len(present) > 1 else lines
     return drawn.properties(height=HEIGHTS[field])
 
 
@@ -130,9 +131,10 @@ def loss_domain(values: Sequence[float]) -> tuple[float, float]:
     return (low - 0.08 * span if low < 0 else 0.0), high + 0.08 * span
 
 
-def name_places(ends: Mapping[str, float], low: float, high: float) -> dict[str, float]:
-    """Where on a y axis from low to high each line's name stands: at its last value, moved as far as the others ask."""
-    apart = APART * (high - low)
+def name_places(ends: Mapping[str, float], low: float, high: float, height: int) -> dict[str, float]:
+    """Where on a y axis from low to high, `height` pixels tall, each line's name stands: at its last value, moved as
+    far as the others ask."""
+    apart = APART / height * (high - low)
     names = sorted(ends, key=ends.__getitem__)
     places: dict[str, float] = {}
     for number, name in enumerate(names):
@@ -144,15 +146,21 @@ def name_places(ends: Mapping[str, float], low: float, high: float) -> dict[str,
     return places
 
 
-def _names(found: Sequence[Mapping[str, Any]], present: Sequence[str], low: float, high: float) -> Chart:
-    """Behind the last epoch side by side with the lines, and above the end of a line that stops earlier."""
+def _names(
+    found: Sequence[Mapping[str, Any]], present: Sequence[str], domain: tuple[float, float], height: int
+) -> Chart:
+    """Behind the last epoch side by side with the lines, and above the end of lines that stop earlier."""
     ends = {row["role"]: row for row in found}  # the last of each
     longest = max(row["epoch"] for row in ends.values())
-    places = name_places({name: row["value"] for name, row in ends.items() if row["epoch"] == longest}, low, high)
-    behind = [{**ends[name], "value": place} for name, place in places.items()]
-    above = [row for name, row in ends.items() if name not in places]
+    placed = []
+    for epoch in {row["epoch"] for row in ends.values()}:
+        together = {name: row["value"] for name, row in ends.items() if row["epoch"] == epoch}
+        places = name_places(together, *domain, height)
+        placed += [{**ends[name], "value": place} for name, place in places.items()]
+    behind = [row for row in placed if row["epoch"] == longest]
+    above = [row for row in placed if row["epoch"] < longest]
     drawn = _text(behind, present, align="left", dx=9, baseline="middle")
-    return drawn + _text(above, present, align="center", dy=-10, baseline="bottom") if above else drawn
+    return drawn + _text(above, present, align="left", dx=4, dy=-10, baseline="bottom") if above else drawn
 
 
 def _text(rows_of: Sequence[Mapping[str, Any]], present: Sequence[str], **where: Any) -> Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,13 +97,38 @@ def test_a_loss_below_zero_is_in_sight() -> None:
     assert learning_curves.loss_domain([0.0]) == (0.0, 0.08)
 
 
-def test_names_of_lines_that_end_together_stand_apart_within_the_axis() -> None:
-    places = learning_curves.name_places({"a": 0.99, "b": 1.0, "c": 0.5}, 0.0, 1.0)
+@pytest.mark.parametrize("height", learning_curves.HEIGHTS.values())
+def test_names_of_lines_that_end_together_stand_apart_within_the_axis(height: int) -> None:
+    least = learning_curves.APART / height
+    places = learning_curves.name_places({"a": 0.99, "b": 1.0, "c": 0.5}, 0.0, 1.0, height)
     assert places["c"] == 0.5
     assert places["b"] <= 1.0
-    assert places["b"] - places["a"] == pytest.approx(learning_curves.APART)
-    low = learning_curves.name_places({"a": 0.0, "b": 0.0}, 0.0, 1.0)
-    assert low == pytest.approx({"a": 0.0, "b": learning_curves.APART})
+    assert places["b"] - places["a"] == pytest.approx(least)
+    low = learning_curves.name_places({"a": 0.0, "b": 0.0}, 0.0, 1.0, height)
+    assert low == pytest.approx({"a": 0.0, "b": least})
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 15])
+def test_the_names_of_a_low_panel_have_the_height_and_the_width_of_a_line_of_text(epochs: int) -> None:
+    stages = ("alone", "scratch", "same_start")
+    chart = drawn(stages, "loss", a_log(epochs, epochs, stages))
+    names = list(chart["datasets"][chart["layer"][1]["data"]["name"]])
+    low, high = line_of(chart)["encoding"]["y"]["scale"]["domain"]
+    rows = sorted(learning_curves.HEIGHTS["loss"] * (row["value"] - low) / (high - low) for row in names)
+    assert len(rows) == 3
+    assert all(above - below > 18 for below, above in pairwise(rows))  # pixels, at a font of 13
+    first, last = line_of(chart)["encoding"]["x"]["scale"]["domain"]
+    behind = (last - max(epochs, 1)) / (last - first)
+    assert behind > 0.3  # of some 420 px at a window of 1280 px
+
+
+def test_names_of_lines_that_stopped_at_the_same_earlier_epoch_stand_apart() -> None:
+    log = [*a_log(1, 2, ("alone", "scratch")), *a_log(2, 2, ("same_start",))]
+    chart = drawn(("alone", "scratch", "same_start"), "loss", log)
+    low, high = line_of(chart)["encoding"]["y"]["scale"]["domain"]
+    above = chart["datasets"][chart["layer"][1]["layer"][1]["data"]["name"]]
+    one, two = (learning_curves.HEIGHTS["loss"] * row["value"] / (high - low) for row in above)
+    assert abs(one - two) >= learning_curves.APART - 1e-6
 
 
 def test_the_score_panel_shows_every_model_in_its_color() -> None:
