@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, Stude
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
 from kdlight.results.same_start import ALIKE
-from kdlight.ui import form, knobs, starting_weights, terms, waiting, words
+from kdlight.ui import form, knobs, shelf, starting_weights, terms, waiting, words
 from kdlight.ui.starting_weights import INITS
 
 TRIAL = "kdlight-synthetic"
@@ -82,10 +83,16 @@ def _own() -> Start:
     base = pairs.get(of) or Recipe(
         DataConfig(path or OWN, kind), student=StudentConfig(init="selection"), distill=DistillConfig()
     )
+    if of in pairs:
+        with middle:
+            shelf.written_out(pairs[of].data.title)
     size = form.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
     stages = stages_control()
-    if path:
+    present = bool(path) and _is_set(path)
+    if present:
         _check(path)
+    elif path:
+        st.error("No labeled set is at this place: name a folder, an .npz or a .csv on this machine.")
     augmentation = kind if kind in catalog()["augmentations"] else "standard"
     data = DataConfig(
         path=path or OWN,
@@ -96,7 +103,13 @@ def _own() -> Start:
         augmentation=augmentation,
         stages=stages,
     )
-    return Start(replace(base, data=data, train=replace(base.train, scratch=False)), of, bool(path))
+    return Start(replace(base, data=data, train=replace(base.train, scratch=False)), of, present)
+
+
+def _is_set(path: str) -> bool:
+    """Whether a folder, an .npz or a .csv is there, also where PATH#TASK asks it another question."""
+    places = [os.path.expanduser(place) for place in (path, path.rpartition("#")[0]) if place]
+    return any(os.path.isdir(p) or (os.path.isfile(p) and p.lower().endswith((".npz", ".csv"))) for p in places)
 
 
 def stages_control() -> tuple[str, ...]:
@@ -195,16 +208,19 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
         names,
         recipe.distill.method if recipe.distill.method in names else names[0],
         f"distillation {start.of}",
-        format_func=lambda n: f"{n.upper() if len(n) < 4 else n} · {methods[n]['paper']}",
+        format_func=lambda n: n.upper() if len(n) < 4 else n,
         help=terms.METHOD,
     )
-    st.html(f'<div class="kd-line">{words.safe(methods[name]["summary"])}</div>')
+    about = f"{methods[name]['summary']} {methods[name]['paper']}."
+    st.html(f'<div class="kd-line">{words.safe(about)}</div>')
     begin = recipe.distill.options if name == recipe.distill.method else {}
     return replace(recipe, distill=DistillConfig(name, knobs.draw(name, methods[name], begin, start.of)))
 
 
 def checked(recipe: Recipe) -> str | None:
     """The recipe as TOML, or None with the reason on the page."""
+    if starting_weights.is_lacking(recipe.teacher.weights):
+        return None
     try:
         return Recipe.from_mapping(_parsed(recipe.to_toml())).to_toml()
     except RecipeError as error:

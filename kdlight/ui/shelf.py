@@ -12,6 +12,8 @@ from kdlight.bundle import Bundle, BundleError
 from kdlight.reading import ROLES
 from kdlight.ui import kept, words
 
+OTHER = " (other)"
+"""Behind the name of a bundle that is made for another modality."""
 FITS = 26
 """Letters of a name that a picker in the sidebar has room for; a longer one is written out below."""
 
@@ -49,16 +51,24 @@ def choose(modality: str | None) -> Bundle | None:
         list(paths),
         _entry(modality),
         next(iter(paths)),
-        format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else " (other modality)"),
+        format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else OTHER),
     )
     bundle = paths[chosen]
-    if len(bundle.card.name) > FITS:
-        st.caption(words.plain(bundle.card.name))
+    if fits(bundle, modality):
+        written_out(bundle.card.name)
+    else:
+        st.caption(f"{words.plain(bundle.card.name)}: made for another modality.")
     with st.popover("Card", type="tertiary", icon=":material/description:"):
         st.markdown(f"**{words.plain(bundle.card.name)}**")
         st.markdown(words.plain(bundle.card.intended_use))
         bullets(bundle.card.limits)
     return bundle
+
+
+def written_out(name: str) -> None:
+    """Below a picker, the whole of a name that it has no room for."""
+    if len(name) > FITS:
+        st.caption(words.plain(name))
 
 
 def prefer(bundle: Bundle, modality: str | None) -> None:

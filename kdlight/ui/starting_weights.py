@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def of_teacher(recipe: Recipe, of: str) -> str:
         help=terms.TEACHER_WEIGHTS,
     )
     if file:
-        if not Path(file).expanduser().is_file():
+        if is_lacking(file):
             st.error("No file is there. Name a .safetensors or .pth state dict, or leave it empty.")
         return file
     found = published(name)
@@ -65,6 +66,11 @@ def of_teacher(recipe: Recipe, of: str) -> str:
         said = f"Starts from published weights of {words.architecture(name)} ({_named(found['licenses'])})."
         st.html(f'<div class="kd-line">{words.safe(said)}</div>')
     return ""
+
+
+def is_lacking(file: str) -> bool:
+    """Whether a file of weights is named that is not there."""
+    return bool(file) and not os.path.isfile(os.path.expanduser(file))
 
 
 def published(network: str) -> dict[str, Any] | None:

@@ -74,19 +74,19 @@ def test_two_windows_agree_on_a_run(visit: Callable[..., Visit], run: runs.Run) 
     assert not run.path.exists()
 
 
-def test_the_form_outlives_its_page(visit: Callable[..., Visit]) -> None:
+def test_the_form_outlives_its_page(visit: Callable[..., Visit], tmp_path: Path) -> None:
     seen = visit()
     seen.go("Train")
     page = seen.page
     page.get_by_text("My images").click()
     folder = page.get_by_role("textbox", name="Folder, .npz or .csv on this machine")
-    folder.fill("/data/lungs")
+    folder.fill(str(tmp_path))
     folder.press("Enter")
     expect(page.get_by_text("Name a labeled set to go on.")).to_have_count(0)
     seen.go("Library")
     expect(page.get_by_text("Trained pairs on this machine")).to_be_visible()
     seen.go("Train")
-    expect(folder).to_have_value("/data/lungs")
+    expect(folder).to_have_value(str(tmp_path))
 
 
 @pytest.mark.parametrize("apart", [0.06, 0.3])

@@ -269,3 +269,14 @@ def test_the_read_page_imports_neither_torch_nor_sklearn_before_a_scan() -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_bundle_of_another_modality_is_marked_in_the_room_that_its_picker_has(app: AppTest) -> None:
+    upload(app, BRAIN)
+    bundle = next(box for box in app.sidebar.selectbox if box.label == "Bundle")
+    assert bundle.options == ["Tiny MRI"]
+    assert "Tiny MRI: made for another modality." not in said(app)
+    choose(app, next(box.label for box in app.sidebar.selectbox if box.label.startswith("Modality")), "ct")
+    bundle = next(box for box in app.sidebar.selectbox if box.label == "Bundle")
+    assert bundle.options == ["Tiny MRI (other)"]
+    assert "Tiny MRI: made for another modality." in said(app)

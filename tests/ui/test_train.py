@@ -18,7 +18,7 @@ from kdlight.config import DataConfig, Recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
 from kdlight.runs import origin
-from kdlight.ui import knobs, recipe_form, starting_weights, terms, words
+from kdlight.ui import knobs, recipe_form, shelf, starting_weights, terms, words
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -159,7 +159,7 @@ def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expecte
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     assert "Name a labeled set to go on." in train.info[0].value
-    train.text_input(key="train data").set_value(str(tmp_path / "My Set")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
     assert recipe.data.path == str(tmp_path / "My Set")
@@ -173,7 +173,7 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
     next(s for s in train.selectbox if s.label == "Modality").select("ultrasound").run()
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == "kdlight-busi3"
     assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
-    train.text_input(key="train data").set_value(str(tmp_path / "breast")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "breast")).run()
     assert "on to your pair, so it may not be used commercially: CC BY-NC 4.0" in said(
         train
     )  # of the general first weights that this recipe takes
@@ -231,7 +231,7 @@ def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path / "skin")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "skin")).run()
     stages = next(group for group in train.get("button_group") if group.label.startswith("Preprocessing"))
     assert [option.content for option in stages.proto.options] == [stage.title for stage in STAGES.values()]
     stages.set_value(["clahe", "hair"]).run()
@@ -425,7 +425,7 @@ def test_without_published_weights_the_form_says_so_before_the_start(
 
 def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path / "lungs")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "lungs")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("ct").run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
     next(s for s in train.select_slider if s.label == "Input side, px").set_value(96).run()
@@ -451,7 +451,7 @@ def test_own_images_without_a_pair_of_their_modality_begin_neutral_and_free(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path / "Fundus Köln")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "Fundus Köln")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("fundus").run()
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == recipe_form.NEUTRAL
     text = said(train)
@@ -486,11 +486,58 @@ def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
 ) -> None:
     monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": licenses})
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path / "slides")).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "slides")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
     assert line in said(train)
     button(train, "Start training").click().run()
     assert Recipe.from_mapping(tomllib.loads(started[0])).data.weights_licence == kept
+
+
+def a_set(folder: Path) -> str:
+    """A folder that is there, which is all that the form looks at."""
+    folder.mkdir()
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere#binary", "notes.txt", "~nobody-here/set", "a" * 5000, "nul\0"])
+def test_a_set_that_is_not_there_is_refused_before_the_start(train: AppTest, tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("no set")
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(name if name.startswith("~") else str(tmp_path / name)).run()
+    assert not train.exception
+    assert [e.value for e in train.error] == [
+        "No labeled set is at this place: name a folder, an .npz or a .csv on this machine."
+    ]
+    assert not {"Start training", "Check the images"} & {b.label for b in train.button}
+
+
+@pytest.mark.parametrize("name", ["set", "set#binary", "set.npz", "SET.CSV"])
+def test_a_set_that_is_there_can_be_started(train: AppTest, tmp_path: Path, name: str) -> None:
+    a_set(tmp_path / "set")
+    for file in ("set.npz", "SET.CSV"):
+        (tmp_path / file).touch()
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(str(tmp_path / name)).run()
+    assert not train.error
+    assert button(train, "Start training")
+
+
+def test_weights_that_are_not_there_are_refused_before_the_start(train: AppTest, tmp_path: Path) -> None:
+    field = next(t for t in train.text_input if t.label == "Starting weights")
+    field.set_value(str(tmp_path / "nowhere.pth")).run()
+    assert "No file is there." in train.error[0].value
+    assert "Start training" not in {b.label for b in train.button}
+
+
+def test_a_select_holds_short_names_and_the_rest_stands_below(train: AppTest, tmp_path: Path) -> None:
+    methods = next(s for s in train.selectbox if s.label == "Distillation").options
+    assert max(map(len, methods)) <= shelf.FITS
+    chosen = next(s for s in train.selectbox if s.label == "Distillation").value
+    assert recipe_form.catalog()["methods"][chosen]["paper"] in said(train)
+    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.text_input(key="train data").set_value(a_set(tmp_path / "chests")).run()
+    next(s for s in train.selectbox if s.label == "Copy settings from").select("kdlight-cxr3").run()
+    assert words.plain("Chest X-ray: COVID-19, pneumonia, no findings") in [c.value for c in train.caption]
 
 
 def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
