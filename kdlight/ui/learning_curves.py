@@ -34,13 +34,16 @@ OBJECTIVES = {
 }
 """Panel -> the stages that minimize the same quantity."""
 SCORE = "val_balanced_accuracy"
-HEIGHTS = {SCORE: 300, "loss": 200}
+HEIGHTS = {SCORE: 300, "loss": 230}
+"""Of a whole panel, in pixels."""
+AXIS = 84
+"""Pixels of it below the lines, for the epochs and their title."""
 TICKS = 7
 """At most so many epochs are named on an axis."""
 STEPS = (1, 2, 5)
-ROOM = {SCORE: 0.26, "loss": 0.5}
+ROOM = {SCORE: 0.26, "loss": 0.6}
 """Of the axis, behind the last epoch, for the names of the lines: more in the panels that stand side by side."""
-APART = 20
+APART = 18
 """Least distance of two names, in pixels."""
 
 
@@ -51,7 +54,7 @@ def draw(log: Log) -> None:
     panels = {title: stages for title, stages in OBJECTIVES.items() if rows(log, stages, "loss")}
     if not panels:
         return
-    shares = [2 if len({row["role"] for row in rows(log, stages, "loss")}) > 1 else 1 for stages in panels.values()]
+    shares = [5 if len({row["role"] for row in rows(log, stages, "loss")}) > 1 else 3 for stages in panels.values()]
     for column, (title, stages) in zip(st.columns(shares, gap="medium"), panels.items(), strict=True):
         with column:
             st.html(f'<div class="kd-line">{title}</div>')
@@ -99,7 +102,7 @@ def panel(log: Log, stages: Sequence[str], field: str, title: str) -> Chart:
         strokeDash=_scale(alt.StrokeDash, present, 2),
         tooltip=[alt.Tooltip("role", title="model"), "epoch", alt.Tooltip("value", title=title, format=".3f")],
     )
-    drawn = lines + _names(found, present, (low, high), HEIGHTS[field]) if len(present) > 1 else lines
+    drawn = lines + _names(found, present, (low, high), HEIGHTS[field] - AXIS) if len(present) > 1 else lines
     return drawn.properties(height=HEIGHTS[field])
 
 
