@@ -32,14 +32,19 @@ def network(name: str) -> nn.Module:
     return model
 
 
-def measured(model: nn.Module, layer: nn.Module, x: Tensor, cell: int) -> tuple[float, float]:
-    """Center of mass (row, column) of the gradient of cell (cell, cell) of a layer with respect to the input."""
+def measured(model: nn.Module, layer: nn.Module, x: Tensor, cell: int, mixed: bool = False) -> tuple[float, float]:
+    """Center of mass (row, column) of the gradient of cell (cell, cell) of a layer with respect to the input.
+
+    mixed: of a random combination of its features rather than of their sum.
+    """
     outputs: list[Tensor] = []
     handle = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     x = x.clone().requires_grad_()
     model(x)
     handle.remove()
-    (gradient,) = torch.autograd.grad(outputs[-1][:, :, cell, cell].sum(), x)
+    features = outputs[-1][:, :, cell, cell]
+    weights = torch.randn(features.shape[1]) if mixed else 1
+    (gradient,) = torch.autograd.grad((features * weights).sum(), x)
     mass, places = gradient.abs().sum((0, 1)), torch.arange(x.shape[-1])
     return float((mass.sum(1) * places).sum() / mass.sum()), float((mass.sum(0) * places).sum() / mass.sum())
 
@@ -63,6 +68,21 @@ def test_an_inner_cell_is_drawn_where_its_gradient_is(name: str) -> None:
             assert drawn(axis, cell) == pytest.approx(center, abs=2)
         (small,) = lattices(model, [layer], x[..., :SIDE, :SIDE])
         assert (small.rows.first, small.rows.step) == (lattice.rows.first, lattice.rows.step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenetv2", "kdlight_nano", "kdlight_small", "kdlight_base"])
+def test_an_inner_cell_at_128_px_is_drawn_where_random_networks_look(name: str) -> None:
+    """The mean over a dozen first weights: those of one network lean to a side by several pixels."""
+    centers = []
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = create_model(name, 3).eval().requires_grad_(False)
+        x = torch.randn(2, 3, SIDE, SIDE)
+        centers.append(measured(model, model.cam_layer, x, 2, mixed=True))
+    (lattice,) = lattices(model, cam_layers(model), x)
+    for axis, center in zip(lattice.axes, np.mean(centers, axis=0), strict=True):
+        assert drawn(axis, 2) == pytest.approx(center, abs=2)
 
 
 @pytest.mark.parametrize(
