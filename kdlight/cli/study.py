@@ -33,7 +33,7 @@ def study(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder, also to go on.")] = None,
     as_json: Json = False,
 ) -> Answer:
-    """Teacher, student taught and student alone over N seeds: the gain, or that none is proven."""
+    """Teacher, student taught and student alone over N seeds: the gain, with its interval."""
     if grid:
         return _grid(recipe, override or [], grid, out, seeds)
     chosen = open_recipe(recipe, override or [])
