@@ -18,7 +18,6 @@ METRICS: dict[str, str] = {
     "ece": "Calibration error (ECE)",
     "brier": "Brier score",
 }
-LOWER_IS_BETTER = ("ece", "brier")
 
 PRECISION = "Scores go from 0 to 1, in two decimals with 95 % intervals in brackets."
 ROUNDED = "Scores in two decimals; differences were taken before rounding, in points of 0.01."
