@@ -175,23 +175,14 @@ def _pool(
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
+    *others: Any,
     dilation: Any = 1,
-    **_others: Any,
-) -> Lattice:
-    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding, dilation)
-
-
-def _mean_pool(
-    source: Lattice,
-    out: Tensor,
-    maps: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    *_others: Any,
     **_named: Any,
 ) -> Lattice:
-    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding)
+    """What follows the padding is the dilation of a maximum, or how a mean rounds its sides, which moves no cell."""
+    if others and not isinstance(others[0], bool):
+        dilation = others[0]
+    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding, dilation)
 
 
 def _padding(_maps: Tensor, pad: Sequence[int], *_others: Any, **_named: Any) -> Sequence[int]:
@@ -216,7 +207,7 @@ RULES: dict[str, Callable[..., Lattice]] = {
     "max_pool2d": _pool,
     "_max_pool2d": _pool,
     "boolean_dispatch": _pool,
-    "avg_pool2d": _mean_pool,
+    "avg_pool2d": _pool,
     "adaptive_avg_pool2d": _resized,
     "pad": _pad,
     "interpolate": _resized,

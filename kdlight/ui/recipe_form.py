@@ -69,23 +69,7 @@ def _own() -> Start:
     modalities = list(MODALITIES)
     words_of = {"format_func": lambda name: MODALITIES[name].words}
     kind = form.choice(left, "Modality", modalities, modalities[0], "train modality", **words_of)
-    pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
-    of = form.choice(
-        middle,
-        "Copy settings from",
-        [NEUTRAL, *pairs],
-        next((name for name, pair in pairs.items() if pair.data.modality == kind), NEUTRAL),
-        f"settings for {kind}",
-        format_func=lambda name: pairs[name].data.title if name in pairs else "Defaults",
-        help="Fills steps 2 to 4 from the recipe of a shipped pair, or with defaults that belong to none. "
-        "Change there what you like.",
-    )
-    base = pairs.get(of) or Recipe(
-        DataConfig(path or OWN, kind), student=StudentConfig(init="selection"), distill=DistillConfig()
-    )
-    if of in pairs:
-        with middle:
-            shelf.written_out(pairs[of].data.title)
+    of, base = _settings(middle, kind, path)
     size = form.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
     stages = stages_control()
     present = bool(path) and _is_set(path)
@@ -104,6 +88,27 @@ def _own() -> Start:
         stages=stages,
     )
     return Start(replace(base, data=data, train=replace(base.train, scratch=False)), of, present)
+
+
+def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
+    """Whose settings to begin with, and these: the shipped pair's of that modality at first, else neutral ones."""
+    pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
+    of = form.choice(
+        place,
+        "Copy settings from",
+        [NEUTRAL, *pairs],
+        next((name for name, pair in pairs.items() if pair.data.modality == kind), NEUTRAL),
+        f"settings for {kind}",
+        format_func=lambda name: pairs[name].data.title if name in pairs else "Defaults",
+        help="Fills steps 2 to 4 from the recipe of a shipped pair, or with defaults that belong to none. "
+        "Change there what you like.",
+    )
+    if of not in pairs:
+        neutral = DataConfig(path or OWN, kind)
+        return of, Recipe(neutral, student=StudentConfig(init="selection"), distill=DistillConfig())
+    with place:
+        shelf.written_out(pairs[of].data.title)
+    return of, pairs[of]
 
 
 def _is_set(path: str) -> bool:
