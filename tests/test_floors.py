@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
     {"anatomy"},
-    {"config", "modality", "memory", "prefetch", "stopwatch"},
+    {"config", "modality", "storage", "memory", "prefetch", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},
