@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy"},
+    {"anatomy", "options"},
     {"config", "modality", "storage", "memory", "prefetch", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},
