@@ -24,7 +24,7 @@ from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.evaluation import Predictions, measure
-from kdlight.metrics import beats_chance, chance_level, conformal_qhat, fit_temperature, softmax
+from kdlight.metrics import Report, conformal_qhat, fit_temperature, softmax
 from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
@@ -93,13 +93,10 @@ def assemble(
 
 def _metrics(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     """The report on the test split. Flips are counted, not listed: a card names no image."""
-    predictions = {name: Predictions(probabilities, 0.0) for name, probabilities in measured.test.items()}
-    found = measure(predictions, dataset.split("test"), dataset.classes)
-    found.pop("flips")
-    for name in predictions:
-        found[name].pop("seconds")
-    failed = [role for role in ROLES if beats_chance(found[role]) is False]
-    return {"split": "test", "n": len(dataset.split("test")), **found, "at_chance": failed}
+    predictions = {name: Predictions(probabilities) for name, probabilities in measured.test.items()}
+    found = measure(predictions, dataset.split("test"), dataset.classes).model_copy(update={"flips": None})
+    failed = [role for role in ROLES if found.reports[role].beats_chance is False]
+    return {"split": "test", "n": len(dataset.split("test")), **found.to_json(), "at_chance": failed}
 
 
 def _card(
@@ -190,7 +187,7 @@ def failure(metrics: Mapping[str, Any]) -> list[str]:
     return [
         f"This pair has failed: its {role} is no better than chance on the test images (balanced accuracy "
         f"{metrics[role]['balanced_accuracy']['value']:.3f}; one and the same answer to every image has "
-        f"{chance_level(metrics[role]):.3f})."
+        f"{Report.model_validate(metrics[role]).chance_level:.3f})."
         for role in metrics["at_chance"]
     ]
 

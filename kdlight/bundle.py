@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdlight.config import NAME
-from kdlight.metrics import beats_chance
+from kdlight.metrics import Report
 from kdlight.preprocessing import InputSpec
 from kdlight.reading import ROLES, Role
 from kdlight.runs import origin
@@ -78,12 +78,13 @@ class Card:
     def at_chance(self) -> tuple[Role, ...]:
         """The models that are no better than chance on the test images: a pair with one of them has failed.
 
-        A card from before this was kept is judged by its figures; see `kdlight.metrics.beats_chance`.
+        A card from before this was kept is judged by its figures; see `kdlight.metrics.Report.beats_chance`.
         """
         kept = self.metrics.get("at_chance")
         if isinstance(kept, list):
             return tuple(role for role in ROLES if role in kept)
-        return tuple(role for role in ROLES if beats_chance(self.metrics.get(role) or {}) is False)
+        reports = {role: Report.model_validate(self.metrics.get(role) or {}) for role in ROLES}
+        return tuple(role for role in ROLES if reports[role].beats_chance is False)
 
     @property
     def origin(self) -> Origin | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdlight.data import Dataset
-from kdlight.metrics import agreement, flips, report, softmax
+from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """Rendered pixels uint8 (B, S, S, 3) to logits (B, K)."""
@@ -18,10 +18,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One model on one split: calibrated probabilities (N, K), and seconds for the whole split."""
+    """One model on one split: calibrated probabilities (N, K), and seconds for the whole split where it was timed."""
 
     probabilities: np.ndarray
-    seconds: float
+    seconds: float | None = None
 
 
 def predict(
@@ -43,35 +43,34 @@ def predict(
     return Predictions(softmax(np.concatenate(logits), temperature), seconds)
 
 
-def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: Sequence[str]) -> dict[str, Any]:
+def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: Sequence[str]) -> Measurement:
     """The report of each model, and where teacher and student part: agreement and every flip.
 
     predictions: by role, rows in the order of `dataset.items`; labels must be numbered as `classes`.
     """
     groups = dataset.groups
     found: dict[str, Any] = {
-        role: {
-            **report(p.probabilities, dataset.labels, classes, groups),
-            "seconds": round(p.seconds, 4),
-        }
+        role: report(p.probabilities, dataset.labels, classes, groups).model_copy(
+            update={"seconds": None if p.seconds is None else round(p.seconds, 4)}
+        )
         for role, p in predictions.items()
     }
     if {"teacher", "student"} <= set(predictions):
         teacher, student = (predictions[r].probabilities for r in ("teacher", "student"))
-        found["agreement"] = agreement(teacher, student, groups=groups).to_json()
-        parting = np.flatnonzero(teacher.argmax(1) != student.argmax(1))
-        found["flips"] = [_flip(dataset, classes, teacher, student, int(i)) for i in parting]
-        found["flip_counts"] = flips(teacher, student, dataset.labels).to_json()
-    return found
+        parting = flips(teacher, student, dataset.labels)
+        found["agreement"] = agreement(teacher, student, groups=groups)
+        found["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in parting.differing)
+        found["flip_counts"] = parting.counts
+    return Measurement(**found)
 
 
-def _flip(dataset: Dataset, classes: Sequence[str], teacher: np.ndarray, student: np.ndarray, i: int) -> dict[str, Any]:
+def _flip(dataset: Dataset, classes: Sequence[str], teacher: np.ndarray, student: np.ndarray, i: int) -> Flip:
     item = dataset.items[i]
-    return {
-        "path": item.ref,
-        "truth": classes[item.label],
-        "teacher": classes[int(teacher[i].argmax())],
-        "teacher_probability": float(teacher[i].max()),
-        "student": classes[int(student[i].argmax())],
-        "student_probability": float(student[i].max()),
-    }
+    return Flip(
+        path=item.ref,
+        truth=classes[item.label],
+        teacher=classes[int(teacher[i].argmax())],
+        teacher_probability=float(teacher[i].max()),
+        student=classes[int(student[i].argmax())],
+        student_probability=float(student[i].max()),
+    )

@@ -154,7 +154,7 @@ def evaluate(
         engine = partial(_both_ways if mirrored else _logits, predictor, role)
         temperature = bundle.card.calibration[role]["temperature"]
         predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
-    found = measure(predictions, part, bundle.classes)
+    found = measure(predictions, part, bundle.classes).to_json()
     answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
     found["localization"] = localize(predictor, part, answers, explain, progress)
     described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}

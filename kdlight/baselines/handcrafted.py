@@ -61,7 +61,7 @@ def measure(
     for kind, features in kinds.items():
         answers[kind], chosen = fit(features, labels, len(dataset.classes))
         scored = report(answers[kind], test.labels, dataset.classes, groups)
-        found[kind] = {**scored, "features": sum(part["test"].shape[1] for part in features), **chosen}
+        found[kind] = {**scored.to_json(), "features": sum(part["test"].shape[1] for part in features), **chosen}
     if "both" in answers:
         found["gain"] = {other: _gain(answers, other, test) for other in ("handcrafted", "deep")}
     return found

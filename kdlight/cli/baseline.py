@@ -11,6 +11,7 @@ import typer
 from kdlight.cli.frame import Answer, Json, answers, table
 from kdlight.cli.opinion import Model, open_bundle
 from kdlight.cli.progress import counted
+from kdlight.metrics import Interval
 
 
 class Kind(StrEnum):
@@ -58,7 +59,7 @@ def _words(found: dict[str, Any]) -> Any:
 
 
 def _gain(gain: dict[str, float] | None) -> str:
-    if not gain or gain["low"] is None:
+    interval = Interval.of(gain)
+    if interval is None or interval.low is None:
         return "not known"
-    proven = "" if gain["low"] > 0 or gain["high"] < 0 else ", no proven difference"
-    return f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]{proven}"
+    return f"{interval:+.3f}{', no proven difference' if interval.spans_zero else ''}"

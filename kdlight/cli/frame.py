@@ -15,6 +15,8 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 
+from kdlight.metrics import Interval
+
 P = ParamSpec("P")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or the id of a listed one.")]
@@ -97,8 +99,7 @@ def words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
-        value, low, high = value["value"], value["low"], value["high"]
-        return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        return format(Interval(**value), ".3f")
     if isinstance(value, dict):
         return ", ".join(f"{key} {words(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdlight.metrics import report
-from kdlight.metrics.intervals import wilson
+from kdlight.metrics.intervals import Interval, wilson
 from kdlight.stopwatch import race, row
 
 WARMUPS, RUNS = 10, 50
@@ -31,8 +31,12 @@ def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: A
         "n": len(labels),
         "flips": {"count": len(flipped), "images": flipped.tolist(), "share": share.to_json()},
         "probability_change": float(np.abs(source - small).max()),
-        "balanced_accuracy": {name: said["balanced_accuracy"] for name, said in found.items()},
+        "balanced_accuracy": {name: _json(measured.balanced_accuracy) for name, measured in found.items()},
     }
+
+
+def _json(interval: Interval | None) -> dict[str, float | None] | None:
+    return interval.to_json() if interval else None
 
 
 def alternate(

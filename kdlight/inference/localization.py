@@ -12,7 +12,7 @@ from kdlight.data import Dataset
 from kdlight.data.masks import read_mask
 from kdlight.explain import DEFAULT
 from kdlight.inference.predictor import Predictor
-from kdlight.metrics.localization import Overlap, localization, overlap
+from kdlight.metrics.localization import Localization, Overlap, localization, overlap
 from kdlight.reading import ROLES, Role
 
 
@@ -47,8 +47,8 @@ def localize(
         right = np.asarray(predicted[role])[indices] == labels
         some = [one for one, is_right in zip(every, right, strict=True) if is_right]
         figures[role] = {
-            **(localization(some, labels[right], groups[right]) if some else {"n": 0}),
-            "all": localization(every, labels, groups),
+            **(localization(some, labels[right], groups[right]) if some else Localization(0)).to_json(),
+            "all": localization(every, labels, groups).to_json(),
         }
     return figures
 

@@ -1,11 +1,10 @@
 """Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
 
 from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
-from kdlight.metrics.chance import beats_chance, chance_level
 from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve, sensitivity_specificity
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
-from kdlight.metrics.paired import Flips, agreement, difference, flips, mcnemar
-from kdlight.metrics.report import report
+from kdlight.metrics.paired import FlipCounts, Flips, agreement, difference, flips, mcnemar
+from kdlight.metrics.report import Flip, Measurement, Report, report
 from kdlight.metrics.scores import (
     SCORES,
     MetricError,
@@ -21,18 +20,20 @@ from kdlight.metrics.scores import (
 
 __all__ = [
     "SCORES",
+    "Flip",
+    "FlipCounts",
     "Flips",
     "Interval",
+    "Measurement",
     "MetricError",
+    "Report",
     "Score",
     "accuracy",
     "agreement",
     "auc",
     "balanced_accuracy",
-    "beats_chance",
     "bootstrap_weights",
     "brier",
-    "chance_level",
     "conformal_qhat",
     "confusion_matrix",
     "coverage",

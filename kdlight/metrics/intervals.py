@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,16 +23,51 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and its 95 % interval; the bounds are None where too few draws define them."""
+    """A value and its 95 % interval; the bounds are None where too few draws define them.
+
+    `f"{interval:.3f}"` writes `0.917 [0.884, 0.951]`, each number by the format; without bounds the value alone.
+    """
 
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | None) -> Interval | None:
+        """From {"value", "low", "high"} as JSON has it; None where there is no value."""
+        if not values or values.get("value") is None:
+            return None
+        low, high = (None if values.get(key) is None else float(values[key]) for key in ("low", "high"))
+        return cls(float(values["value"]), low, high)
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        bounds = "" if self.low is None or self.high is None else f" [{self.low:{spec}}, {self.high:{spec}}]"
+        return f"{self.value:{spec}}{bounds}"
+
+    def __str__(self) -> str:
+        return format(self)
+
+    @property
+    def points(self) -> Interval:
+        """A difference of 0 to 1 in points of 0.01."""
+        low, high = (None if bound is None else 100 * bound for bound in (self.low, self.high))
+        return Interval(100 * self.value, low, high)
+
+    @property
+    def above_zero(self) -> bool:
+        """For a difference: a gain is proven."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """For a difference: a loss is proven."""
+        return self.high is not None and self.high < 0
 
     @property
     def spans_zero(self) -> bool:
-        """For a difference: True where no gain is proven, also where the interval is not known."""
-        return self.low is None or self.high is None or self.low <= 0 <= self.high
+        """For a difference: True where neither is proven, also where the interval is not known."""
+        return not self.above_zero and not self.below_zero
 
     def to_json(self) -> dict[str, float | None]:
         return asdict(self)

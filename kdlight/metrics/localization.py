@@ -7,9 +7,9 @@ the outline's share of the area, so that a map that says nothing has 1, is ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,20 @@ class Overlap:
     """1 where the map's largest value lies inside, else 0."""
 
 
+class Localization(NamedTuple):
+    """Means over `n` images, each with its 95 % interval."""
+
+    n: int
+    share: Interval | None = None
+    lift: Interval | None = None
+    pointing: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Without images `n` alone."""
+        means = {name: getattr(self, name) for name in FIGURES} if self.n else {}
+        return {"n": self.n, **{name: mean and mean.to_json() for name, mean in means.items()}}
+
+
 def overlap(heat: np.ndarray, outline: np.ndarray) -> Overlap:
     """A map (h, w), values at least 0, against an outline bool (h, w) that holds a pixel or more.
 
@@ -53,8 +67,8 @@ def overlap(heat: np.ndarray, outline: np.ndarray) -> Overlap:
     return Overlap(share, share / area, float(outline.flat[int(heat.argmax())]))
 
 
-def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -> dict[str, Any]:
-    """Means over images, each with its 95 % interval: `n` and FIGURES. labels, groups: as in `intervals`.
+def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -> Localization:
+    """Means over images. labels, groups: as in `intervals`.
 
     Raises MetricError where there is no image.
     """
@@ -62,5 +76,4 @@ def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -
         raise MetricError("No image is outlined; one or more were expected. Give images with masks.")
     values = np.array([[getattr(one, name) for name in FIGURES] for one in overlaps])  # (N, figures)
     found = intervals(lambda w: (w @ values) / w.sum(1, keepdims=True), np.asarray(labels), groups)
-    means: Mapping[str, Interval | None] = dict(zip(FIGURES, found, strict=True))
-    return {"n": len(overlaps), **{name: value.to_json() if value else None for name, value in means.items()}}
+    return Localization(len(overlaps), *found)

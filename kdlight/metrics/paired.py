@@ -11,6 +11,17 @@ from kdlight.metrics.intervals import DRAWS, Interval, intervals
 from kdlight.metrics.scores import Floats, Ints, MetricError, Score, checked
 
 
+@dataclass(frozen=True, slots=True)
+class FlipCounts:
+    """Numbers of images, as in Flips."""
+
+    both_right: int
+    first_only: int
+    second_only: int
+    both_wrong_alike: int
+    both_wrong_apart: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Flips:
     """Indices of images by who is right: a flip is an image on which the top classes differ."""
@@ -27,9 +38,9 @@ class Flips:
         """Every image on which the two answer differently, in order."""
         return np.sort(np.concatenate([self.first_only, self.second_only, self.both_wrong_apart]))
 
-    def to_json(self) -> dict[str, int]:
-        """Counts."""
-        return {name: len(getattr(self, name)) for name in self.__slots__}
+    @property
+    def counts(self) -> FlipCounts:
+        return FlipCounts(*(len(getattr(self, name)) for name in self.__slots__))
 
 
 def agreement(first: Any, second: Any, groups: Any = None, draws: int = DRAWS, seed: int = 0) -> Interval:

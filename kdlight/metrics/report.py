@@ -1,27 +1,119 @@
-"""Everything `kdlight evaluate` says about one model on one labelled set."""
+"""Everything `kdlight evaluate` says about one model on one labelled set, and about two models on the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from kdlight.metrics.curves import confusion_matrix
 from kdlight.metrics.intervals import DRAWS, Interval, distinct, intervals, wilson
+from kdlight.metrics.paired import FlipCounts
 from kdlight.metrics.scores import SCORES, Floats, Ints, MetricError, checked, recalls, specificities
 
 FEW = 10
 """Below so many images a class's own numbers are called uncertain."""
+IF_KNOWN: Any = Field(exclude_if=lambda value: value is None)
+"""A field that JSON leaves out where it is None."""
+
+
+class Measured(BaseModel):
+    """What cards and `--json` hold; reading one skips what a newer version added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Report(Measured):
+    """One model on one set. What is undefined is None, and `notes` says why."""
+
+    n: int = 0
+    accuracy: Interval | None = None
+    balanced_accuracy: Interval | None = None
+    auc: Interval | None = None
+    macro_f1: Interval | None = None
+    ece: Interval | None = None
+    brier: Interval | None = None
+    log_loss: Interval | None = None
+    recall: dict[str, Interval | None] = {}
+    specificity: dict[str, Interval | None] = {}
+    counts: dict[str, int] = {}
+    """Images per class."""
+    confusion: list[list[int]] = []
+    """Truth in rows, top class in columns."""
+    notes: list[str] = []
+    seconds: Annotated[float | None, IF_KNOWN] = None
+    """For all images, where it was timed."""
+
+    @property
+    def chance_level(self) -> float | None:
+        """Balanced accuracy of a model that gives every image the same answer: 1 / classes that the test has images of.
+
+        None where the report does not tell the recalls.
+        """
+        present = sum(recall is not None for recall in self.recall.values())
+        return 1 / present if present else None
+
+    @property
+    def beats_chance(self) -> bool | None:
+        """Whether the interval of the balanced accuracy lies above `chance_level`; without an interval, the value.
+
+        An interval that reaches down to chance counts as chance: such a model was not shown to have learned anything,
+        be it for a bad training or for too small a test. None where the report does not say.
+        """
+        level, score = self.chance_level, self.balanced_accuracy
+        if level is None or score is None:
+            return None
+        return (score.value if score.low is None else score.low) > level
+
+
+class Flip(Measured):
+    """One image on which teacher and student differ."""
+
+    path: str
+    truth: str
+    teacher: str
+    """The class that it answers."""
+    teacher_probability: float
+    student: str
+    student_probability: float
+
+
+class Measurement(Measured):
+    """Models on the same images: a report for each that was there, and where teacher and student part."""
+
+    teacher: Annotated[Report | None, IF_KNOWN] = None
+    student: Annotated[Report | None, IF_KNOWN] = None
+    alone: Annotated[Report | None, IF_KNOWN] = None
+    """The student without its teacher."""
+    scratch: Annotated[Report | None, IF_KNOWN] = None
+    """The same from random weights."""
+    same_start: Annotated[Report | None, IF_KNOWN] = None
+    """The same from the starting weights of the taught one."""
+    partner: Annotated[Report | None, IF_KNOWN] = None
+    """The second model of a pair that learned together."""
+    agreement: Annotated[Interval | None, IF_KNOWN] = None
+    flip_counts: Annotated[FlipCounts | None, IF_KNOWN] = None
+    flips: Annotated[tuple[Flip, ...] | None, IF_KNOWN] = None
+    """Every image on which they differ; None where images are not to be named, as in a card."""
+
+    @property
+    def reports(self) -> dict[str, Report]:
+        """By model, those that were measured."""
+        return {name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), Report)}
 
 
 def report(
     probabilities: Any, labels: Any, classes: Sequence[str], groups: Any = None, draws: int = DRAWS, seed: int = 0
-) -> dict[str, Any]:
-    """JSON-ready: n, each of SCORES as {"value", "low", "high"}, recall and specificity per class, the confusion.
+) -> Report:
+    """Each of SCORES with its interval, recall and specificity per class, the confusion.
 
     probabilities (N, K) in the order of `classes`, labels (N,), groups (N,) where images belong together.
-    What is undefined is None, and `notes` says why. Raises MetricError on input that does not belong together.
+    Raises MetricError on input that does not belong together.
     """
     p, y = checked(probabilities, labels)
     if len(classes) != p.shape[1]:
@@ -29,22 +121,22 @@ def report(
     found = intervals(lambda w: _values(p, y, w), y, groups, draws, seed)
     k, head = len(classes), len(SCORES)
     matrix = confusion_matrix(p, y)
-    scores = dict(zip(SCORES, found, strict=False))
+    scores: dict[str, Any] = dict(zip(SCORES, found, strict=False))
     recall = [_sure(found[head + c], distinct(groups, y == c)) for c in range(k)]
     specificity = [_sure(found[head + k + c], distinct(groups, y != c)) for c in range(k)]
     sure = {"accuracy": _sure(scores["accuracy"], distinct(groups, y >= 0)), "balanced_accuracy": _mean(recall)}
     for name, value in scores.items():
         if value and _agreed(value):
             scores[name] = sure.get(name) or Interval(value.value, None, None)
-    return {
-        "n": len(y),
-        **{name: _json(value) for name, value in scores.items()},
-        "recall": {name: _json(value) for name, value in zip(classes, recall, strict=True)},
-        "specificity": {name: _json(value) for name, value in zip(classes, specificity, strict=True)},
-        "counts": {name: int(matrix[c].sum()) for c, name in enumerate(classes)},
-        "confusion": matrix.tolist(),
-        "notes": _notes(matrix, classes, groups) + _unknown(scores),
-    }
+    return Report(
+        n=len(y),
+        **scores,
+        recall=dict(zip(classes, recall, strict=True)),
+        specificity=dict(zip(classes, specificity, strict=True)),
+        counts={name: int(matrix[c].sum()) for c, name in enumerate(classes)},
+        confusion=matrix.tolist(),
+        notes=_notes(matrix, classes, groups) + _unknown(scores),
+    )
 
 
 def _values(p: Floats, y: Ints, weights: Floats) -> Floats:
@@ -66,10 +158,6 @@ def _mean(shares: Sequence[Interval | None]) -> Interval | None:
     """The mean of the shares that are there, between the means of their bounds: wider than the mean's own interval."""
     bounds = [(s.value, s.low, s.high) for s in shares if s and s.low is not None and s.high is not None]
     return Interval(*np.mean(bounds, axis=0).tolist()) if bounds else None
-
-
-def _json(found: Interval | None) -> dict[str, float | None] | None:
-    return found.to_json() if found else None
 
 
 def _unknown(scores: Mapping[str, Interval | None]) -> list[str]:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kdlight.metrics import Interval
+
 TOO_FEW = "not told from 0 (too few images for an interval)"
 
 
 def words(gain: Mapping[str, float | None] | None) -> str:
     """A difference {"value", "low", "high"} of 0 to 1 in points with its interval, and on which side of 0 it lies."""
-    if gain is None or any(gain[name] is None for name in ("value", "low", "high")):
+    interval = Interval.of(gain)
+    if interval is None or interval.low is None:
         return TOO_FEW
-    value, low, high = (100 * (gain[name] or 0.0) for name in ("value", "low", "high"))
-    side = "gain" if low > 0 else "loss" if high < 0 else "not told from 0:"
-    return f"{side} {value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    side = "gain" if interval.above_zero else "loss" if interval.below_zero else "not told from 0:"
+    return f"{side} {interval.points:+.1f}"
 
 
 def in_points(gain: Mapping[str, float | None] | None) -> str:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kdlight.metrics import Interval
 from kdlight.results.records import Record
 from kdlight.results.shipped import FREE
 
@@ -53,17 +54,15 @@ def words(record: Record) -> str:
     """The gain over that baseline for people, in points, with what it is worth; or that it was not compared."""
     if record.fact("method") == UNTAUGHT:
         return OF_NO_TEACHER
-    found = gain(record)
-    if found is None or found["value"] is None:
+    interval = Interval.of(gain(record))
+    if interval is None:
         return NOT_COMPARED
-    value = f"{100 * found['value']:+.1f}"
-    if found["low"] is None or found["high"] is None:
-        return f"not proven: {value} points, without an interval"
-    low, high = 100 * found["low"], 100 * found["high"]
-    numbers = f"{value} [{low:+.1f}, {high:+.1f}] points"
+    numbers = f"{interval.points:+.1f} points"
+    if interval.low is None:
+        return f"not proven: {numbers}, without an interval"
     if len(record.seeds) == 1:
         return f"not proven: {numbers}, one seed"
-    return f"{'proven' if low > 0 else 'a loss' if high < 0 else 'not proven'}: {numbers}"
+    return f"{'proven' if interval.above_zero else 'a loss' if interval.below_zero else 'not proven'}: {numbers}"
 
 
 def sentence(told: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kdlight.metrics import Interval
 from kdlight.results import same_start
 from kdlight.results.command import of as command_of
 from kdlight.results.records import Record
@@ -39,13 +40,15 @@ def gain(record: Record) -> str:
 
 def points(found: Mapping[str, float | None] | None, seeds: int) -> str:
     """A difference of 0 to 1 in points with its interval; empty where there is none."""
-    if found is None or found["low"] is None or found["high"] is None:
+    interval = Interval.of(found)
+    if interval is None or interval.low is None:
         return ""
-    value, low, high = (100 * (found[key] or 0.0) for key in ("value", "low", "high"))
-    numbers = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    numbers = f"{interval.points:+.1f}"
     if seeds == 1:
         return f"{numbers}, one seed"
-    return f"**{numbers}**" if low > 0 else f"{numbers}, a loss" if high < 0 else f"{numbers}, not told from 0"
+    if interval.above_zero:
+        return f"**{numbers}**"
+    return f"{numbers}, {'a loss' if interval.below_zero else 'not told from 0'}"
 
 
 def best(records: Sequence[Record]) -> Record | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kdlight import results
 from kdlight.bundle import Bundle, Card
+from kdlight.metrics import Interval
 from kdlight.results import Record, same_start
 from kdlight.ui import words
 
@@ -49,11 +50,11 @@ def sentence(bundle: Bundle) -> str:
 
 def _of_study(record: Record) -> str:
     seeds = f"{len(record.seeds)} seeds" if len(record.seeds) > 1 else "one seed"
-    if record.gain is None or None in record.gain.values():
+    interval = Interval.of(record.gain)
+    if interval is None or interval.low is None:
         return f"too few images for an interval, {seeds}"
-    value, low, high = (100 * float(record.gain[key] or 0) for key in ("value", "low", "high"))
-    told = ", not told from 0" if low <= 0 <= high else ""
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points over the student alone, {seeds}{told}"
+    told = ", not told from 0" if interval.spans_zero else ""
+    return f"{interval.points:+.1f} points over the student alone, {seeds}{told}"
 
 
 def _record(bundle: Bundle) -> Record | None:

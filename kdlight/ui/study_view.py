@@ -10,6 +10,7 @@ import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight import runs
+from kdlight.metrics import Interval
 from kdlight.reading import ROLES
 from kdlight.results import Record, RecordError, over_alone, read, same_start
 from kdlight.results.command import of as command_of
@@ -153,10 +154,9 @@ def differences(record: Record) -> list[dict[str, Any]]:
         ("mean of both minus alone", record.gains.get("gain_of_ensemble")),
         ("taught minus teacher", record.gains.get("gap_to_teacher")),
     ):
-        if found and None not in (found["low"], found["high"]):
-            value, low, high = (100 * float(found[key] or 0) for key in ("value", "low", "high"))
-            said = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-            rows.append({"name": name, "value": value, "low": low, "high": high, "words": said})
+        interval = Interval.of(found)
+        if interval is not None and interval.low is not None:
+            rows.append({"name": name, **interval.points.to_json(), "words": f"{interval.points:+.1f}"})
     return rows
 
 

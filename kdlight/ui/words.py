@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdlight.explain import EXPLAINERS
+from kdlight.metrics import Interval
 
 METRICS: dict[str, str] = {
     "balanced_accuracy": "Balanced accuracy",
@@ -62,11 +63,7 @@ def p_value(p: float) -> str:
 
 def interval(measured: Mapping[str, Any]) -> str:
     """{"value", "low", "high"} to 0.92 [0.88, 0.95]."""
-    if measured.get("value") is None:
-        return "not measured"
-    if measured.get("low") is None or measured.get("high") is None:
-        return score(measured["value"])
-    return f"{score(measured['value'])} [{score(measured['low'])}, {score(measured['high'])}]"
+    return str(Interval.of(measured) or "not measured")
 
 
 def percent(probability: float) -> str:

@@ -96,3 +96,35 @@ def test_too_many_undefined_draws_give_no_bounds() -> None:
 def test_groups_of_another_length_are_refused() -> None:
     with pytest.raises(metrics.MetricError, match="one group per image"):
         metrics.interval(metrics.accuracy, sure(np.ones(4)), np.zeros(4, dtype=int), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("interval", "spec", "expected"),
+    [
+        (metrics.Interval(0.917, 0.884, 0.951), "", "0.92 [0.88, 0.95]"),
+        (metrics.Interval(0.9, 0.85, 0.95), ".3f", "0.900 [0.850, 0.950]"),
+        (metrics.Interval(0.02, -0.01, 0.05).points, "+.1f", "+2.0 [-1.0, +5.0]"),
+        (metrics.Interval(0.5), "", "0.50"),
+    ],
+)
+def test_an_interval_is_written_in_one_way(interval: metrics.Interval, spec: str, expected: str) -> None:
+    assert format(interval, spec) == expected
+
+
+@pytest.mark.parametrize(
+    ("interval", "sides"),
+    [
+        (metrics.Interval(0.2, 0.1, 0.3), (True, False, False)),
+        (metrics.Interval(0.2, 0.0, 0.3), (False, True, False)),
+        (metrics.Interval(-0.2, -0.3, -0.1), (False, False, True)),
+        (metrics.Interval(0.2), (False, True, False)),
+    ],
+)
+def test_the_bounds_decide_the_side_of_zero(interval: metrics.Interval, sides: tuple[bool, ...]) -> None:
+    assert (interval.above_zero, interval.spans_zero, interval.below_zero) == sides
+
+
+def test_an_interval_is_read_from_json() -> None:
+    assert metrics.Interval.of({"value": 1, "low": None, "high": 2.0}) == metrics.Interval(1.0, None, 2.0)
+    assert metrics.Interval.of(None) is None
+    assert metrics.Interval.of({"value": None, "low": None, "high": None}) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdlight.metrics import MetricError
+from kdlight.metrics import Interval, MetricError
 from kdlight.metrics.localization import Overlap, localization, overlap
 
 
@@ -50,6 +50,6 @@ def test_means_have_intervals_over_groups() -> None:
     """Two groups of two equal images each: the mean of a draw is 0, 0.5 or 1 whatever is drawn."""
     some = [Overlap(0.0, 0.0, 0.0)] * 2 + [Overlap(1.0, 4.0, 1.0)] * 2
     found = localization(some, [0, 0, 0, 0], ["a", "a", "b", "b"])
-    assert found["n"] == 4
-    assert found["pointing"] == {"value": 0.5, "low": 0.0, "high": 1.0}
-    assert found["lift"]["value"] == 2
+    assert found.n == 4
+    assert found.pointing == Interval(0.5, 0.0, 1.0)
+    assert found.lift.value == 2

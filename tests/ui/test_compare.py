@@ -42,8 +42,8 @@ def measured() -> dict[str, Any]:
     return {
         "n": 12,
         "split": "test",
-        "teacher": {**report(sure, labels, CLASSES, draws=50), "seconds": 1.5},
-        "student": {**report(wrong, labels, CLASSES, draws=50), "seconds": 0.1},
+        "teacher": {**report(sure, labels, CLASSES, draws=50).to_json(), "seconds": 1.5},
+        "student": {**report(wrong, labels, CLASSES, draws=50).to_json(), "seconds": 0.1},
         "curves": {"teacher": curve, "student": curve},
         "flips": 1,
         "shown": [flip],

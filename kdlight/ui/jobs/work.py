@@ -114,7 +114,7 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None, masks: str | N
             )
             seconds += time.perf_counter() - began
         predictions[role] = Predictions(np.concatenate(rows), seconds)
-    found = measure(predictions, part, bundle.classes)
+    found = measure(predictions, part, bundle.classes).to_json()
     answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
     found["localization"] = localize(
         predictor,
