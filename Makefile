@@ -1,9 +1,9 @@
 # make app    set up what is missing and open the app, for this machine only (others: ADDRESS=0.0.0.0; a port: PORT=9000)
 # make test   set up what is missing and run every test
 # make check  style, types and floors
-# make card-table   write the README's table of measured bundles from their cards
-# make speed-table  write the README's table of measured speeds from docs/benchmarks
-# make size-table   write the README's table of int8 students from docs/benchmarks/int8
+# make card-table   write the table of measured bundles from their cards
+# make speed-table  write the table of measured speeds from docs/benchmarks
+# make size-table   write the table of int8 students from docs/benchmarks/int8
 # make results      write docs/results.md from the records in docs/studies
 
 VENV := .venv
@@ -30,13 +30,13 @@ check: $(VENV)/.dev
 setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/readme_block.py card_table --write
+	@$(BIN)/python tools/write_table.py card_table --write
 
 speed-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/readme_block.py speed_table --write
+	@$(BIN)/python tools/write_table.py speed_table --write
 
 size-table: $(VENV)/.runtime
-	@$(BIN)/python .ci/readme_block.py size_table --write
+	@$(BIN)/python tools/write_table.py size_table --write
 
 results: $(VENV)/.runtime
 	@$(BIN)/kdlight results docs/studies --out docs/results.md

@@ -27,19 +27,19 @@ def test_a_newcomer_sees_the_app_and_the_two_commands_first() -> None:
 
 
 def test_the_table_is_what_the_cards_say() -> None:
-    script = runpy.run_path(str(ROOT / ".ci" / "card_table.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "card_table.py"))
     written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
     assert written == script["table"](), "run make card-table"
 
 
 def test_the_speeds_are_what_the_kept_reports_say() -> None:
-    script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "speed_table.py"))
     written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
     assert written == script["table"](), "run make speed-table"
 
 
 def test_the_sizes_are_those_of_the_shipped_bundles() -> None:
-    script = runpy.run_path(str(ROOT / ".ci" / "size_table.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "size_table.py"))
     written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
     assert written == script["table"](), "run make size-table"
     for path in script["KEPT"].glob("*.json"):
@@ -53,7 +53,7 @@ def as_rows(times: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
 
 def test_the_speed_table_compares_like_with_like() -> None:
     """On a made-up report: each teacher's row against the student's that was measured the same way."""
-    script = runpy.run_path(str(ROOT / ".ci" / "speed_table.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "speed_table.py"))
     how = "; from a decoded image of 64 px"
     p50 = {"teacher, torch eager": 20.0, "student, torch eager": 4.0, "student, ONNX Runtime": 2.0}
     p50 |= {f"teacher, ONNX Runtime{how}": 12.0, f"student, ONNX Runtime{how}": 3.0, f"Grad-CAM of both{how}": 2500.0}

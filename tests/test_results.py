@@ -587,7 +587,7 @@ def test_the_page_names_the_baseline_beside_every_gain(study: Kept) -> None:
 
 
 def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(study: Kept, bundle_copy: Path) -> None:
-    script = runpy.run_path(str(ROOT / ".ci" / "fill_cards.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "fill_cards.py"))
     untaught = [{"seed": s, "teacher": 0.8, "student": 0.74, "alone": 0.6} for s in (0, 1)]
     taught = json.loads((study("taught", **of_start("general")) / "study.json").read_text())
     alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))

@@ -1,6 +1,6 @@
 """Accuracy against latency: kdlight nano beside timm's smallest networks, distilled by one recipe, on one engine.
 
-    OMP_NUM_THREADS=1 python benchmarks/pareto.py data/busi3 data/lc_lung3 data/cxr3 \
+    OMP_NUM_THREADS=1 python tools/pareto.py data/busi3 data/lc_lung3 data/cxr3 \
         --weights MOBILENETV2.safetensors --out docs/pareto
 
 Every set (a folder named after a recipe kdlight-<name>) gets one teacher and, from its answers, every student: with
@@ -143,7 +143,7 @@ def report(found: Sequence[dict[Contender, Run]], rounds: int) -> dict[str, Any]
     names = dict.fromkeys(point["set"] for point in points)
     return {
         "benchmark": "pareto",
-        "command": f"python benchmarks/pareto.py {' '.join(names)} --weights MOBILENETV2 --out docs/pareto",
+        "command": f"python tools/pareto.py {' '.join(names)} --weights MOBILENETV2 --out docs/pareto",
         "machine": machine(),
         "engine": "ONNX Runtime",
         "threads": 1,

@@ -1,4 +1,4 @@
-"""Fill in what the cards of shipped bundles do not say yet: `.venv/bin/python .ci/fill_cards.py [BUNDLE ...]`.
+"""Fill in what the cards of shipped bundles do not say yet: `.venv/bin/python tools/fill_cards.py [BUNDLE ...]`.
 
 Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies, and
 the sentence that tells both gains. Of the pair: which models are at chance, and the kind of weights that the teacher

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks import peers
+from tools import peers
 from kdlight.training_benchmark import Bench
 
 SIZE = 32

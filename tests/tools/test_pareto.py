@@ -7,7 +7,7 @@ from typing import Any
 
 import PIL.Image
 
-from benchmarks import pareto
+from tools import pareto
 from kdlight import runs
 from kdlight.config import read_recipe, shipped
 

@@ -1,7 +1,7 @@
-"""The table of int8 students from docs/benchmarks/int8/*.json, for README.md: see readme_block.py.
+"""The table of int8 students from docs/benchmarks/int8/*.json: see write_table.py.
 
 Each file is what `kdlight compress BUNDLE --precision int8 --data DIR --out OUT --json` printed, less what names a
-folder or an image: `python .ci/size_table.py PRINTED...` puts it there.
+folder or an image: `python tools/size_table.py PRINTED...` puts it there.
 """
 
 import json

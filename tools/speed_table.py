@@ -1,4 +1,4 @@
-"""The table of measured speeds from docs/benchmarks/*.json, for README.md: see readme_block.py.
+"""The table of measured speeds from docs/benchmarks/*.json: see write_table.py.
 
 Each file is what `kdlight benchmark NAME ... --json` printed. A benchmark without a file has no lines.
 """
@@ -118,6 +118,6 @@ def table() -> str:
         machine = report["machine"]
         what = " ".join([name, *([report["bundle"]] if "bundle" in report else [])])
         what += f" --weights {report['weights']}" if report.get("weights") else ""
-        command = "python benchmarks/peers.py" if name == "peers" else f"kdlight benchmark {what}"
+        command = "python tools/peers.py" if name == "peers" else f"kdlight benchmark {what}"
         places.append(f"`{command}`: {machine['cpu']}, {report['threads']} of {machine['cores']} cores")
     return "\n".join([HEADER, *lines, "", f"Medians. {'; '.join(places)}."])

@@ -1,6 +1,6 @@
 """kdlight against what one would otherwise use, on one machine, on the same data, in turns. Losses are told too.
 
-    python benchmarks/peers.py --bundle assets/bundles/busi3 --threads 2 --json
+    python tools/peers.py --bundle assets/bundles/busi3 --threads 2 --json
 
 - training: an epoch of distillation with kept answers, against a torch loop written by hand (DataLoader, torchvision's
   transforms image by image, the teacher asked every batch) and torchdistill's, where that is installed

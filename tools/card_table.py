@@ -1,4 +1,4 @@
-"""The table of shipped bundles from their cards, for README.md: see readme_block.py."""
+"""The table of shipped bundles from their cards: see write_table.py."""
 
 import json
 from pathlib import Path
