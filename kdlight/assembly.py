@@ -143,7 +143,7 @@ def eligibility(data: DataConfig) -> dict[str, Any]:
 
 
 def _class(data: DataConfig, name: str) -> dict[str, Any]:
-    words = data.classes.get(name, ClassWords(name))
+    words = data.classes.get(name, ClassWords(words=name))
     return {"name": name, "words": words.words, "must_not_miss": words.must_not_miss}
 
 
@@ -154,15 +154,12 @@ def _describe(name: str, model: Classifier, spec: InputSpec) -> dict[str, Any]:
 def _distillation(recipe: Recipe) -> dict[str, Any]:
     kind = find_method(recipe.distill.method)
     options = {**hyperparameters(kind), **recipe.distill.options}
-    portable = recipe.to_toml()
-    for path in filter(None, (recipe.teacher.weights, recipe.student.weights, recipe.data.path)):
-        portable = portable.replace(f'"{path}"', f'"{Path(path).name}"')
     return {
         "method": kind.name,
         "paper": kind.paper,
         "options": options,
         "init": recipe.student.init,
-        "recipe": portable,
+        "recipe": recipe.portable.to_toml(),
     }
 
 

@@ -1,231 +1,220 @@
-"""Recipes: what to train, on what, by which method. Frozen dataclasses, checked as they are made, read from TOML."""
+"""Recipes: what to train, on what, by which method. Typed sections, checked as they are made, read from TOML."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import ConfigDict, Field, field_validator
 
 from kdlight.anatomy import BODY_PARTS, VIEWS
+from kdlight.modality import MODALITIES, WINDOWS
+from kdlight.options import Option, OptionError, Settings, Texts
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-BALANCES = ("none", "balanced", "effective")
+RecipeError = OptionError
+"""A recipe that cannot be run: the sentence says which key, what was expected, what to do."""
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Init = Literal["random", "selection", "teacher", "general", "published"]
+Effort = Literal["quick", "standard", "thorough"]
+"""How much of the machine's time a training without a recipe may take."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What a set, and so a bundle, may be called."""
-INITS = ("random", "selection", "teacher", "general", "published")
-SELECTIONS = ("uniform", "consecutive", "random")
-LAYERS = ("first", "even")
 UNTRAINED = "random weights"
 """What a teacher without weights to start from starts from, in words; older runs and records say it in no other way."""
 
-
-class RecipeError(ValueError):
-    """A recipe that cannot be run: the sentence says which key, what was expected, what to do."""
-
-
-def _check(section: str, key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise RecipeError(f"{section}.{key} is {value}; {low} to {high} was expected. Change it in the recipe.")
+Epochs = Annotated[int, Option("Times that all training images are gone through.", ge=1, le=10_000)]
+Rate = Annotated[float, Option("Peak learning rate of AdamW.", ge=1e-7, le=10)]
+Decay = Annotated[float, Option("Weight decay of AdamW.", ge=0, le=1)]
+BatchSize = Annotated[int, Option("Images in one step.", ge=2, le=4096)]
+Smoothing = Annotated[float, Option("Label smoothing of the cross-entropy.", ge=0, le=0.5)]
+Arithmetic = Annotated[Precision, Option("Number format of the training.")]
 
 
-def _choose(section: str, key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise RecipeError(f"{section}.{key} is {value!r}; one of {', '.join(known)} was expected.")
-
-
-@dataclass(frozen=True, slots=True)
-class ClassWords:
+class ClassWords(Settings):
     """What a class means to people."""
 
-    words: str
-    must_not_miss: bool = False
+    words: Annotated[str, Option("The class in words for people.")]
+    must_not_miss: Annotated[bool, Option("Whether missing this class harms a patient.")] = False
 
 
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """The labelled set, what is known about it, and how a model sees it."""
+class DataConfig(Settings):
+    """The labeled set, what is known about it, and how a model sees it."""
 
-    path: str
-    """Folder, npz or CSV; `synthetic` makes a small set inside the run."""
-    modality: str
-    """A key of `kdlight.modality.MODALITIES`."""
-    name: str = ""
-    """Short id, also the bundle's; the path's last part if empty."""
-    title: str = ""
-    """Words for people."""
-    size: int = 128
-    """Input side in pixels."""
-    body_parts: tuple[str, ...] = ()
-    """Keys of `kdlight.anatomy.BODY_PARTS` that every image shows one of; empty where the set has none or mixes them.
-    A file that states another part is then not eligible."""
-    views: tuple[str, ...] = ()
-    """Values of `kdlight.anatomy.VIEWS` that the set covers; empty where any may come."""
-    window: str = ""
-    """CT preset for files in Hounsfield units; empty keeps the file's own window."""
-    fit: str = "stretch"
-    """stretch or pad, see InputSpec."""
-    stages: tuple[str, ...] = ()
-    """Stages of `kdlight.preprocessing.stages` that every image goes through before a model sees it."""
-    val: float = 0.15
-    """Share of groups for validation where the set has no val split."""
-    test: float = 0.2
-    """Share of the train split's groups carved out for the test where the set has no test split."""
-    labeled: float = 1.0
-    """Share of the training groups whose labels are kept, the same for every seed; the others are known by their
-    pictures only."""
-    split_seed: int = 0
-    """Seed of the carving; kept apart from train.seed, so that seeds share one test part."""
-    augmentation: str = ""
-    """A policy of `kdlight.preprocessing.augment.AUGMENTATIONS`; empty takes the modality's own."""
-    source: str = ""
-    licence: str = "not stated"
-    weights_licence: str = "MIT"
-    """What the trained weights may be used under; the data's own terms where those reach the weights."""
-    limits: tuple[str, ...] = ()
-    """Traps of the data, as sentences for the card."""
-    classes: Mapping[str, ClassWords] = field(default_factory=dict)
-    """Words per class name; classes that are not named keep their folder's name."""
+    path: Annotated[str, Option("Folder, .npz or .csv; `synthetic` draws a small set inside the run.")]
+    modality: Annotated[str, Option("Kind of picture.", choices=tuple(MODALITIES))]
+    name: Annotated[str, Option("Short id, also the bundle's; the last part of the path if empty.")] = ""
+    title: Annotated[str, Option("The set in words for people.")] = ""
+    size: Annotated[int, Option("Side of the square input.", ge=32, le=1024, unit="px")] = 128
+    body_parts: Annotated[
+        Texts,
+        Option(
+            "Body parts that every image shows one of; empty where the set has none or mixes them. A file that states "
+            "another part is then not eligible.",
+            choices=tuple(BODY_PARTS),
+        ),
+    ] = ()
+    views: Annotated[Texts, Option("Views that the set covers; empty where any may come.", choices=VIEWS)] = ()
+    window: Annotated[
+        str,
+        Option("CT preset for files in Hounsfield units; empty keeps the file's own.", choices=("", *WINDOWS)),
+    ] = ""
+    fit: Annotated[
+        Literal["stretch", "pad"],
+        Option("How a picture fills the square: both sides scaled, or the aspect ratio kept and the rest black."),
+    ] = "stretch"
+    stages: Annotated[Texts, Option("Preprocessing between resizing and normalizing, in this order.")] = ()
+    val: Annotated[float, Option("Share of groups for validation where the set has no val split.", ge=0.05, le=0.5)] = (
+        0.15
+    )
+    test: Annotated[
+        float,
+        Option("Share of the train split's groups for a test split where there is none.", ge=0.05, le=0.5),
+    ] = 0.2
+    labeled: Annotated[
+        float,
+        Option(
+            "Share of the training groups whose labels are used, the same for every seed; of the others only the "
+            "pictures are.",
+            ge=0.01,
+            le=1,
+        ),
+    ] = 1.0
+    split_seed: Annotated[int, Option("Seed of the splits; train.seed does not change them.")] = 0
+    augmentation: Annotated[str, Option("Augmentation policy; empty takes the modality's own.")] = ""
+    source: Annotated[str, Option("Where the data come from.")] = ""
+    licence: Annotated[str, Option("License of the data.")] = "not stated"
+    weights_licence: Annotated[
+        str, Option("What the trained weights may be used under; the data's own terms where those reach the weights.")
+    ] = "MIT"
+    limits: Annotated[Texts, Option("Traps of the data, as sentences for the card.")] = ()
+    classes: Annotated[
+        dict[str, ClassWords], Option("Words by class name; other classes keep their folder's name.")
+    ] = Field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        _check("data", "size", self.size, 32, 1024)
-        _check("data", "val", self.val, 0.05, 0.5)
-        _check("data", "test", self.test, 0.05, 0.5)
-        _check("data", "labeled", self.labeled, 0.01, 1)
-        for part in self.body_parts:
-            _choose("data", "body_parts", part, tuple(BODY_PARTS))
-        for view in self.views:
-            _choose("data", "views", view, VIEWS)
-        if not self.path:
-            raise RecipeError("data.path is empty; a folder, npz or CSV was expected. Set it, or use 'synthetic'.")
-        if self.name and not NAME.fullmatch(self.name):
+    @field_validator("path")
+    @classmethod
+    def _named(cls, path: str) -> str:
+        if not path:
+            raise RecipeError("is empty; a folder, .npz or .csv was expected. Set it, or use 'synthetic'.")
+        return path
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str) -> str:
+        if name and not NAME.fullmatch(name):
             raise RecipeError(
-                f"data.name is {self.name!r}; the bundle goes by it, so a-z, 0-9, _ and - were expected, 64 at most. "
-                f"Change it, and put the words into data.title."
+                f"is {name!r}; the bundle goes by it, so a-z, 0-9, _ and - were expected, 64 at most. Change it, and "
+                f"put the words into data.title."
             )
+        return name
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherConfig:
+class TeacherConfig(Settings):
     """The big model and its fine-tuning."""
 
-    name: str = "mobilenetv2"
-    weights: str = ""
-    """A safetensors or pth state dict to start from; empty asks timm for pretrained weights when online."""
-    epochs: int = 15
-    lr: float = 5e-4
-    weight_decay: float = 0.02
-    batch_size: int = 32
-    precision: str = "32-true"
-    label_smoothing: float = 0.05
-    focal: float = 0.0
-    """Exponent of the focal loss (Lin et al. 2017), which then takes no label smoothing; 0 is cross-entropy."""
-    mixup: float = 0.0
-    """Shape of mixup's Beta distribution (Zhang et al. 2018); 0 mixes nothing."""
-    cutmix: float = 0.0
-    """Shape of cutmix's Beta distribution (Yun et al. 2019); with mixup one of the two is drawn for each batch."""
-    swa: float = 0.0
-    """Share of the epochs, from the last, whose weights are averaged (Izmailov et al. 2018); 0 averages none."""
-
-    def __post_init__(self) -> None:
-        _check("teacher", "epochs", self.epochs, 1, 10_000)
-        _check("teacher", "lr", self.lr, 1e-7, 10)
-        _check("teacher", "weight_decay", self.weight_decay, 0, 1)
-        _check("teacher", "batch_size", self.batch_size, 2, 4096)
-        _check("teacher", "label_smoothing", self.label_smoothing, 0, 0.5)
-        _check("teacher", "focal", self.focal, 0, 10)
-        _check("teacher", "mixup", self.mixup, 0, 10)
-        _check("teacher", "cutmix", self.cutmix, 0, 10)
-        _check("teacher", "swa", self.swa, 0, 0.9)
-        _choose("teacher", "precision", self.precision, PRECISIONS)
+    name: Annotated[str, Option("A teacher of kdlight, timm:NAME, or ensemble:NAME+NAME.")] = "mobilenetv2"
+    weights: Annotated[
+        str, Option("State dict to start from (.safetensors or .pth); empty takes timm's pretrained weights.")
+    ] = ""
+    epochs: Epochs = 15
+    lr: Rate = 5e-4
+    weight_decay: Decay = 0.02
+    batch_size: BatchSize = 32
+    precision: Arithmetic = "32-true"
+    label_smoothing: Smoothing = 0.05
+    focal: Annotated[
+        float, Option("Exponent of the focal loss, which takes no label smoothing; 0 is cross-entropy.", ge=0, le=10)
+    ] = 0.0
+    mixup: Annotated[float, Option("Shape of mixup's Beta distribution; 0 mixes nothing.", ge=0, le=10)] = 0.0
+    cutmix: Annotated[
+        float, Option("Shape of cutmix's Beta distribution; with mixup one of the two is drawn per batch.", ge=0, le=10)
+    ] = 0.0
+    swa: Annotated[float, Option("Share of the epochs, from the last, whose weights are averaged.", ge=0, le=0.9)] = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class StudentConfig:
+class StudentConfig(Settings):
     """The small model and where its first weights come from."""
 
-    name: str = "kdlight_nano"
-    init: str = "teacher"
-    """random; selection: from the teacher's starting weights; teacher: from the fine-tuned teacher; general: distilled
-    before on all sets at once (the student alone then starts by selection); published: the student's own, for both."""
-    weights: str = ""
-    """Of general and published: a state dict of the student; empty takes what kdlight ships, or what timm publishes."""
-    selection: str = "uniform"
-    """Which channels are selected: uniform, consecutive or random."""
-    layers: str = "first"
-    """Which blocks of each stage: the first or evenly spaced ones."""
-
-    def __post_init__(self) -> None:
-        _choose("student", "init", self.init, INITS)
-        _choose("student", "selection", self.selection, SELECTIONS)
-        _choose("student", "layers", self.layers, LAYERS)
-
-
-@dataclass(frozen=True, slots=True)
-class DistillConfig:
-    """The method, and its hyper-parameters as the method's signature names them."""
-
-    method: str = "kd"
-    options: Mapping[str, Any] = field(default_factory=dict)
+    name: Annotated[str, Option("A student of kdlight, or timm:NAME.")] = "kdlight_nano"
+    init: Annotated[
+        Init,
+        Option(
+            "First weights. selection: channels of the teacher's starting weights; teacher: channels of the trained "
+            "teacher; general: distilled before on all sets at once (the student alone then starts by selection); "
+            "published: the student's own."
+        ),
+    ] = "teacher"
+    weights: Annotated[
+        str, Option("For general and published a state dict; empty takes what kdlight ships or timm publishes.")
+    ] = ""
+    selection: Annotated[
+        Literal["uniform", "consecutive", "random"], Option("Which channels are selected from the larger network.")
+    ] = "uniform"
+    layers: Annotated[
+        Literal["first", "even"], Option("Which blocks of each stage: the first, or evenly spaced ones.")
+    ] = "first"
 
 
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """The student's schedule; with `alone` the same student is trained the same way without its teacher."""
+class DistillConfig(Settings):
+    """The method, and under it the method's own options."""
 
-    epochs: int = 40
-    lr: float = 2e-3
-    weight_decay: float = 0.02
-    batch_size: int = 32
-    warmup: float = 0.05
-    """Share of the steps with a rising rate, before the cosine."""
-    patience: int = 0
-    """Epochs without a better validation before stopping; 0 never stops early."""
-    precision: str = "32-true"
-    balance: str = "balanced"
-    """Class weights of the task loss: none, balanced (N / (K n_c)) or effective (Cui et al. 2019)."""
-    label_smoothing: float = 0.0
-    seed: int = 0
-    alone: bool = True
-    """Also train the same student on the labels alone, from weights selected from where the teacher began."""
-    scratch: bool = False
-    """Also train the same student on the labels alone, from random weights: nothing of any larger network."""
-    same_start: bool = False
-    """Also train the same student on the labels alone, from the weights that the taught one begins with: where those
-    are general ones or the trained teacher's, only this says what teaching gave."""
-    views: int = 0
-    """Distinct views of each training image, taken in turn, the same for every seed; 0 draws new ones every epoch. With
-    a number the teacher answers each view once, and its answers are kept for later epochs, seeds and methods."""
-    threads: int = 0
-    """CPU threads; 0 leaves them to torch."""
+    model_config = ConfigDict(extra="allow")
 
-    def __post_init__(self) -> None:
-        _check("train", "epochs", self.epochs, 1, 10_000)
-        _check("train", "lr", self.lr, 1e-7, 10)
-        _check("train", "weight_decay", self.weight_decay, 0, 1)
-        _check("train", "batch_size", self.batch_size, 2, 4096)
-        _check("train", "warmup", self.warmup, 0, 0.5)
-        _check("train", "patience", self.patience, 0, 10_000)
-        _check("train", "label_smoothing", self.label_smoothing, 0, 0.5)
-        _check("train", "views", self.views, 0, 10_000)
-        _check("train", "threads", self.threads, 0, 1024)
-        _choose("train", "precision", self.precision, PRECISIONS)
-        _choose("train", "balance", self.balance, BALANCES)
+    method: Annotated[str, Option("A distillation method.")] = "kd"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options as the recipe gives them; the method checks them."""
+        return dict(self.model_extra or {})
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainConfig(Settings):
+    """The student's schedule, and which baselines are trained beside it."""
+
+    epochs: Epochs = 40
+    lr: Rate = 2e-3
+    weight_decay: Decay = 0.02
+    batch_size: BatchSize = 32
+    warmup: Annotated[float, Option("Share of the steps with a rising rate, before the cosine.", ge=0, le=0.5)] = 0.05
+    patience: Annotated[
+        int, Option("Epochs without a better validation before stopping; 0 never stops early.", ge=0, le=10_000)
+    ] = 0
+    precision: Arithmetic = "32-true"
+    balance: Annotated[
+        Literal["none", "balanced", "effective"],
+        Option("Class weights of the task loss: none, N / (K n_c), or effective numbers (Cui et al. 2019)."),
+    ] = "balanced"
+    label_smoothing: Smoothing = 0.0
+    seed: Annotated[int, Option("Seed of weights, batches and augmentation.")] = 0
+    alone: Annotated[bool, Option("Also train the same student without the teacher, from selected weights.")] = True
+    scratch: Annotated[bool, Option("Also train it without the teacher, from random weights.")] = False
+    same_start: Annotated[
+        bool, Option("Also train it without the teacher, from the weights that the taught one starts with.")
+    ] = False
+    views: Annotated[
+        int,
+        Option(
+            "Fixed augmented views of each training image, taken in turn, whose teacher outputs are cached; 0 draws "
+            "new ones every epoch.",
+            ge=0,
+            le=10_000,
+        ),
+    ] = 0
+    threads: Annotated[int, Option("CPU threads; 0 leaves them to torch.", ge=0, le=1024)] = 0
+
+
+class Recipe(Settings):
     """One experiment, whole."""
 
-    data: DataConfig
-    teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    student: StudentConfig = field(default_factory=StudentConfig)
-    distill: DistillConfig = field(default_factory=DistillConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    data: Annotated[DataConfig, Option("The labeled set, what is known about it, and how a model sees it.")]
+    teacher: Annotated[TeacherConfig, Option("The big model and its fine-tuning.")] = TeacherConfig()
+    student: Annotated[StudentConfig, Option("The small model and its first weights.")] = StudentConfig()
+    distill: Annotated[DistillConfig, Option("The method and its own options.")] = DistillConfig()
+    train: Annotated[TrainConfig, Option("The student's schedule and its baselines.")] = TrainConfig()
 
     @property
     def name(self) -> str:
@@ -235,40 +224,28 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as TOML that `read_recipe` reads back to an equal recipe."""
-        lines: list[str] = []
-        for section, values in dataclasses.asdict(self).items():
-            tables = {key: values.pop(key) for key in ("classes", "options") if key in values}
-            if section == "distill":
-                values.update(tables.pop("options"))
-            lines += [f"[{section}]", *(f"{key} = {_literal(value)}" for key, value in values.items()), ""]
-            for name, words in tables.get("classes", {}).items():
-                lines += [f"[data.classes.{json.dumps(name)}]"]
-                lines += [*(f"{key} = {_literal(value)}" for key, value in words.items()), ""]
-        return "\n".join(lines)
+        return tomli_w.dumps(self.model_dump())
+
+    @property
+    def portable(self) -> Recipe:
+        """The recipe with file names in place of paths, as a card keeps it: nothing of this machine."""
+        path, *weights = (Path(text).name for text in (self.data.path, self.teacher.weights, self.student.weights))
+        return self.changed(
+            data=self.data.changed(path=path or "data"),
+            teacher=self.teacher.changed(weights=weights[0]),
+            student=self.student.changed(weights=weights[1]),
+        )
 
     @classmethod
     def from_mapping(cls, tables: Mapping[str, Any]) -> Recipe:
         """Build from parsed TOML. Raises RecipeError that names the wrong key or value."""
-        sections = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(tables) - sections)
-        if unknown:
-            raise RecipeError(f"Unknown section [{unknown[0]}]; [{'], ['.join(sorted(sections))}] were expected.")
-        if "data" not in tables:
-            raise RecipeError(
-                "The section [data] is missing; it names the labelled set. Add [data] with path, modality."
-            )
-        parts = {name: _table(name, tables.get(name, {})) for name in sections}
-        classes = _table("data.classes", parts["data"].get("classes", {}))
-        words = {k: _table(f"data.classes.{k}", v) for k, v in classes.items()}
-        parts["data"]["classes"] = {k: _section(f"data.classes.{k}", ClassWords, v) for k, v in words.items()}
-        method = parts["distill"].pop("method", "kd")
-        return cls(
-            data=_section("data", DataConfig, parts["data"]),
-            teacher=_section("teacher", TeacherConfig, parts["teacher"]),
-            student=_section("student", StudentConfig, parts["student"]),
-            distill=DistillConfig(method=method, options=parts["distill"]),
-            train=_section("train", TrainConfig, parts["train"]),
-        )
+        return cls(**tables)
+
+
+def default_recipe(path: str | Path, modality: str) -> Recipe:
+    """Neutral settings for a set of one's own: a student cut from a teacher with ImageNet weights, which are free."""
+    data = DataConfig(path=str(path), modality=modality, weights_licence="Apache-2.0 (its starting weights)")
+    return Recipe(data=data, student=StudentConfig(init="selection"))
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -279,7 +256,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{Path(path).name} is not valid TOML ({error}). Mend that line.") from error
+        raise RecipeError(f"{Path(path).name} is not valid TOML ({error}). Correct that line.") from error
     for override in overrides:
         _override(tables, override)
     return Recipe.from_mapping(tables)
@@ -289,12 +266,6 @@ def shipped() -> dict[str, Path]:
     """The recipes that come with kdlight, by name."""
     folder = Path(__file__).parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def _table(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise RecipeError(f"{name} is {value!r}; a section was expected. Write it as [{name}] with keys below it.")
-    return dict(value)
 
 
 def _override(tables: dict[str, Any], text: str) -> None:
@@ -310,42 +281,3 @@ def _override(tables: dict[str, Any], text: str) -> None:
         tables[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         tables[last] = value
-
-
-def _section(name: str, kind: Any, values: dict[str, Any]) -> Any:
-    """A dataclass from a table: keys must be known and types must fit; whole numbers pass as floats."""
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for key, value in values.items():
-        if key not in known:
-            raise RecipeError(f"Unknown key {name}.{key}; one of {', '.join(known)} was expected.")
-        values[key] = _typed(f"{name}.{key}", known[key].type, value)
-    required = {f.name for f in known.values() if _is_required(f)}
-    missing = sorted(required - set(values))
-    if missing:
-        raise RecipeError(f"{name}.{missing[0]} is missing; a value was expected. Add it to the recipe.")
-    return kind(**values)
-
-
-def _is_required(item: dataclasses.Field[Any]) -> bool:
-    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-
-
-def _typed(key: str, wanted: Any, value: Any) -> Any:
-    if wanted == "float" and type(value) is int:
-        return float(value)
-    if wanted == "tuple[str, ...]":
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise RecipeError(f'{key} is {value!r}; a list of texts was expected, as in {key} = ["..."].')
-        return tuple(value)
-    kinds = {"int": int, "float": float, "str": str, "bool": bool}
-    if wanted in kinds and type(value) is not kinds[wanted]:
-        raise RecipeError(f"{key} is {value!r}; a value of type {wanted} was expected. Change it in the recipe.")
-    return value
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_literal(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

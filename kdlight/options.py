@@ -26,24 +26,24 @@ NOUNS: dict[Kind, str] = {
     "float": "a number",
     "str": "a text in quotes",
     "list": 'a list of texts, as in ["..."],',
-    "table": "a section",
+    "table": "a section of keys",
 }
 
 
 class OptionError(ValueError):
-    """An option that is unknown, missing or not as declared; the message is one sentence that begins with its name."""
+    """An option that is unknown, missing or not as declared; the message is one sentence, with its name first."""
 
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(key, problem)
-        self.key, self.problem = key, problem
+    def __init__(self, problem: str, key: str = "") -> None:
+        super().__init__(problem, key)
+        self.problem, self.key = problem, key
 
     def __str__(self) -> str:
-        return f"{self.key} {self.problem}"
+        return f"{self.key} {self.problem}".lstrip()
 
     def within(self, *sections: object) -> OptionError:
         """The same mistake, named from the sections around it; places in a list go unnamed."""
         names = (part for part in (*sections, self.key) if isinstance(part, str) and part)
-        return OptionError(".".join(names), self.problem)
+        return OptionError(self.problem, ".".join(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Option(GroupedMetadata):
     def _among(self, value: Any) -> Any:
         for text in (value,) if isinstance(value, str) else value:
             if text not in self.choices:
-                raise OptionError("", f"is {text!r}; one of {', '.join(self.choices)} was expected.")
+                raise OptionError(f"is {text!r}; one of {', '.join(self.choices)} was expected.")
         return value
 
 
@@ -216,8 +216,7 @@ def _explained(error: ValidationError, options: Sequence[Declared]) -> OptionErr
         near = get_close_matches(str(place[0]), known, 1)
         hint = f" Did you mean {near[0]}?" if near else " Remove it."
         taken = f"one of {', '.join(known)}" if known else "no option at all"
-        return OptionError(str(place[0]), f"is not known; {taken} was expected.{hint}")
+        return OptionError(f"is not known; {taken} was expected.{hint}", str(place[0]))
     if first["type"] == "missing":
-        return OptionError(option.name, f"is missing; {option.expected} was expected. Add it.")
-    problem = f"is {first['input']!r}; {option.expected} was expected. Change it."
-    return OptionError("", problem).within(*place)
+        return OptionError(f"is missing; {option.expected} was expected. Add it.", option.name)
+    return OptionError(f"is {first['input']!r}; {option.expected} was expected. Change it.").within(*place)

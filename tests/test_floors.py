@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "options"},
-    {"config", "modality", "storage", "memory", "prefetch", "stopwatch"},
+    {"anatomy", "modality", "options"},
+    {"config", "storage", "memory", "prefetch", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},

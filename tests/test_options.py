@@ -117,8 +117,8 @@ def test_a_mistake_is_one_sentence_that_names_the_option(values: dict[str, Any],
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({}, "part is missing; a section was expected"),
-        ({"part": 3}, "part is 3; a section was expected"),
+        ({}, "part is missing; a section of keys was expected"),
+        ({"part": 3}, "part is 3; a section of keys was expected"),
         ({"part": {}}, r"part\.words is missing"),
         ({"part": {"words": ""}, "named": {"q": {"word": ""}}}, r"named\.q\.word is not known; .* Did you mean words"),
         ({"part": {"words": "", "lines": "x"}}, r"part\.lines is 'x'; a list of texts"),
@@ -145,4 +145,4 @@ def test_a_changed_copy_is_checked_again() -> None:
 def test_declarations_and_mistakes_travel_between_processes() -> None:
     for option in declared(blur):
         assert Declared.model_validate_json(option.model_dump_json()) == option
-    assert str(pickle.loads(pickle.dumps(OptionError("a", "is 1.")))) == "a is 1."  # noqa: S301
+    assert str(pickle.loads(pickle.dumps(OptionError("is 1.", "a")))) == "a is 1."  # noqa: S301

@@ -17,7 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from kdlight import bundle as bundles
 from kdlight import pipeline, runs
 from kdlight.bundle import load
-from kdlight.config import Recipe, RecipeError
+from kdlight.config import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.golden import check
 from kdlight.metrics import Interval
@@ -289,7 +289,7 @@ def test_what_a_run_has_is_not_taken_again(tmp_path: Path) -> None:
     ("tables", "said"),
     [
         ({"train": {"alone": False}}, "needs the student alone"),
-        ({"data": {"path": "x", "modality": "xrya"}}, "Unknown modality"),
+        ({"data": {"path": "x", "modality": "xrya"}}, "modality is 'xrya'; one of xray"),
         ({"student": {"name": "kdlight_small", "init": "general"}}, "No general weights"),
         ({"teacher": {"name": "vgg19"}, "student": {"init": "selection"}}, "must be of one family"),
     ],
@@ -365,10 +365,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> list[str]:
 
 
 def cells(alphas: tuple[float, ...]) -> dict[str, Recipe]:
-    return {
-        f"a{a}": dataclasses.replace(RECIPE, distill=dataclasses.replace(RECIPE.distill, options={"alpha": a}))
-        for a in alphas
-    }
+    return {f"a{a}": RECIPE.changed(distill=DistillConfig(alpha=a)) for a in alphas}
 
 
 def test_a_grid_trains_what_cells_share_once_and_compares_their_students(trained: list[str], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import signal
 import time
@@ -77,7 +76,7 @@ def open_recipe(path: Path, overrides: list[str]) -> Recipe:
         f"distill.method is {method} instead of {own.method}: {own.method}'s {', '.join(left)} left out, "
         f"{method}'s own defaults taken; set one with -o distill.KEY=VALUE."
     )
-    return dataclasses.replace(chosen, distill=DistillConfig(method, options))
+    return chosen.changed(distill=DistillConfig(method=method, **options))
 
 
 def name_of(path: Path, recipe: Recipe) -> str:

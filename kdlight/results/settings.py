@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from kdlight.config import Recipe
@@ -15,7 +14,7 @@ OF_THE_MACHINE = {"teacher": ("weights",), "student": ("weights",), "train": ("t
 def settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """The sections data, teacher, student and train by key. The method stands with its options in the record itself."""
     sections = {
-        name: {key: value for key, value in dataclasses.asdict(getattr(recipe, name)).items() if key not in left_out}
+        name: {key: value for key, value in getattr(recipe, name).model_dump().items() if key not in left_out}
         for name, left_out in OF_THE_MACHINE.items()
     }
     data = {key: getattr(recipe.data, key) for key in DATA}

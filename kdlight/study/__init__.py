@@ -45,7 +45,7 @@ def study(
         )
     started: list[Run] = []
     for seed in range(recipe.train.seed, recipe.train.seed + seeds):
-        one = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, seed=seed))
+        one = recipe.changed(train=recipe.train.changed(seed=seed))
         run = _run_of(one, folder / f"seed-{seed}")
         if started:
             take(run, started[0], "teacher", TEACHER)
@@ -105,8 +105,8 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     given = read_recipe(other.recipe)
     if _is_first(other) and teacher_of(given) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
-    train = dataclasses.replace(given.train, scratch=recipe.train.scratch, same_start=recipe.train.same_start)
-    if dataclasses.replace(given, distill=recipe.distill, train=train) == recipe:
+    train = given.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
+    if given.changed(distill=recipe.distill, train=train) == recipe:
         for stage in ("alone", SCRATCH, SAME_START):
             take(run, other, stage, (f"{stage}.safetensors",))
 

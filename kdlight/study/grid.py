@@ -17,7 +17,6 @@ import numpy as np
 
 from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find
-from kdlight.modality import modality
 from kdlight.models import create_model
 from kdlight.results import read, same_start
 from kdlight.runs import Run, write_atomically
@@ -62,7 +61,6 @@ def check(recipe: Recipe) -> None:
     method = find(recipe.distill.method)
     if not recipe.train.alone:
         raise RecipeError("A study needs the student alone, train.alone = true; take train.alone out of the grid.")
-    modality(recipe.data.modality)
     classes = 3 if "multi-class" in method.tasks else 2
     student, teacher = (create_model(name, classes) for name in (recipe.student.name, recipe.teacher.name))
     for stage in ("alone", "student"):

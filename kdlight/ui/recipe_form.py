@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, StudentConfig, read_recipe, shipped
+from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, default_recipe, read_recipe, shipped
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
 from kdlight.results.same_start import ALIKE
@@ -52,7 +52,7 @@ def data_step() -> Start:
         return _own()
     st.html('<div class="kd-line">180 synthetic images of three shapes: a complete training without your data.</div>')
     drawn = read_recipe(shipped()[TRIAL])
-    return Start(replace(drawn, distill=read_recipe(shipped()[PAIRS[0]]).distill), TRIAL, True)
+    return Start(drawn.changed(distill=read_recipe(shipped()[PAIRS[0]]).distill), TRIAL, True)
 
 
 def _own() -> Start:
@@ -81,13 +81,13 @@ def _own() -> Start:
     data = DataConfig(
         path=path or OWN,
         modality=kind,
-        name=Recipe(DataConfig(path or OWN, kind)).name[:40],
+        name=default_recipe(path or OWN, kind).name[:40],
         title=path.rstrip("/").rpartition("/")[2],
         size=size,
         augmentation=augmentation,
         stages=stages,
     )
-    return Start(replace(base, data=data, train=replace(base.train, scratch=False)), of, present)
+    return Start(base.changed(data=data, train=base.train.changed(scratch=False)), of, present)
 
 
 def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
@@ -104,8 +104,7 @@ def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
         "Change there what you like.",
     )
     if of not in pairs:
-        neutral = DataConfig(path or OWN, kind)
-        return of, Recipe(neutral, student=StudentConfig(init="selection"), distill=DistillConfig())
+        return of, default_recipe(path or OWN, kind)
     with place:
         shelf.written_out(pairs[of].data.title)
     return of, pairs[of]
@@ -140,9 +139,9 @@ def teacher_step(start: Start, recipe: Recipe) -> Recipe:
     st.subheader("2  Teacher", anchor=False)
     name = _network("teacher")
     epochs = _epochs(st, recipe.teacher.epochs, f"teacher epochs {start.of}")
-    recipe = replace(recipe, teacher=replace(recipe.teacher, name=name, epochs=epochs))
+    recipe = recipe.changed(teacher=recipe.teacher.changed(name=name, epochs=epochs))
     file = starting_weights.of_teacher(recipe, start.of)
-    return replace(recipe, teacher=replace(recipe.teacher, weights=file))
+    return recipe.changed(teacher=recipe.teacher.changed(weights=file))
 
 
 def student_step(start: Start, recipe: Recipe) -> Recipe:
@@ -164,7 +163,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     )
     data = recipe.data
     if start.of != TRIAL or init != recipe.student.init:
-        data = replace(data, weights_licence=starting_weights.license_of_pair(recipe, init, PAIRS))
+        data = data.changed(weights_licence=starting_weights.license_of_pair(recipe, init, PAIRS))
     alone = form.switch(st, "Also train it without the teacher", recipe.train.alone, "train alone", help=terms.ALONE)
     scratch = form.switch(
         st, "Also train it from random weights", recipe.train.scratch, "train scratch", help=terms.SCRATCH
@@ -176,8 +175,8 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
         f"train same start {start.of == TRIAL}",
         help=terms.SAME_START,
     )
-    train = replace(recipe.train, epochs=epochs, alone=alone, scratch=scratch, same_start=same, views=views)
-    return replace(recipe, data=data, student=replace(recipe.student, name=name, init=init), train=train)
+    train = recipe.train.changed(epochs=epochs, alone=alone, scratch=scratch, same_start=same, views=views)
+    return recipe.changed(data=data, student=recipe.student.changed(name=name, init=init), train=train)
 
 
 def _network(role: str) -> str:
@@ -219,7 +218,7 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     about = f"{methods[name]['summary']} {methods[name]['paper']}."
     st.html(f'<div class="kd-line">{words.safe(about)}</div>')
     begin = recipe.distill.options if name == recipe.distill.method else {}
-    return replace(recipe, distill=DistillConfig(name, knobs.draw(name, methods[name], begin, start.of)))
+    return recipe.changed(distill=DistillConfig(method=name, **knobs.draw(name, methods[name], begin, start.of)))
 
 
 def checked(recipe: Recipe) -> str | None:
