@@ -36,6 +36,7 @@ THERE = """([sha, maps]) => {
 def variant(number: int) -> bytes:
     """The brain phantom with one pixel changed: a DICOM that was never read before."""
     file = pydicom.dcmread(io.BytesIO(next(s for s in images.samples() if s.modality == "mri").data))
+    file.decompress()
     pixels = file.pixel_array.copy()
     pixels[0, number] += 1
     file.PixelData = pixels.tobytes()

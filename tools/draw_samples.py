@@ -1,20 +1,24 @@
-"""Synthetic phantoms: drawn by arithmetic, the same on every machine, of no patient. Each gives the bytes of a file."""
+"""Draw the sample scans of the app: `python tools/draw_samples.py` writes them into the package.
+
+Synthetic phantoms, drawn by arithmetic, the same on every machine, of no patient. Each function gives a file's bytes.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from functools import cache
+import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, JPEGLSLossless, MRImageStorage
 
+FOLDER = Path(__file__).resolve().parents[1] / "kdlight" / "images" / "phantoms"
 Field = np.ndarray
 """float64 (side, side)."""
 
 
-@cache
 def brain_mri() -> bytes:
     """A head in the manner of Shepp and Logan (1974), T1-like, with a bright rim lesion: DICOM MR, 12 bits."""
     rng, side = np.random.default_rng(1), 320
@@ -34,7 +38,6 @@ def brain_mri() -> bytes:
     return _dicom(np.rint(1500 * noisy), "MR", 900, 1400, spacing=0.75)
 
 
-@cache
 def chest_xray() -> bytes:
     """A frontal chest: lungs, ribs, heart, spine: DICOM DX, 12 bits, MONOCHROME1 as detectors often write."""
     rng, side = np.random.default_rng(2), 512
@@ -61,7 +64,6 @@ def chest_xray() -> bytes:
     return _dicom(np.rint(4000 * np.exp(-0.9 * _blur(absorbed, 1.0))), "DX", 2000, 3600, inverted=True, spacing=0.7)
 
 
-@cache
 def chest_ct() -> bytes:
     """An axial slice through the lungs in HU, with vessels and a hazy patch: DICOM CT, 16 bits signed."""
     rng, side = np.random.default_rng(3), 512
@@ -93,7 +95,6 @@ def chest_ct() -> bytes:
     return _dicom(np.rint(np.clip(blurred, -1024, 3000)), "CT", -600, 1500, spacing=0.72)
 
 
-@cache
 def breast_ultrasound() -> bytes:
     """Layered tissue in speckle with a dark oval lesion and a brighter band behind it: PNG, 8 bits."""
     rng, side = np.random.default_rng(4), 384
@@ -109,7 +110,6 @@ def breast_ultrasound() -> bytes:
     return _png(255 * np.clip(0.36 * np.log10(1 + 60 * echo**1.6) - 0.06, 0, 1))
 
 
-@cache
 def skin_lesion() -> bytes:
     """A pigmented spot with uneven color, a network and a few hairs on skin: PNG in color."""
     rng, side = np.random.default_rng(5), 384
@@ -128,7 +128,6 @@ def skin_lesion() -> bytes:
     return _png(picture * light[..., None])
 
 
-@cache
 def histology() -> bytes:
     """Glands with a ring of nuclei in pink stroma, in the colors of hematoxylin and eosin: PNG in color."""
     rng, side = np.random.default_rng(6), 384
@@ -151,7 +150,6 @@ def histology() -> bytes:
     return _png(246 * np.exp(-density))
 
 
-@cache
 def brick_crack() -> bytes:
     """A rough fired surface with a branching crack: PNG in color."""
     rng, side = np.random.default_rng(7), 320
@@ -163,18 +161,6 @@ def brick_crack() -> bytes:
     branch = _smooth(0.011 - np.abs(x + 0.62 * y - 0.25 - path), 0.007) * _smooth(y - 0.12, 0.03)
     surface = np.array([172.0, 100, 76]) + grain[..., None] * np.array([13.0, 10, 9])
     return _png(surface * (1 - 0.72 * np.maximum(crack, branch) - 0.35 * pits)[..., None])
-
-
-PHANTOMS: dict[str, tuple[str, str, Callable[[], bytes]]] = {
-    "Chest X-ray phantom": ("xray", "A frontal chest without a lesion.", chest_xray),
-    "Chest CT phantom": ("ct", "A slice through both lungs with a hazy patch.", chest_ct),
-    "Breast ultrasound phantom": ("ultrasound", "Layered tissue with a dark oval.", breast_ultrasound),
-    "Skin lesion phantom": ("dermatoscopy", "A pigmented spot with hairs.", skin_lesion),
-    "Histology phantom": ("histopathology", "Glands in pink stroma.", histology),
-    "Cracked brick phantom": ("surface", "A rough surface with a branching crack.", brick_crack),
-    "Brain MRI phantom": ("mri", "A head with a bright ring drawn into it, which is no tumor.", brain_mri),
-}
-"""Modality key, what is drawn, and the drawing, by name."""
 
 
 def _grid(side: int) -> tuple[Field, Field]:
@@ -240,47 +226,41 @@ def _nucleus(rng: np.random.Generator, side: int, row: float, column: float, deg
 
 def _png(values: np.ndarray) -> bytes:
     buffer = BytesIO()
-    PIL.Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).save(buffer, "PNG")
+    PIL.Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def _dicom(
     values: Field, code: str, center: float, width: float, inverted: bool = False, spacing: float = 1.0
 ) -> bytes:
-    """Whole numbers in modality units as explicit little endian DICOM, written plainly; CT is stored from -1024 up."""
+    """Whole numbers in modality units as JPEG-LS lossless DICOM of 12 bits; CT is stored from -1024 up."""
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = _CLASSES[code], f"2.25.{sum(code.encode())}", code
+    ds.PatientName = "Phantom^Synthetic"
+    if code != "DX":
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME1" if inverted else "MONOCHROME2"
+    ds.Rows, ds.Columns = values.shape
+    ds.PixelSpacing = [spacing, spacing]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.BurnedInAnnotation = "NO"
+    ds.WindowCenter, ds.WindowWidth = center, width
+    if code == "CT":
+        ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = -1024, 1, "HU"
     stored = np.clip(values + (1024 if code == "CT" else 0), 0, 4095).astype("<u2")
-    rescale = [(0x00281052, "DS", "-1024"), (0x00281053, "DS", "1"), (0x00281054, "LO", "HU")]
-    elements = [
-        (0x00080016, "UI", _CLASSES[code]),
-        (0x00080018, "UI", f"2.25.{sum(code.encode())}"),
-        (0x00080060, "CS", code),
-        (0x00100010, "PN", "Phantom^Synthetic"),
-        *([(0x00200037, "DS", "1\\0\\0\\0\\1\\0")] if code != "DX" else []),
-        (0x00280002, "US", 1),
-        (0x00280004, "CS", "MONOCHROME1" if inverted else "MONOCHROME2"),
-        (0x00280010, "US", values.shape[0]),
-        (0x00280011, "US", values.shape[1]),
-        (0x00280030, "DS", f"{spacing}\\{spacing}"),
-        (0x00280100, "US", 16),
-        (0x00280101, "US", 12),
-        (0x00280102, "US", 11),
-        (0x00280103, "US", 0),
-        (0x00280301, "CS", "NO"),
-        (0x00281050, "DS", str(center)),
-        (0x00281051, "DS", str(width)),
-        *(rescale if code == "CT" else []),
-    ]
-    meta = _element(0x00020002, "UI", _CLASSES[code]) + _element(0x00020010, "UI", "1.2.840.10008.1.2.1")
-    body = b"".join(_element(*e) for e in elements)
-    pixels: bytes = struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OW", stored.nbytes) + stored.tobytes()
-    return bytes(128) + b"DICM" + meta + body + pixels
+    ds.compress(JPEGLSLossless, stored, generate_instance_uid=False)
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
-_CLASSES = {code: f"1.2.840.10008.5.1.4.1.1.{n}" for code, n in (("CT", "2"), ("MR", "4"), ("DX", "1.1"))}
+_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "DX": DigitalXRayImageStorageForPresentation}
 
 
-def _element(tag: int, vr: str, value: int | str) -> bytes:
-    """One element with a short length (DICOM PS3.5 7.1.2)."""
-    raw = struct.pack("<H", value) if isinstance(value, int) else value.encode()
-    raw += (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
-    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(raw)) + raw
+if __name__ == "__main__":
+    for draw in (chest_xray, chest_ct, breast_ultrasound, skin_lesion, histology, brick_crack, brain_mri):
+        content = draw()
+        suffix = "png" if content.startswith(b"\x89PNG") else "dcm"
+        path = FOLDER / f"{draw.__name__}.{suffix}"
+        path.write_bytes(content)
+        sys.stdout.write(f"{path.name}: {len(content) // 1000} kB\n")
