@@ -1,13 +1,13 @@
-"""kdlight's front door: page config and navigation, nothing else. Start it with `streamlit run app.py`."""
+"""kdlight's entry: page config and navigation, nothing else. Start it with `streamlit run app.py`."""
 
 import streamlit as st
 
-from kdlight.ui import front
+from kdlight.ui import navigation
 
 if __name__ == "__main__":  # run anew for each person
     from kdlight.ui import theme
 
-    page = st.navigation(front.pages(), position="top")
+    page = st.navigation(navigation.pages(), position="top")
     st.set_page_config(
         page_title=f"{page.title} · kdlight",
         page_icon=str(theme.ASSETS / "mark.svg"),
@@ -17,7 +17,7 @@ if __name__ == "__main__":  # run anew for each person
     )
     st.logo(str(theme.ASSETS / f"logo-{theme.kind()}.svg"), size="medium")
     theme.dress()
-    front.passed()
+    navigation.frame_drawn()
     page.run()
 else:  # imported once by `streamlit run`, for the addresses that it serves
-    app = st.App("app.py", routes=front.routes())
+    app = st.App("app.py", routes=navigation.routes())

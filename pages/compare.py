@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from kdlight.ui import caveats, comparison, confusion, front, gains, kept, shelf, study_view, theme, waiting, words
+from kdlight.ui import caveats, comparison, confusion, gains, kept, navigation, shelf, study_view, theme, waiting, words
 
-front.door()
+navigation.enter()
 with st.sidebar:
     view = kept.segment("Show", ("One pair", "Studies"), "compare view")
 if view == "Studies":

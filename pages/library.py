@@ -3,11 +3,11 @@
 import streamlit as st
 
 from kdlight.bundle import BundleError
-from kdlight.ui import cards, front, shelf, store, theme, words
+from kdlight.ui import cards, navigation, shelf, store, theme, words
 
 PER_ROW = 3
 
-front.door()
+navigation.enter()
 theme.heading("Library", "Trained pairs on this machine, and what is known about them.")
 found = shelf.all_bundles()
 opened = next((b for b in found if b.sha256 == st.query_params.get("bundle")), None)

@@ -3,14 +3,14 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import controls, front, headline, opinions, scans, screens, stages, verdict, viewer, work
+from kdlight.ui import controls, headline, navigation, opinions, scans, screens, stages, verdict, viewer, work
 
-front.door()
+navigation.enter()
 work.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
     scan = scans.choose()
 
-screens.not_taken()
+screens.rejected()
 if scan is None:
     screens.nothing_yet()
     st.stop()

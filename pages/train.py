@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from kdlight.ui import front, recipe_form, run_view, theme, words
+from kdlight.ui import navigation, recipe_form, run_view, theme, words
 
-front.door()
+navigation.enter()
 with st.sidebar:
     run = run_view.choose()
     st.caption("A run goes on by itself: this page, the browser and the server may be closed.")

@@ -188,7 +188,7 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
     truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
     text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
     if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.put(Path(flip["file"]), "Image of the labeled set", truth=bundle.words(flip["truth"]))
+        scans.open_one(Path(flip["file"]), "Image of the labeled set", truth=bundle.words(flip["truth"]))
         st.session_state["modality"] = bundle.card.modality
         shelf.prefer(bundle, bundle.card.modality)
         st.switch_page("pages/read.py")

@@ -1,4 +1,4 @@
-"""The scans on the table: how they get there, how long they stay, which one is looked at, and its frames.
+"""The open scans of a session: how they are opened and closed, which one is shown, and its frames.
 
 What a person uploads lives in this session's memory only: no file, no cache shared with others, and never its name.
 """
@@ -17,7 +17,7 @@ import PIL.Image
 import streamlit as st
 
 from kdlight import images
-from kdlight.images import Image, ImageError, Kind, Sample
+from kdlight.images import Image, Kind, Sample
 from kdlight.ui import drops, work
 from kdlight.ui.drops import Rejected
 
@@ -62,27 +62,27 @@ def current() -> Scan | None:
     return st.session_state.get("scan")
 
 
-def pile() -> list[Scan]:
-    """Every scan on the table, in the order of the drop."""
+def open_scans() -> list[Scan]:
+    """Every open scan, in the order of the drop."""
     found: list[Scan] = st.session_state.get("scans", [])
     return found
 
 
 def title(scan: Scan) -> str:
     """What the page calls a scan; of several, with the number that the picker gives it now."""
-    scans = pile()
+    scans = open_scans()
     return f"{scan.words} {scans.index(scan) + 1} of {len(scans)}" if len(scans) > 1 and scan in scans else scan.words
 
 
-def not_taken() -> Rejected | None:
+def rejected() -> Rejected | None:
     """What the last drop held that was not read."""
-    found: Rejected | None = st.session_state.get("not taken")
+    found: Rejected | None = st.session_state.get("rejected upload")
     return found
 
 
 def choose() -> Scan | None:
-    """Drop zone, the file of several that is looked at, and samples; returns the scan on the table, or None."""
-    turn = st.session_state.setdefault("scans laid", 0)
+    """Drop zone, the file of several that is looked at, and samples; returns the scan that is shown, or None."""
+    turn = st.session_state.setdefault("openings", 0)
     dropped = st.file_uploader(
         "Drop scans",
         key=f"drop-{turn}",
@@ -94,14 +94,14 @@ def choose() -> Scan | None:
         _take([file.getvalue() for file in dropped])
         st.rerun()
     if told is not None:
-        _turn_away(told)
+        _reject(told)
         st.rerun()
     if current() is not None:
         _choose_file()
         with st.popover("Try a sample", icon=":material/photo_library:", width="stretch", key=f"samples-{turn}"):
             for sample in images.samples():
-                st.button(sample.name, key=f"other {sample.name}", width="stretch", on_click=lay, args=[sample])
-        several = len(pile()) > 1
+                st.button(sample.name, key=f"other {sample.name}", width="stretch", on_click=open_sample, args=[sample])
+        several = len(open_scans()) > 1
         st.button(
             "Clear all scans" if several else "Clear the scan", icon=":material/close:", type="tertiary", on_click=clear
         )
@@ -135,9 +135,9 @@ def choose_frame(scan: Scan, image: Image) -> None:
             st.rerun()
 
 
-def lay(sample: Sample) -> None:
-    """Put a sample on the table."""
-    put(sample.data, sample.name, kind=sample.kind)
+def open_sample(sample: Sample) -> None:
+    """Open a sample in place of whatever is open."""
+    open_one(sample.data, sample.name, kind=sample.kind)
     if sample.modality is not None:
         st.session_state["modality"] = sample.modality
 
@@ -159,20 +159,20 @@ def thumbnail(name: str) -> str:
 
 
 def clear() -> None:
-    """Take every scan off the table, with all that was chosen, asked and said of it."""
+    """Close every scan, with everything that was chosen, asked and answered about it."""
     work.drop()
-    for entry in ("scan", "scans", "readings", "confirmed", "modality", "encoded", "not taken"):
+    for entry in ("scan", "scans", "readings", "confirmed", "modality", "encoded", "rejected upload"):
         st.session_state.pop(entry, None)
 
 
-def put(source: bytes | Path, title: str, truth: str | None = None, kind: Kind | None = None) -> None:
-    """Lay one scan on the table in place of all others."""
-    _lay_down([Scan(source, title, truth, kind)])
+def open_one(source: bytes | Path, title: str, truth: str | None = None, kind: Kind | None = None) -> None:
+    """Open one scan in place of all others."""
+    _open([Scan(source, title, truth, kind)])
 
 
-def look_at(index: int) -> None:
-    """Turn to another of the scans on the table; what was decided about each stays with it."""
-    scans, now = pile(), current()
+def switch_to(index: int) -> None:
+    """Show another of the open scans; what was decided about each stays with it."""
+    scans, now = open_scans(), current()
     work.drop()
     if now is not None:
         now.modality = st.session_state.get("modality")
@@ -183,15 +183,15 @@ def look_at(index: int) -> None:
         st.session_state["modality"] = chosen.modality
 
 
-def leave_out() -> None:
-    """Take the scan that is looked at off the table; the next one of the pile takes its place."""
-    scans, now = pile(), current()
+def close_current() -> None:
+    """Close the scan that is shown; the next open one takes its place."""
+    scans, now = open_scans(), current()
     if now is None or len(scans) < 2:
         clear()
         return
     index = scans.index(now)
     st.session_state["scans"] = [scan for scan in scans if scan is not now]
-    look_at(min(index, len(scans) - 2))
+    switch_to(min(index, len(scans) - 2))
 
 
 def _decode(scan: Scan) -> None:
@@ -201,42 +201,39 @@ def _decode(scan: Scan) -> None:
 
 def _take(contents: Sequence[bytes]) -> None:
     """The files of one drop; what the same drop held and was turned away stays said."""
-    told = not_taken()
+    told = rejected()
     size = sum(len(content) for content in contents)
     if len(contents) > drops.MOST_FILES or size > drops.MOST_BYTES:
-        _turn_away(Rejected(len(contents), 0, too_many=True))
+        _reject(Rejected(len(contents), 0, too_many=True))
         return
-    _lay_down([Scan(content, "Uploaded file") for content in contents])
+    _open([Scan(content, "Uploaded file") for content in contents])
     if told is not None and told.coming:
-        st.session_state["not taken"] = told
+        st.session_state["rejected upload"] = told
 
 
-def _turn_away(told: Rejected) -> None:
+def _reject(told: Rejected) -> None:
     """Nothing of the scan before stays on the page beside a file that was not read."""
     clear()
-    st.session_state["not taken"] = told
+    st.session_state["rejected upload"] = told
     if not told.coming:
-        st.session_state["scans laid"] += 1
+        st.session_state["openings"] += 1
 
 
-def _lay_down(scans: list[Scan]) -> None:
+def _open(scans: list[Scan]) -> None:
     """The widgets that brought them start anew: the drop zone lets go of its copies, the samples fold up."""
     clear()
-    st.session_state["scans laid"] = st.session_state.get("scans laid", 0) + 1
+    st.session_state["openings"] = st.session_state.get("openings", 0) + 1
     st.session_state["scans"], st.session_state["scan"] = scans, scans[0]
 
 
 def _choose_file() -> None:
     """Which of several files is looked at."""
-    scans, now = pile(), current()
+    scans, now = open_scans(), current()
     if len(scans) < 2 or now is None:
         return
-    turn, index = st.session_state["scans laid"], scans.index(now)
+    turn, index = st.session_state["openings"], scans.index(now)
     key = f"file-{turn}-{len(scans)}-{index}"
     chosen = st.number_input(f"File, of {len(scans)}", 1, len(scans), index + 1, key=key)
     if chosen - 1 != index:
-        look_at(int(chosen) - 1)
+        switch_to(int(chosen) - 1)
         st.rerun()
-
-
-__all__ = ["ImageError", "Scan", "choose", "choose_frame", "clear", "current", "frame", "lay", "put", "thumbnail"]

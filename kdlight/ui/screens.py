@@ -51,25 +51,25 @@ def _tiles(title: str, samples: list[Sample]) -> None:
 
 
 def _tile(sample: Sample) -> None:
-    """Picture and name, a click lays it on the table."""
+    """Picture and name, a click opens it."""
     with st.container(width=TILE, gap="xsmall"):
         st.html(f'<img class="kd-thumb" src="{scans.thumbnail(sample.name)}" alt="{words.safe(sample.words)}">')
         name = sample.name.removesuffix(" phantom")
-        st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.lay, args=[sample])
+        st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.open_sample, args=[sample])
 
 
-def not_taken() -> None:
+def rejected() -> None:
     """What the drop zone turned away, said beside whatever is on the page."""
-    rejected = scans.not_taken()
-    if rejected is not None:
-        st.error(words.plain(rejected.sentence), icon=":material/block:")
+    upload = scans.rejected()
+    if upload is not None:
+        st.error(words.plain(upload.sentence), icon=":material/block:")
 
 
 def refused(error: ImageError) -> None:
     """A file that was not read: why, and what would work."""
     st.error(f"This file was refused. {words.plain(words.sentence(error))}", icon=":material/block:")
     st.markdown(READABLE)
-    st.button("Leave this file out" if len(scans.pile()) > 1 else "Clear the file", on_click=scans.leave_out)
+    st.button("Leave this file out" if len(scans.open_scans()) > 1 else "Clear the file", on_click=scans.close_current)
 
 
 def choose_first(settings: Settings) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import PIL.Image
 
-from tools import pareto
 from kdlight import runs
 from kdlight.config import read_recipe, shipped
+from tools import pareto
 
 GIVEN = ["data.path=nowhere", "train.alone=false"]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tools import peers
 from kdlight.training_benchmark import Bench
+from tools import peers
 
 SIZE = 32
 

@@ -1,4 +1,4 @@
-"""Files on their way to the table: several, refused, not taken, cleared; and what is said of what they held."""
+"""Files that are dropped: several, refused, rejected, closed; and what is said of what they held."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Route
 from streamlit.file_util import get_static_dir
 
-PASSED = "kdlight came through app.py"
+FRAME_DRAWN = "kdlight came through app.py"
 TITLES = ("Read", "Compare", "Train", "Library")
 """In the order of the menu; the first is the front page."""
 HOME = '<head><script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location.href).href };</script>'
@@ -32,15 +32,15 @@ def routes() -> list[Route]:
     return [Route(f"/{first}", _home), *documents, *(Route(f"/{name}/_stcore/health", _health) for name in others)]
 
 
-def passed() -> None:
+def frame_drawn() -> None:
     """Called by app.py: the frame is drawn."""
-    st.session_state[PASSED] = True
+    st.session_state[FRAME_DRAWN] = True
 
 
-def door() -> None:
+def enter() -> None:
     """First on each page. Streamlit runs a page by itself, without the frame, where the first visit to a server goes
     straight to it; naming the pages tells it better, and it begins again with app.py."""
-    if PASSED not in st.session_state:
+    if FRAME_DRAWN not in st.session_state:
         st.navigation(pages(), position="top")
         st.rerun()
 
