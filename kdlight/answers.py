@@ -25,10 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdlight.data.pixels import cache_folder
 from kdlight.distillers.base import View, pooled
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
+from kdlight.storage import cache_folder
 
 VERSION = 1
 """Raise it when drawing or seeing changes what comes out."""

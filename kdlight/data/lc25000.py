@@ -2,23 +2,51 @@
 
 Fact: 25,000 tiles of 768 px, 5,000 a class, in `{lung,colon}_image_sets/<class>/`; about 250 originals a class were
 multiplied by turning them up to 25 degrees and mirroring them; the set names neither the originals nor any splits.
-So a split by image puts copies of one tile on both sides. Ours: which tiles are of one origin, as kdlight.data.tiles
-finds it by what the pictures hold; such tiles are one group. A group found so is likely, not certain.
+So a split by image puts copies of one tile on both sides. Ours: tiles whose structure matches at some turn, enlargement
+and mirroring, by phase correlation in log-polar coordinates (Reddy and Chatterji, IEEE TIP 1996), are one group. A
+group is likely, not certain: of 1,172 lung tiles with known origins, 78 % of the pairs of one origin were linked, and
+six pairs whose origins were given as different (at a look, four of them are the same tissue).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
 
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset
 from kdlight.data.source import labelled
-from kdlight.data.tiles import origins
 from kdlight.data.walk import visible_files
+from kdlight.storage import ArrayCache
 
 CLASSES = {"colon": ("colon_aca", "colon_n"), "lung": ("lung_aca", "lung_n", "lung_scc")}
 """By organ, as the folders are called."""
 FOLDER = "lung_colon_image_set"
 TASKS = {"colon": "its two colon classes", "lung": "its three lung classes"}
+
+VERSION = 2
+"""Raise it when a figure below changes."""
+SIDE = 96
+COARSE = 8
+"""Structure wider than this (standard deviation in pixels) tells no tile from another: light areas are alike."""
+RADII, ANGLES, INNER, OUTER = 32, 64, 6.0, 46.0
+"""The log-polar grid: numbers of radii and angles, the smallest and the largest radius in pixels."""
+ROOM = 8
+"""Radii by which enlarging can move a tile: a turn by 25 degrees is cut to 1/1.33, which is 4.4 of them."""
+NEAREST = 40
+"""Tiles with the most similar colors that each tile is compared with; they hold 99 % of its copies."""
+ALIKE = 0.35
+"""Correlation from which two tiles are of one origin."""
+
+log = logging.getLogger(__name__)
 
 
 def is_lc25000(root: Path) -> bool:
@@ -36,10 +64,90 @@ def open_lc25000(root: Path, task: str = "") -> Dataset:
             if not files:
                 hint = "" if task else f" Or open one organ alone: {root}#lung or {root}#colon."
                 raise DataError(f"{folder} holds no tiles; LC25000 has them there. Unpack the whole archive.{hint}")
-            found = zip(files, origins(files), strict=True)
-            rows += [(p.relative_to(root).as_posix(), name, UNSPLIT, f"{name}-{number:04d}") for p, number in found]
+            numbered = zip(files, origins(files), strict=True)
+            rows += [(p.relative_to(root).as_posix(), name, UNSPLIT, f"{name}-{number:04d}") for p, number in numbered]
     return labelled(root, rows)
 
 
 def _part(root: Path) -> Path:
     return root / FOLDER if (root / FOLDER).is_dir() else root
+
+
+def origins(paths: Sequence[Path]) -> list[int]:
+    """A number per tile, equal for those of one origin; cached on disk, since 5,000 files take minutes.
+
+    Raises DataError that names the first file that cannot be read.
+    """
+    stamps = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+    key = hashlib.sha256(json.dumps([VERSION, stamps]).encode()).hexdigest()
+    cache = ArrayCache("origins")
+    cached = cache.get(key)
+    if cached is None:
+        log.info("Looking for the common origins of %d images.", len(paths))
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            tiles = np.stack(list(pool.map(_thumbnail, paths)))
+        cached = {"numbers": link(tiles)}
+        cache.put(key, cached)
+    return [int(number) for number in cached["numbers"]]
+
+
+def link(tiles: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """RGB (N, SIDE, SIDE, 3) to a number per tile (N,), equal where a chain of matches leads from one to the other."""
+    from scipy.sparse import coo_array  # type: ignore[import-untyped, unused-ignore]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped, unused-ignore]
+
+    colors = np.stack([_colors(tile) for tile in tiles])
+    spectra = np.stack([spectrum(tile) for tile in tiles])
+    pairs = []
+    for number in range(len(tiles)):
+        nearest = np.argsort(-(colors @ colors[number]))[: NEAREST + 1]
+        pairs += [(number, other) for other in nearest[likeness(spectra[number], spectra[nearest]) >= ALIKE]]
+    rows, columns = np.array(pairs).T
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(tiles), len(tiles)))
+    numbers: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return numbers
+
+
+def spectrum(tile: NDArray[np.uint8]) -> NDArray[np.complex64]:
+    """The Fourier transform (RADII + ROOM, ANGLES // 2 + 1) of a tile's fine structure on a log-polar grid.
+
+    There a turn is a shift along the angles, an enlargement one along the radii, for which there is room at the end.
+    Outer circles count more, as they hold more of the tile.
+    """
+    from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped, unused-ignore]
+    from skimage.transform import warp_polar
+
+    gray = tile.astype(np.float32).mean(axis=2)
+    steps = round(RADII * np.log(OUTER) / np.log(OUTER / INNER))  # from radius 1, of which the outer ones are taken
+    fine = gray - gaussian_filter(gray, COARSE)
+    laid = warp_polar(fine, radius=OUTER, output_shape=(ANGLES, steps), scaling="log")[:, -RADII:].T  # (RADII, ANGLES)
+    laid = laid * np.geomspace(INNER, OUTER, RADII)[:, None] ** 0.5
+    laid -= laid.mean()
+    padded = np.pad(laid / max(np.linalg.norm(laid), 1e-6), ((0, ROOM), (0, 0)))
+    return np.asarray(np.fft.rfft2(padded), dtype=np.complex64)
+
+
+def likeness(one: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """The correlations (K,) of a tile's spectrum with others (K, ...) at the best turn, enlargement and mirroring."""
+    mirrored = np.roll(one[::-1], 1, axis=0).conj()
+    both = np.stack([one, mirrored])[:, None] * others.conj()
+    correlations = np.fft.irfft2(both, s=(RADII + ROOM, ANGLES))  # (2, K, RADII + ROOM, ANGLES)
+    return np.asarray(correlations.max(axis=(0, 2, 3)), dtype=np.float32)
+
+
+def _colors(tile: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The roots of the shares of 512 colors in the largest circle inside, which turning does not change: length 1."""
+    y, x = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
+    red, green, blue = (tile[np.hypot(y, x) < OUTER] // 32).astype(int).T
+    counts = np.bincount((red * 8 + green) * 8 + blue, minlength=512)
+    return np.asarray(np.sqrt(counts / counts.sum()), dtype=np.float32)
+
+
+def _thumbnail(path: Path) -> NDArray[np.uint8]:
+    """RGB (SIDE, SIDE, 3); a JPEG is decoded at an eighth of its size, which is quick."""
+    try:
+        with PIL.Image.open(path, formats=("JPEG", "PNG")) as opened:
+            opened.draft("RGB", (SIDE, SIDE))
+            return np.asarray(opened.convert("RGB").resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as an image. Replace it or remove it from the set.") from error

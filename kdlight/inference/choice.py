@@ -141,7 +141,7 @@ def _keep(bundle: Bundle, threads: int, setting: Setting) -> None:
 
 def _place(bundle: Bundle, threads: int) -> Path:
     """A file named after everything that decides: machine, versions, the bundle's files, the threads allowed."""
-    from kdlight.data.pixels import cache_folder
+    from kdlight.storage import cache_folder
 
     known = {key: value for key, value in machine().items() if key != "memory_gb"}
     of = json.dumps([known, [s.name for s in settings(threads)], bundle.sha256, threads], sort_keys=True)

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from kdlight.data import LAYOUTS, DataError, carve, open_dataset, tiles
+from kdlight.data import LAYOUTS, DataError, carve, lc25000, open_dataset
 from kdlight.data.splits import straddling
 
 Put = Callable[..., Path]
@@ -246,23 +246,20 @@ def test_half_of_lc25000_is_refused(tmp_path: Path) -> None:
 
 
 def test_turns_and_mirror_images_are_the_same_and_other_pictures_are_not() -> None:
-    picture = np.asarray(tissue(1).resize((tiles.SIDE, tiles.SIDE)))
-    mark, plain = tiles.described(picture)
-    for moved in (np.rot90(picture), picture[::-1], picture[:, ::-1], np.rot90(picture, 2)):
-        other_mark, other = tiles.described(moved)
-        np.testing.assert_allclose(other_mark, mark, atol=1e-2)
-        assert tiles.overlap(plain, other[None])[0] == pytest.approx(1, abs=0.02)
-    other_mark, other = tiles.described(np.asarray(tissue(2).resize((tiles.SIDE, tiles.SIDE))))
-    assert np.abs(other_mark - mark).mean() > 0.2
-    assert tiles.overlap(plain, other[None])[0] < tiles.ALIKE
+    one, other = (np.asarray(tissue(seed).resize((lc25000.SIDE, lc25000.SIDE))) for seed in (1, 2))
+    spectrum = lc25000.spectrum(one)
+    moved = (np.rot90(one), one[::-1], one[:, ::-1], np.rot90(one, 2))
+    likeness = lc25000.likeness(spectrum, np.stack([lc25000.spectrum(picture) for picture in (*moved, other)]))
+    np.testing.assert_allclose(likeness[:4], 1, atol=0.05)
+    assert likeness[4] < lc25000.ALIKE
 
 
 def test_origins_are_looked_for_once(tissues: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted((tissues / "lung_colon_image_set" / "lung_image_sets" / "lung_n").iterdir())
-    first = tiles.origins(files)
+    first = lc25000.origins(files)
     assert sorted(set(first)) == list(range(4))
-    monkeypatch.setattr(tiles, "described", None)
-    assert tiles.origins(files) == first
+    monkeypatch.setattr(lc25000, "link", None)
+    assert lc25000.origins(files) == first
 
 
 def test_every_layout_is_listed_with_its_tasks() -> None:
