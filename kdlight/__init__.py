@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from kdlight.data import open_dataset
     from kdlight.images import read
     from kdlight.inference import Predictor
+    from kdlight.inference.evaluate import evaluate
     from kdlight.models import create_model
-    from kdlight.pipeline import evaluate, train
+    from kdlight.training import train
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "create_model", "evaluate", "load", "open_dataset", "read", "read_recipe", "train"]
@@ -23,12 +24,12 @@ __all__ = ["Predictor", "create_model", "evaluate", "load", "open_dataset", "rea
 _HOMES = {
     "Predictor": "kdlight.inference",
     "create_model": "kdlight.models",
-    "evaluate": "kdlight.pipeline",
+    "evaluate": "kdlight.inference.evaluate",
     "load": "kdlight.bundle",
     "open_dataset": "kdlight.data",
     "read": "kdlight.images",
     "read_recipe": "kdlight.config",
-    "train": "kdlight.pipeline",
+    "train": "kdlight.training",
 }
 
 

@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdlight import memory
-from kdlight.answers import Answers
 from kdlight.bounds import training_bound
 from kdlight.data import Dataset, open_dataset, synthetic
 from kdlight.distillers import Batch, View, create_distiller
@@ -29,7 +27,11 @@ from kdlight.models.weight_selection import reestimate_batch_norm
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import augmentation
 from kdlight.stopwatch import Progress, race, ratio, row
-from kdlight.training import VIEWS_SEED, Arrays, Loop, Schedule
+from kdlight.storage import ArrayCache
+from kdlight.training import Arrays
+from kdlight.training.batches import keep_freed_memory
+from kdlight.training.loop import VIEWS_SEED, Loop, Schedule
+from kdlight.training.teacher_cache import TeacherCache
 
 STUDENT, TEACHER = "kdlight_nano", "mobilenetv2"
 BIG = ("vgg19", "fusion_skin")
@@ -80,7 +82,7 @@ def epochs(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    memory.hold()
+    keep_freed_memory()
     try:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench.of(images_of(data, images, Path(folder)), InputSpec(size), Path(folder))
@@ -160,7 +162,7 @@ class Bench:
     def loop(
         self,
         teacher: Classifier | None,
-        answers: Answers | None = None,
+        answers: TeacherCache | None = None,
         kind: type[Loop] = Loop,
         precision: str = "32-true",
         teacher_bfloat16: bool = False,
@@ -198,11 +200,11 @@ class Bench:
         ways[ASKED_BFLOAT16] = self.loop(teacher, teacher_bfloat16=True)
         return race(calls(ways), rounds, 1, seed=1, progress=progress), costs
 
-    def answers(self, teacher: Classifier, name: str) -> tuple[Answers, Cost]:
+    def answers(self, teacher: Classifier, name: str) -> tuple[TeacherCache, Cost]:
         """A teacher's answers to one view, kept, and what asking and keeping them took."""
         augment = augmentation(POLICY, self.spec.size)
-        place = self.folder / f"{name}-{len(self.train)}"
-        found = Answers(teacher, self.train.pixels, self.spec, augment, False, place)
+        key, cache = f"{name}-{len(self.train)}", ArrayCache(str(self.folder))
+        found = TeacherCache(teacher, self.train.pixels, self.spec, augment, False, key, cache)
         draws = augment.draw(len(self.train), torch.Generator().manual_seed(VIEWS_SEED))
         started = time.perf_counter()
         found.view(0, draws)

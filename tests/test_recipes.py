@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdlight import runs
-from kdlight.assembly import eligibility
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.data import Dataset
 from kdlight.distillers import Batch, Distiller, create_distiller, find, hyperparameters
@@ -22,14 +21,15 @@ from kdlight.models import MODELS, create_model
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
 from kdlight.runs.origin import Origin
-from kdlight.stages import Prepared, Stages
-from kdlight.training import Arrays
+from kdlight.training import Arrays, RunData
+from kdlight.training.phases import Phases
+from kdlight.training.result import eligibility
 
 SIDE, IMAGES = 64, 12
 GIANTS = ("vgg19", "fusion_skin", "timm:convnextv2_large")
 """Teachers too large for a whole run in a test: they take their step by hand, on a few images."""
 STAGED = ("efcm", "fitnet")
-"""Methods of two stages."""
+"""Methods of two phases."""
 RECIPES = shipped()
 TINY = (
     f"data.size={SIDE}",
@@ -96,7 +96,7 @@ def known_elsewhere(name: str) -> bool:
 @pytest.mark.slow
 def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kdlight.stages.start_from", lambda *_: Origin("random", "random weights"))
+    monkeypatch.setattr("kdlight.training.phases.start_from", lambda *_: Origin("random", "random weights"))
     if recipe.teacher.name.startswith(GIANTS):
         by_hand(recipe)
     else:
@@ -104,13 +104,13 @@ def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monke
 
 
 def in_a_run(recipe: Recipe, folder: Path) -> None:
-    """The pipeline's own stages on one batch: both log one finite epoch, and both leave weights that moved."""
+    """The phases of a run on one batch: both log one finite epoch, and both leave weights that moved."""
     data = drawn(recipe, IMAGES)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, SIDE)
-    stages = Stages(recipe, runs.create(recipe.to_toml(), path=folder), data, weights(recipe), augment)
-    teacher = list(stages.teacher())
-    first = stages.new_student("student").state_dict()
-    student = list(stages.student("student"))
+    phases = Phases(recipe, runs.create(recipe.to_toml(), path=folder), data, weights(recipe), augment)
+    teacher = list(phases.teacher())
+    first = phases.new_student("student").state_dict()
+    student = list(phases.student("student"))
     for stage, log, epochs in (("teacher", teacher, 1), ("student", student, recipe.train.epochs)):
         assert [(r["stage"], r["epoch"]) for r in log] == [(stage, epoch) for epoch in range(1, epochs + 1)]
         assert np.isfinite([log[0][k] for k in ("loss", "task", "distill", "val_loss")]).all()
@@ -158,7 +158,7 @@ def weights(recipe: Recipe) -> Tensor:
     return torch.ones(classes(recipe))
 
 
-def drawn(recipe: Recipe, images: int) -> Prepared:
+def drawn(recipe: Recipe, images: int) -> RunData:
     """Noise whose brightness tells its class; every other label is hidden where the recipe hides labels."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % classes(recipe)
@@ -167,4 +167,4 @@ def drawn(recipe: Recipe, images: int) -> Prepared:
     hidden = torch.where(torch.arange(images) % 4 == 3, -1, whole.labels)
     train = Arrays(whole.pixels, hidden) if recipe.data.labeled < 1 else whole
     named = cast(Dataset, SimpleNamespace(classes=tuple(f"class {n}" for n in range(classes(recipe)))))
-    return Prepared(named, InputSpec(SIDE), {"train": train, "val": whole, "test": whole})
+    return RunData(named, InputSpec(SIDE), {"train": train, "val": whole, "test": whole})

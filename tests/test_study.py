@@ -15,16 +15,17 @@ from safetensors.numpy import load_file, save_file
 from sklearn.metrics import balanced_accuracy_score
 
 from kdlight import bundle as bundles
-from kdlight import pipeline, runs
+from kdlight import runs, training
 from kdlight.bundle import load
 from kdlight.config import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
-from kdlight.golden import check
+from kdlight.inference.golden import check
 from kdlight.metrics import Interval
-from kdlight.stages import PARTNER, Prepared, Stages, student_schedule
 from kdlight.study import TEACHER, inherit, publish, study, summarize, take, words
 from kdlight.study import grid as grids
-from kdlight.training import Arrays, EpochLog
+from kdlight.training import Arrays, RunData
+from kdlight.training.loop import EpochLog
+from kdlight.training.phases import PARTNER, Phases, student_schedule
 from tests.distillers.small import Small
 
 RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
@@ -44,14 +45,14 @@ def answer(run: runs.Run, right: dict[str, float], seed: int) -> None:
     for name, share in right.items():
         said = np.where(rng.uniform(size=120) < share, labels, (labels + 1) % 3)
         tensors[name] = np.eye(3)[said] * 0.9 + 0.1 / 3
-    save_file(tensors, run.path / pipeline.PREDICTIONS)
+    save_file(tensors, run.path / training.PREDICTIONS)
 
 
 def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
     finished = [answers(tmp_path, {"teacher": 0.95, "student": 0.9, "alone": 0.6}, seed) for seed in range(3)]
     found = summarize(RECIPE, finished)
     for row, run in zip(found["seeds"], finished, strict=True):
-        stored = load_file(run.path / pipeline.PREDICTIONS)
+        stored = load_file(run.path / training.PREDICTIONS)
         for name in ("teacher", "student", "alone"):
             expected = balanced_accuracy_score(stored["labels"], stored[name].argmax(1))
             assert row[name] == pytest.approx(expected)
@@ -67,7 +68,7 @@ def test_mcnemar_is_of_all_seeds_in_a_row_and_of_the_first_beside_it(tmp_path: P
     right = {"teacher": 0.95, "student": 0.8, "alone": 0.7}
     finished = [answers(tmp_path, right, seed) for seed in range(3)]
     found = summarize(RECIPE, finished)
-    stored = [load_file(run.path / pipeline.PREDICTIONS) for run in finished]
+    stored = [load_file(run.path / training.PREDICTIONS) for run in finished]
     hits = [[s[m].argmax(1) == s["labels"] for m in ("student", "alone")] for s in stored]
     taught, alone = (np.concatenate(column) for column in zip(*hits, strict=True))
     b, c = int((taught & ~alone).sum()), int((alone & ~taught).sum())
@@ -92,7 +93,7 @@ def test_a_pair_that_learned_together_is_reported_by_its_two_and_their_mean(tmp_
     finished = [answers(tmp_path, right, seed) for seed in range(2)]
     found = summarize(RECIPE, finished)
     for row, run in zip(found["seeds"], finished, strict=True):
-        stored = load_file(run.path / pipeline.PREDICTIONS)
+        stored = load_file(run.path / training.PREDICTIONS)
         both = (stored["student"] + stored["partner"]).argmax(1)
         assert row["partner"] == pytest.approx(balanced_accuracy_score(stored["labels"], stored["partner"].argmax(1)))
         assert row["ensemble"] == pytest.approx(balanced_accuracy_score(stored["labels"], both))
@@ -118,13 +119,13 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
                 given[-1]()
             yield EpochLog("student", epoch, 3, 1.0, 1.0, 0.0, 1.0, 0.5, best, 0.1, 1.0)
 
-    monkeypatch.setattr("kdlight.stages.fit", fit)
+    monkeypatch.setattr("kdlight.training.phases.fit", fit)
     run = runs.create(RECIPE.to_toml(), path=tmp_path / "run")
     nothing = torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
-    data = Prepared(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
-    stages = Stages(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
-    assert not stages.has(PARTNER)
-    list(stages._fit("student", pair, student_schedule(RECIPE.train)))
+    data = RunData(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
+    phases = Phases(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
+    assert not phases.has(PARTNER)
+    list(phases._fit("student", pair, student_schedule(RECIPE.train)))
     kept = load_file(run.path / f"{PARTNER}.safetensors")
     assert set(kept["classifier.bias"].tolist()) == {2.0}
     assert kept.keys() == pair.student.state_dict().keys()
@@ -264,7 +265,7 @@ def test_the_seeds_of_a_study_have_one_teacher(tmp_path: Path, monkeypatch: pyte
         taught[one.train.seed] = (run.path / "teacher.safetensors").read_text()
         yield {}
 
-    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(training, "execute", train)
     monkeypatch.setattr("kdlight.study.summarize", lambda *_: {})
     monkeypatch.setattr("kdlight.study.publish", lambda *_: None)
     for seed in (0, 1):
@@ -360,7 +361,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> list[str]:
         answer(run, {"teacher": 0.95, "alone": 0.4, "student": share}, recipe.train.seed)
         shutil.copytree(bundle_copy, run.bundle)
 
-    monkeypatch.setattr(pipeline, "train", train)
+    monkeypatch.setattr(training, "execute", train)
     return noted
 
 

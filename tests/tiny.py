@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from kdlight import bundle as bundles
-from kdlight import golden
 from kdlight.bundle import Bundle, Card
 from kdlight.compress import export_onnx, round_to_half
+from kdlight.inference import golden
 from kdlight.models import Classifier, create_model, macs, parameters
 from kdlight.preprocessing import InputSpec
 

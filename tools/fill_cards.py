@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdlight import assembly, golden, results
 from kdlight import bundle as bundles
+from kdlight import results
 from kdlight.bundle import Card
 from kdlight.config import read_recipe, shipped
+from kdlight.inference import golden
 from kdlight.results import Record, over_alone, same_start
 from kdlight.study import sentence
+from kdlight.training.result import eligibility
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +48,7 @@ def filled(card: Card, record: Record | None) -> Card:
         limits = [*limits[:-1], sentence(card, record)]
     teacher = {**card.teacher, **(card.origin.described() if card.origin else {})}
     recipe = shipped().get(f"kdlight-{card.id}")
-    covered = assembly.eligibility(read_recipe(recipe).data) if recipe else card.eligibility
+    covered = eligibility(read_recipe(recipe).data) if recipe else card.eligibility
     return dataclasses.replace(card, metrics=dict(metrics), limits=limits, teacher=teacher, eligibility=covered)
 
 

@@ -28,7 +28,7 @@ import typer
 from matplotlib import pyplot as plt
 from safetensors.numpy import load_file
 
-from kdlight import bundle, pipeline, runs, study
+from kdlight import bundle, runs, study, training
 from kdlight.cli.frame import Answer, say, table
 from kdlight.cli.progress import epochs
 from kdlight.compress import export_onnx
@@ -121,7 +121,7 @@ def distill(recipe: Recipe, path: Path, others: Sequence[Run]) -> Run:
     run.claim(resume=True)
     say(f"{recipe.name}: {path.name}")
     with epochs() as show:
-        for line in pipeline.train(recipe, run):
+        for line in training.execute(recipe, run):
             show(line)
     run.update(state="done", message="")
     return run
@@ -189,7 +189,7 @@ def exported(model: Classifier) -> Engine:
 
 def points_of(finished: dict[Contender, Run]) -> list[dict[str, Any]]:
     """One set's students: balanced accuracy with its interval, and kdlight nano's lead over each, paired by group."""
-    answers = {contender: load_file(run.path / pipeline.PREDICTIONS) for contender, run in finished.items()}
+    answers = {contender: load_file(run.path / training.PREDICTIONS) for contender, run in finished.items()}
     points = []
     for contender, run in finished.items():
         card, own = bundle.load(run.bundle).card, answers[contender]

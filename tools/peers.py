@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
 from kdlight import bundle as bundles
-from kdlight import inference, memory
+from kdlight import inference
 from kdlight.cli.frame import Answer, table
 from kdlight.compress import export_onnx
 from kdlight.distillers.base import softened_kl
@@ -37,6 +37,7 @@ from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS
 from kdlight.stopwatch import race, ratio, row
 from kdlight.training import Arrays
+from kdlight.training.batches import keep_freed_memory
 from kdlight.training_benchmark import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 
 NETWORKS = (STUDENT, "timm:mobilenetv3_small_050", "timm:mobilenetv4_conv_small_035")
@@ -227,7 +228,7 @@ def main(
     """Time kdlight against its peers."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    memory.hold()
+    keep_freed_memory()
     found: dict[str, Any] = {"benchmark": "peers", "machine": machine(), "threads": threads, "workers": workers}
     found["training"] = training(data, images, rounds, workers)
     if bundle is not None:

@@ -106,14 +106,14 @@ def _must_be_new(out: Path) -> None:
 
 def _splits(bundle: Bundle, data: Path) -> Dataset:
     """The set with train, val and test; what it lacks is carved as it was when the bundle was trained."""
-    from kdlight import pipeline
     from kdlight.config import DataConfig
     from kdlight.data import match_classes
+    from kdlight.training import open_set
 
     recipe = tomllib.loads(bundle.card.distillation.get("recipe") or "").get("data", {})
     known = {key: recipe[key] for key in ("val", "test", "split_seed") if key in recipe}
     config = DataConfig(path=str(data), modality=bundle.card.modality, **known)
-    return match_classes(pipeline.open_set(config, Path()), bundle.classes)
+    return match_classes(open_set(config, Path()), bundle.classes)
 
 
 def _half(bundle: Bundle, path: Path) -> None:
@@ -174,8 +174,8 @@ def _probabilities(bundle: Bundle, path: Path, threads: int) -> Callable[[np.nda
     """Rendered pixels uint8 (N, S, S, 3) to the student's calibrated probabilities (N, K) by an ONNX file."""
     import torch
 
-    from kdlight.evaluation import predict
     from kdlight.inference.engines import onnx_engine
+    from kdlight.inference.evaluate import predict
 
     engine, temperature = onnx_engine(path, threads), bundle.card.calibration["student"]["temperature"]
 

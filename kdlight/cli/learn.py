@@ -45,10 +45,10 @@ def train(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     with _noted(run), epochs() as show:
-        from kdlight import pipeline
+        from kdlight import training
 
         _warn(chosen, run)
-        for record in pipeline.train(chosen, run):
+        for record in training.execute(chosen, run):
             show(record)
     return _answer(run, time.monotonic() - began)
 

@@ -28,18 +28,18 @@ def evaluate(
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labelled data, each number with its 95 % interval."""
-    from kdlight import pipeline
+    from kdlight.inference.evaluate import evaluate as evaluate_bundle
 
     opened = open_bundle(bundle)
     with counted("Evaluating") as progress:
-        found = pipeline.evaluate(opened, data, split, progress, mirrored, masks, method)
+        found = evaluate_bundle(opened, data, split, progress, mirrored, masks, method)
     return Answer(found, _evaluation(found))
 
 
 @answers
 def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
     """Check a bundle's checksums, then ask both models its golden cases again."""
-    from kdlight import golden
+    from kdlight.inference import golden
 
     opened = open_bundle(bundle)
     found = {"bundle": opened.card.id, "sha256": opened.sha256, **golden.check(opened)}

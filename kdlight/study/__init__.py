@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from kdlight import bundle as bundles
-from kdlight import pipeline, results, runs, stages
+from kdlight import results, runs, training
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError, read_recipe
 from kdlight.results import Record, over_alone, same_start
 from kdlight.runs import Run, write_atomically
 from kdlight.study.summary import MODELS, SAME_START, SCHEMA, SCRATCH, paired, pool, summarize, words
+from kdlight.training.phases import teacher_schedule
 
 __all__ = ["MODELS", "SCHEMA", "SCRATCH", "paired", "pool", "publish", "study", "summarize", "words"]
 
@@ -55,7 +56,7 @@ def study(
         if run.status()["state"] == "done":
             continue
         run.claim(resume=True)
-        for record in pipeline.train(one, run):
+        for record in training.execute(one, run):
             yield {"seed": seed, **record}
         run.update(state="done", message="")
     summary = summarize(recipe, started, name)
@@ -120,7 +121,7 @@ def _is_first(run: Run) -> bool:
 
 def teacher_of(recipe: Recipe) -> Any:
     """All of a recipe that its teacher's training hangs on."""
-    return recipe.data, recipe.teacher, recipe.train.balance, stages.teacher_schedule(recipe.teacher, recipe.train)
+    return recipe.data, recipe.teacher, recipe.train.balance, teacher_schedule(recipe.teacher, recipe.train)
 
 
 def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:

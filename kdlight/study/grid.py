@@ -20,8 +20,8 @@ from kdlight.distillers import create_distiller, find
 from kdlight.models import create_model
 from kdlight.results import read, same_start
 from kdlight.runs import Run, write_atomically
-from kdlight.stages import first_weights
 from kdlight.study import paired, pool, study, words
+from kdlight.training.phases import first_weights
 
 SCHEMA = "kdlight.grid/1"
 COPIED = ("seeds", "mean", "deviation", "gain_over_alone", "gap_to_teacher", "gain", "retained", "minutes")

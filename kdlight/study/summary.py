@@ -31,14 +31,14 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from kdlight import bundle as bundles
-from kdlight import pipeline
+from kdlight import training
 from kdlight.config import Recipe
 from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.results import over_alone
 from kdlight.results.settings import settings
 from kdlight.runs import Run
-from kdlight.stages import PARTNER
+from kdlight.training.phases import PARTNER
 
 SCHEMA = "kdlight.study/1"
 MODELS = ("teacher", "student", "alone")
@@ -87,7 +87,7 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> dict[str, 
 
 def answers(run: Run) -> Answers:
     """A finished run's test answers, with the mean of a pair that learned together."""
-    found: Answers = load_file(run.path / pipeline.PREDICTIONS)
+    found: Answers = load_file(run.path / training.PREDICTIONS)
     if PARTNER in found:
         found[ENSEMBLE] = (found["student"] + found[PARTNER]) / 2
     return found

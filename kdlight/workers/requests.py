@@ -48,7 +48,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Checksums and golden cases: gives the report of `kdlight.golden.check`."""
+    """Checksums and golden cases: gives the report of `kdlight.inference.golden.check`."""
 
     bundle: Path
 

@@ -75,7 +75,7 @@ class Desk:
         return measure(bundle, asked.size, asked.threads, asked.runs, asked.warmups, progress=report)
 
     def _verify(self, asked: Verify, progress: Progress) -> dict[str, Any]:
-        from kdlight import golden
+        from kdlight.inference import golden
 
         progress(0.0, "Checking every file")
         bundle = bundles.load(asked.bundle)

@@ -14,11 +14,10 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kdlight import golden
 from kdlight.batch import listed, read_all, reader
 from kdlight.bundle import Bundle
 from kdlight.images import read
-from kdlight.inference import Predictor
+from kdlight.inference import Predictor, golden
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kdlight import golden
 from kdlight.cli import main
+from kdlight.inference import golden
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 
 from kdlight import bundle as bundles
-from kdlight import golden
 from kdlight.bundle import Bundle
 from kdlight.compress import int8
+from kdlight.inference import golden
 
 Run = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdlight import pipeline, runs
+from kdlight import runs, training
 from kdlight.runs import Run as Folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def record(epoch: int) -> dict[str, Any]:
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Let the pipeline log one epoch and then do this, in place of training."""
+    """Let the training log one epoch and then do this, in place of training."""
 
     def use(then: Callable[[], None]) -> None:
         def train(recipe: Any, run: Folder) -> Iterator[dict[str, Any]]:
@@ -38,7 +38,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], N
             yield record(1)
             then()
 
-        monkeypatch.setattr(pipeline, "train", train)
+        monkeypatch.setattr(training, "execute", train)
 
     return use
 

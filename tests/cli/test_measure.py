@@ -9,8 +9,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kdlight import golden
 from kdlight.bundle import Bundle
+from kdlight.inference import golden
 
 Run = Callable[..., Any]
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from kdlight import golden
 from kdlight.bundle import Bundle
 from kdlight.compress import CompressError, alternate, compare, export_half, int8, quantize, select
 from kdlight.compress.correct import correct
 from kdlight.compress.graph import compact
 from kdlight.compress.int8 import CALIBRATIONS
 from kdlight.compress.rounding import round_weights
+from kdlight.inference import golden
 
 
 def run(path: Path, x: np.ndarray) -> np.ndarray:

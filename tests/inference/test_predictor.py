@@ -13,11 +13,10 @@ import pytest
 import torch
 
 from kdlight import bundle as bundles
-from kdlight import golden
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, explain
 from kdlight.images import Image
-from kdlight.inference import IneligibleError, Predictor, eligibility
+from kdlight.inference import IneligibleError, Predictor, eligibility, golden
 from kdlight.reading import ROLES
 from tests.conftest import picture
 

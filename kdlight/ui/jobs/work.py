@@ -91,8 +91,8 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None, masks: str | N
     import torch
 
     from kdlight.data import masks_in, open_dataset
-    from kdlight.evaluation import Predictions, measure
     from kdlight.inference import Predictor
+    from kdlight.inference.evaluate import Predictions, measure
     from kdlight.inference.localization import localize
     from kdlight.reading import ROLES
 

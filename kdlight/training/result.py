@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 import kdlight
 from kdlight import bundle as bundles
-from kdlight import golden
 from kdlight.bundle import Bundle, Card
 from kdlight.compress import export_onnx
 from kdlight.config import ClassWords, DataConfig, Recipe
@@ -23,15 +23,21 @@ from kdlight.data import Dataset
 from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
-from kdlight.evaluation import Predictions, measure
+from kdlight.inference import golden
+from kdlight.inference.evaluate import Predictions, measure
 from kdlight.metrics import Report, conformal_qhat, fit_temperature, softmax
 from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
 from kdlight.reading import ROLES
+from kdlight.runs import Run
 from kdlight.runs.origin import Origin
-from kdlight.training import Arrays, logits_of
+from kdlight.storage import replacing, replacing_folder
+from kdlight.training.data import Arrays
+from kdlight.training.loop import logits_of
 
+PREDICTIONS = "predictions.safetensors"
+"""In a run's folder: calibrated test probabilities (N, K) per model, labels (N,) and groups (N,) as numbers."""
 ALPHA = 0.1
 """Share of prediction sets that may miss the truth."""
 INTENDED_USE = (
@@ -65,6 +71,16 @@ def calibrate(models: Mapping[str, Classifier], splits: Mapping[str, Arrays], sp
     return Measured(calibration, conformal, test)
 
 
+def write_predictions(run: Run, probabilities: Mapping[str, np.ndarray], test: Dataset) -> None:
+    """Leave the test probabilities in the run, for a study to pair them with other seeds: PREDICTIONS."""
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in probabilities.items()}
+    groups = {item: number for number, item in enumerate(dict.fromkeys(test.groups.tolist()))}
+    tensors["labels"] = torch.from_numpy(test.labels)
+    tensors["groups"] = torch.tensor([groups[item] for item in test.groups.tolist()])
+    with replacing(run.path / PREDICTIONS) as beside:
+        save_file(tensors, beside)
+
+
 def assemble(
     path: Path,
     recipe: Recipe,
@@ -75,19 +91,16 @@ def assemble(
     start: Origin | None,
 ) -> Bundle:
     """Write a whole bundle at `path`. `start`: the weights that the teacher began with, where that is known."""
-    beside = path.with_name(f"{path.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
     card = _card(recipe, dataset, spec, models, measured, start)
-    bundles.write(beside, card, models["teacher"], models["student"])
-    export_onnx(models["student"], beside / "student.onnx", spec.size)
-    for role in ROLES:
-        getattr(card, role)["bytes"] = (beside / f"{role}.safetensors").stat().st_size
-    card.student["onnx_bytes"] = (beside / "student.onnx").stat().st_size
-    bundles.write_card(beside, card)
-    golden.record(beside, Bundle(beside, card, ""))
-    bundles.seal(beside)
-    shutil.rmtree(path, ignore_errors=True)
-    beside.rename(path)
+    with replacing_folder(path) as beside:
+        bundles.write(beside, card, models["teacher"], models["student"])
+        export_onnx(models["student"], beside / "student.onnx", spec.size)
+        for role in ROLES:
+            getattr(card, role)["bytes"] = (beside / f"{role}.safetensors").stat().st_size
+        card.student["onnx_bytes"] = (beside / "student.onnx").stat().st_size
+        bundles.write_card(beside, card)
+        golden.record(beside, Bundle(beside, card, ""))
+        bundles.seal(beside)
     return bundles.load(path)
 
 

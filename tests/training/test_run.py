@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from kdlight import golden, pipeline, runs
+from kdlight import runs, training
 from kdlight.bundle import load
 from kdlight.config import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
+from kdlight.inference import Predictor, golden
+from kdlight.inference.evaluate import _both_ways, evaluate
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
-from kdlight.stages import Stages
-from kdlight.training import Arrays, Loop
+from kdlight.training import Arrays
+from kdlight.training.loop import Loop
+from kdlight.training.phases import Phases
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +50,7 @@ def recipe(weights: Path, *overrides: str) -> Recipe:
 
 def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    records = list(pipeline.train(recipe(weights), run))
+    records = list(training.execute(recipe(weights), run))
     assert [(r["stage"], r["epoch"]) for r in records] == [
         ("teacher", 1),
         ("alone", 1),
@@ -75,9 +78,9 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
 
 def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    list(pipeline.train(recipe(weights, "train.alone=false"), run))
-    data = pipeline.open_set(recipe(weights).data, run.path)
-    found = pipeline.evaluate(load(run.bundle), data.split("test"))
+    list(training.execute(recipe(weights, "train.alone=false"), run))
+    data = training.open_set(recipe(weights).data, run.path)
+    found = evaluate(load(run.bundle), data.split("test"))
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
             assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics[role][metric], abs=1e-6)
@@ -85,23 +88,23 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
 
 def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    list(pipeline.train(recipe(weights, "train.alone=false", "data.modality=mri"), run))
+    list(training.execute(recipe(weights, "train.alone=false", "data.modality=mri"), run))
     bundle = load(run.bundle)
-    pixels = pipeline.prepare(recipe(weights).data, run.path).splits["test"].pixels.numpy()
-    predictor = pipeline.Predictor(bundle)
+    pixels = training.prepare(recipe(weights).data, run.path).splits["test"].pixels.numpy()
+    predictor = Predictor(bundle)
     ways = [
         predictor.logits("teacher", bundle.spec.normalise(torch.from_numpy(p.copy())))
         for p in (pixels, pixels[:, :, ::-1])
     ]
-    found = pipeline._both_ways(predictor, "teacher", pixels)
+    found = _both_ways(predictor, "teacher", pixels)
     np.testing.assert_allclose(found, (ways[0] + ways[1]) / 2, atol=1e-5)
-    data = pipeline.open_set(recipe(weights).data, run.path)
-    seen = pipeline.evaluate(bundle, data.split("test"), mirrored=True)
+    data = training.open_set(recipe(weights).data, run.path)
+    seen = evaluate(bundle, data.split("test"), mirrored=True)
     labels = data.split("test").labels
     assert seen["teacher"]["accuracy"]["value"] == pytest.approx((found.argmax(1) == labels).mean())
     sided = dataclasses.replace(bundle, card=dataclasses.replace(bundle.card, modality="xray"))
     with pytest.raises(DataError, match="xray is never mirrored"):
-        pipeline.evaluate(sided, data.split("test"), mirrored=True)
+        evaluate(sided, data.split("test"), mirrored=True)
 
 
 def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> None:
@@ -128,12 +131,12 @@ def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> 
 
 def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    data = pipeline.prepare(recipe(weights).data, run.path)
-    stages = Stages(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    list(stages.teacher())
+    data = training.prepare(recipe(weights).data, run.path)
+    phases = Phases(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    list(phases.teacher())
     first = create_model("mobilenetv2", len(data.classes))
     start_from(first, "mobilenetv2", str(weights))
-    taught, alone, scratch = (stages.new_student(stage) for stage in ("student", "alone", "scratch"))
+    taught, alone, scratch = (phases.new_student(stage) for stage in ("student", "alone", "scratch"))
     kept = first.head[0].weight[::4, ::4]
     assert torch.equal(alone.head[0].weight, kept)
     assert not torch.equal(taught.head[0].weight, kept)
@@ -149,9 +152,9 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
     options = ("student.init=general", f"student.weights={tmp_path / 'general.safetensors'}")
     asked = recipe(weights, *options)
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
-    data = pipeline.prepare(asked.data, run.path)
-    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    taught, alone, same = (stages.new_student(stage) for stage in ("student", "alone", "same_start"))
+    data = training.prepare(asked.data, run.path)
+    phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    taught, alone, same = (phases.new_student(stage) for stage in ("student", "alone", "same_start"))
     assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in taught.state_dict().items())
     source = create_model("mobilenetv2", 2)
     start_from(source, "mobilenetv2", str(weights))
@@ -176,20 +179,20 @@ def test_what_no_student_can_learn_is_refused_before_the_teacher_learns(
     asked = recipe(weights, "train.alone=false", *options)
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
     with pytest.raises(ValueError, match=said):
-        list(pipeline.train(asked, run))
+        list(training.execute(asked, run))
     assert run.log() == []
 
 
 def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    data = pipeline.open_set(recipe(weights).data, run.path).source.name
+    data = training.open_set(recipe(weights).data, run.path).source.name
     folder = next(Path(run.path / "synthetic").glob("*/"))
     assert data
     for image in sorted(folder.glob("*.png"))[1:]:
         image.unlink()
     (run.path / "synthetic" / "manifest.csv").unlink()
     with pytest.raises(DataError, match=folder.name):
-        list(pipeline.train(recipe(weights), run))
+        list(training.execute(recipe(weights), run))
 
 
 @pytest.mark.parametrize(
@@ -201,32 +204,32 @@ def test_a_set_whose_splits_cannot_be_trusted_is_not_trained_on(
     weights: Path, tmp_path: Path, splits: tuple[str, str], said: str
 ) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    pipeline.open_set(recipe(weights).data, run.path)
+    training.open_set(recipe(weights).data, run.path)
     manifest = run.path / "synthetic" / "manifest.csv"
     header, *rows = manifest.read_text().splitlines()
     split = [f"{row},{splits[number % 2]}" for number, row in enumerate(rows)]
     manifest.write_text("\n".join([f"{header},split", *split]) + "\n")
     with pytest.raises(DataError, match=said):
-        list(pipeline.train(recipe(weights), run))
+        list(training.execute(recipe(weights), run))
 
 
 def test_a_folder_above_the_classes_is_no_set_of_one_class(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "above").mkdir()
     synthetic(tmp_path / "above" / "shapes", per_class=6, size=32)
     with pytest.raises(DataError, match="There is one class, shapes; two or more were expected"):
-        pipeline.open_set(recipe(weights, f"data.path={tmp_path / 'above'}").data, tmp_path)
+        training.open_set(recipe(weights, f"data.path={tmp_path / 'above'}").data, tmp_path)
 
 
 def test_words_for_a_class_that_the_set_lacks_are_refused(weights: Path, tmp_path: Path) -> None:
     asked = recipe(weights, "data.classes.Disc.words=A disc")
     with pytest.raises(DataError, match=r"describes the class Disc, which .* has not; its classes are disc, ring"):
-        pipeline.open_set(asked.data, tmp_path)
+        training.open_set(asked.data, tmp_path)
 
 
 def test_labels_are_hidden_by_group_and_class(weights: Path, tmp_path: Path) -> None:
     run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
-    whole = pipeline.prepare(recipe(weights).data, run.path)
-    data = pipeline.prepare(recipe(weights, "data.labeled=0.25").data, run.path)
+    whole = training.prepare(recipe(weights).data, run.path)
+    data = training.prepare(recipe(weights, "data.labeled=0.25").data, run.path)
     labels, truth = data.splits["train"].labels, whole.splits["train"].labels
     known = labels >= 0
     assert torch.equal(labels[known], truth[known])
@@ -245,13 +248,13 @@ def test_alone_takes_as_many_steps_as_the_taught_student_where_labels_are_hidden
         seen[stage] = loop.train
         return iter(())
 
-    monkeypatch.setattr("kdlight.stages.fit", fit)
+    monkeypatch.setattr("kdlight.training.phases.fit", fit)
     asked = recipe(weights, "data.labeled=0.5", "train.scratch=true")
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
-    data = pipeline.prepare(asked.data, run.path)
-    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    for training in (stages.teacher(), *(stages.student(stage) for stage in ("alone", "scratch", "student"))):
-        list(training)
+    data = training.prepare(asked.data, run.path)
+    phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    for records in (phases.teacher(), *(phases.student(name) for name in ("alone", "scratch", "student"))):
+        list(records)
     assert len(seen["alone"]) == len(seen["scratch"]) == len(seen["student"]) == len(data.splits["train"])
     assert (seen["alone"].labels >= 0).all()
     known = len(data.labeled)
@@ -263,7 +266,7 @@ def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) 
     wanted = recipe(weights, "data.labeled=0.5").changed(distill=DistillConfig(method="dkd"))
     run = runs.create(wanted.to_toml(), path=tmp_path / "run")
     with pytest.raises(ValueError, match="dkd needs every label"):
-        list(pipeline.train(wanted, run))
+        list(training.execute(wanted, run))
     assert run.log() == []
 
 
@@ -272,12 +275,12 @@ def test_a_student_of_the_trained_teacher_has_a_baseline_from_the_same_starting_
 ) -> None:
     asked = recipe(weights, "train.same_start=true", "train.alone=false", "train.epochs=1")
     run = runs.create(asked.to_toml(), path=tmp_path / "run")
-    records = list(pipeline.train(asked, run))
+    records = list(training.execute(asked, run))
     assert [record["stage"] for record in records] == ["teacher", "same_start", "student"]
     card = load(run.bundle).card
     assert card.metrics["same_start"]["n"] == card.metrics["n"]
-    data = pipeline.prepare(asked.data, run.path)
-    stages = Stages(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    taught, same, alone = (stages.new_student(stage) for stage in ("student", "same_start", "alone"))
+    data = training.prepare(asked.data, run.path)
+    phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
+    taught, same, alone = (phases.new_student(stage) for stage in ("student", "same_start", "alone"))
     assert torch.equal(taught.head[0].weight, same.head[0].weight)
     assert not torch.equal(taught.head[0].weight, alone.head[0].weight)

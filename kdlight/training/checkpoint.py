@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
+
+from kdlight.storage import replacing
 
 
 class CheckpointError(ValueError):
@@ -31,15 +32,15 @@ class State:
 
 
 @dataclass(slots=True)
-class Kept:
-    """What a training keeps besides the weights it is at: the best on validation, and the mean where one is asked."""
+class Progress:
+    """Where a training is, besides its weights: the best on validation, and their mean where one is asked for."""
 
     best: dict[str, Tensor]
     mean: AveragedModel | None
     state: State = field(default_factory=State)
 
     @classmethod
-    def of(cls, model: nn.Module, averaged: bool) -> Kept:
+    def of(cls, model: nn.Module, averaged: bool) -> Progress:
         """Before the first epoch: the first weights are the best so far."""
         return cls(copied(model), AveragedModel(model) if averaged else None)
 
@@ -68,31 +69,28 @@ def copied(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in model.state_dict().items()}
 
 
-def save(path: Path, model: nn.Module, optimizer: Any, kept: Kept) -> None:
-    """Write the weights, the optimizer's moments and `kept` at `path`."""
+def save(path: Path, model: nn.Module, optimizer: Any, progress: Progress) -> None:
+    """Write the weights, the optimizer's moments and `progress` at `path`."""
     moments = optimizer.state_dict()["state"]
     tensors = {f"model.{k}": v.contiguous().clone() for k, v in model.state_dict().items()}
-    tensors |= {f"best.{k}": v.contiguous() for k, v in kept.best.items()}
+    tensors |= {f"best.{k}": v.contiguous() for k, v in progress.best.items()}
     tensors |= {f"optim.{i}.{k}": v.contiguous() for i, values in moments.items() for k, v in values.items()}
-    if kept.mean is not None:
-        tensors |= {f"mean.{k}": v.contiguous().clone() for k, v in kept.mean.state_dict().items()}
-    beside = path.with_suffix(".part")
-    save_file(tensors, beside, metadata={"state": json.dumps(asdict(kept.state))})
-    with beside.open("rb") as handle:
-        os.fsync(handle.fileno())
-    beside.replace(path)
+    if progress.mean is not None:
+        tensors |= {f"mean.{k}": v.contiguous().clone() for k, v in progress.mean.state_dict().items()}
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"state": json.dumps(asdict(progress.state))})
 
 
-def restore(path: Path, model: nn.Module, optimizer: Any, kept: Kept) -> None:
+def restore(path: Path, model: nn.Module, optimizer: Any, progress: Progress) -> None:
     """Bring all three to where `save` left them. Raises CheckpointError for a damaged file or one of another model."""
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-            kept.state = State(**json.loads(file.metadata()["state"]))
+            progress.state = State(**json.loads(file.metadata()["state"]))
         model.load_state_dict(_part(tensors, "model"))
-        kept.best = _part(tensors, "best")
-        if kept.mean is not None:
-            kept.mean.load_state_dict(_part(tensors, "mean"))
+        progress.best = _part(tensors, "best")
+        if progress.mean is not None:
+            progress.mean.load_state_dict(_part(tensors, "mean"))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _part(tensors, "optim").items():
             index, name = key.split(".")

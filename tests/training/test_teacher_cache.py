@@ -1,4 +1,4 @@
-"""Kept answers are what the teacher would say, and are never used for anything else."""
+"""Cached outputs are what the teacher gives for each image, and are never used for anything else."""
 
 import logging
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlight import answers as kept
-from kdlight.answers import Answers
 from kdlight.distillers import create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import Policy, RandomView
-from kdlight.training import Arrays, Loop, Schedule, fit
+from kdlight.storage import ArrayCache
+from kdlight.training import Arrays, teacher_cache
+from kdlight.training.loop import Loop, Schedule, fit
+from kdlight.training.teacher_cache import TeacherCache
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.0)
@@ -23,7 +24,7 @@ COUNT = 20
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "answers"
+    return tmp_path / "cache" / "teacher_outputs"
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def draws(view: int) -> object:
 
 def test_an_answer_is_the_teachers_own_for_each_image(pixels: torch.Tensor) -> None:
     model = teacher()
-    view = Answers.of(model, pixels, SPEC, AUGMENT, False).view(4, draws(4))
+    view = TeacherCache.of(model, pixels, SPEC, AUGMENT, False).view(4, draws(4))
     picked = torch.tensor([17, 3, 11])
     seen = AUGMENT.see(pixels[picked].permute(0, 3, 1, 2), draws(4)[picked])  # type: ignore[index]
     with torch.no_grad():
@@ -61,31 +62,31 @@ def test_an_answer_is_the_teachers_own_for_each_image(pixels: torch.Tensor) -> N
 
 def test_a_view_is_asked_for_once(pixels: torch.Tensor) -> None:
     model = teacher()
-    first = Answers.of(model, pixels, SPEC, AUGMENT, False).view(0, draws(0))
-    again = Answers.of(model, pixels, SPEC, AUGMENT, False).view(0, draws(0))
+    first = TeacherCache.of(model, pixels, SPEC, AUGMENT, False).view(0, draws(0))
+    again = TeacherCache.of(model, pixels, SPEC, AUGMENT, False).view(0, draws(0))
     assert model.asked == COUNT
     assert torch.equal(first.logits, again.logits)
-    Answers.of(model, pixels, SPEC, AUGMENT, False).view(1, draws(1))
+    TeacherCache.of(model, pixels, SPEC, AUGMENT, False).view(1, draws(1))
     assert model.asked == 2 * COUNT
 
 
 @pytest.mark.parametrize("change", ["teacher", "pixels", "augmentation", "precision"])
 def test_what_decides_an_answer_decides_its_place(pixels: torch.Tensor, change: str) -> None:
-    before = Answers.of(teacher(), pixels, SPEC, AUGMENT, False).folder
+    before = TeacherCache.of(teacher(), pixels, SPEC, AUGMENT, False).key
     model, other = teacher(1 if change == "teacher" else 0), pixels.clone()
     other[0, 0, 0, 0] += 1 if change == "pixels" else 0
     augment = RandomView(Policy("", rotate=21), 32) if change == "augmentation" else AUGMENT
-    assert Answers.of(model, other, SPEC, augment, change == "precision").folder != before
-    assert Answers.of(teacher(), pixels, SPEC, AUGMENT, False).folder == before
+    assert TeacherCache.of(model, other, SPEC, augment, change == "precision").key != before
+    assert TeacherCache.of(teacher(), pixels, SPEC, AUGMENT, False).key == before
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "empty"])
 def test_a_damaged_file_is_said_and_asked_for_anew(
     pixels: torch.Tensor, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = Answers.of(teacher(), pixels, SPEC, AUGMENT, False)
+    place = TeacherCache.of(teacher(), pixels, SPEC, AUGMENT, False)
     whole = place.view(0, draws(0))
-    path = place.folder / "0.safetensors"
+    path = place.cache.path(f"{place.key}-0")
     data = bytearray(path.read_bytes())
     data[-5] ^= 64
     path.write_bytes({"bit": bytes(data), "cut": bytes(data[:-20]), "empty": b""}[damage])
@@ -99,16 +100,16 @@ def test_a_damaged_file_is_said_and_asked_for_anew(
 
 
 def test_old_teachers_go_first(pixels: torch.Tensor, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "MOST_BYTES", 3000)
-    places = [Answers.of(teacher(seed), pixels, SPEC, AUGMENT, False) for seed in range(3)]
+    monkeypatch.setattr(teacher_cache, "CACHE", ArrayCache("teacher_outputs", 3000))
+    places = [TeacherCache.of(teacher(seed), pixels, SPEC, AUGMENT, False) for seed in range(3)]
     for place in places:
         place.view(0, draws(0))
-    assert places[-1].folder.is_dir()
+    assert places[-1].cache.path(f"{places[-1].key}-0").is_file()
     assert sum(f.stat().st_size for f in cache.rglob("*.safetensors")) <= 3000
-    assert not places[0].folder.exists()
+    assert not places[0].cache.path(f"{places[0].key}-0").exists()
 
 
-def test_a_student_learns_the_same_from_kept_answers(pixels: torch.Tensor) -> None:
+def test_a_student_learns_the_same_from_cached(pixels: torch.Tensor) -> None:
     labels = torch.arange(COUNT) % 3
     split = Arrays(pixels, labels)
     plan = Schedule(4, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, views=2)
@@ -117,8 +118,8 @@ def test_a_student_learns_the_same_from_kept_answers(pixels: torch.Tensor) -> No
         torch.manual_seed(7)
         model, student = teacher(), MobileNet(SHAPE, 3)
         distiller = create_distiller("kd", student, model)
-        kept_answers = Answers.of(model, pixels, SPEC, AUGMENT, False) if use else None
-        losses = [log.loss for log in fit(Loop.of(distiller, split, plan, SPEC, AUGMENT, kept_answers), split, "t")]
+        cached = TeacherCache.of(model, pixels, SPEC, AUGMENT, False) if use else None
+        losses = [log.loss for log in fit(Loop.of(distiller, split, plan, SPEC, AUGMENT, cached), split, "t")]
         found.append((losses, model.asked))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
     assert found[0][1] == 2 * COUNT

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kdlight.prefetch import ahead
+from kdlight.training.batches import prefetch
 
 
 def test_results_come_in_order_whatever_they_take() -> None:
@@ -13,8 +13,8 @@ def test_results_come_in_order_whatever_they_take() -> None:
         time.sleep(0.002 * (number % 3))
         return number**2
 
-    assert list(ahead(slow, range(20))) == [number**2 for number in range(20)]
-    assert list(ahead(slow, [])) == []
+    assert list(prefetch(slow, range(20))) == [number**2 for number in range(20)]
+    assert list(prefetch(slow, [])) == []
 
 
 def test_the_next_is_made_while_this_one_is_in_use_and_no_further() -> None:
@@ -26,7 +26,7 @@ def test_the_next_is_made_while_this_one_is_in_use_and_no_further() -> None:
         done[number].set()
         return number
 
-    for number in ahead(make, range(5)):
+    for number in prefetch(make, range(5)):
         expected = min(number + 1, 4)
         assert done[expected].wait(5)
         assert made == list(range(expected + 1))
@@ -38,7 +38,7 @@ def test_a_fault_comes_in_its_turn_and_the_thread_ends() -> None:
             raise ValueError("no third")
         return number
 
-    before, got = threading.active_count(), ahead(make, range(5))
+    before, got = threading.active_count(), prefetch(make, range(5))
     assert [next(got), next(got)] == [0, 1]
     with pytest.raises(ValueError, match="no third"):
         next(got)
@@ -47,7 +47,7 @@ def test_a_fault_comes_in_its_turn_and_the_thread_ends() -> None:
 
 def test_closing_early_leaves_no_thread() -> None:
     before = threading.active_count()
-    seen = ahead(lambda number: number, range(100))
+    seen = prefetch(lambda number: number, range(100))
     assert next(seen) == 0
     seen.close()
     assert threading.active_count() == before

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlight.checkpoint import CheckpointError
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
-from kdlight.training import Arrays, EpochLog, Loop, Schedule, fit, logits_of, shuffled
+from kdlight.training.batches import shuffled
+from kdlight.training.checkpoint import CheckpointError
+from kdlight.training.data import Arrays
+from kdlight.training.loop import EpochLog, Loop, Schedule, fit, logits_of
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
@@ -100,7 +102,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
     split: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter((0.9, 0.5, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4))
-    monkeypatch.setattr("kdlight.training.validate", lambda *_: (1.0, next(scores)))
+    monkeypatch.setattr("kdlight.training.loop.validate", lambda *_: (1.0, next(scores)))
     method, seen = create_distiller("alone", model(), None), []
     method.counts_from = 0.5
     for log in fit(Loop.of(method, split, schedule(8, patience=1), SPEC, plain), split, "t"):

@@ -1,4 +1,4 @@
-"""The models that a run trains, one after the other; each is kept in the run's folder as soon as it is done."""
+"""The phases of a run: each trains one model and leaves it in the run's folder as soon as it is done."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdlight.answers import Answers
 from kdlight.compress import round_to_half
 from kdlight.config import Recipe, TeacherConfig, TrainConfig
-from kdlight.data import Dataset
 from kdlight.distillers import METHODS, Distiller, create_distiller
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
-from kdlight.preprocessing import InputSpec
 from kdlight.runs import Run, origin
 from kdlight.runs.origin import Origin
-from kdlight.training import Arrays, Augment, Loop, Schedule, fit, shuffled
+from kdlight.storage import replacing
+from kdlight.training.batches import shuffled
+from kdlight.training.data import RunData
+from kdlight.training.loop import Augment, Loop, Schedule, fit
+from kdlight.training.teacher_cache import TeacherCache
 
 BASELINES = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
@@ -33,32 +34,12 @@ REESTIMATE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """The labelled set of a run, split, in memory."""
-
-    dataset: Dataset
-    spec: InputSpec
-    splits: dict[str, Arrays]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.dataset.classes
-
-    @property
-    def labeled(self) -> Arrays:
-        """The training images whose label is known."""
-        train = self.splits["train"]
-        known = train.labels >= 0
-        return train if bool(known.all()) else Arrays(train.pixels[known], train.labels[known])
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Phases:
     """The trainings of one run, in order; each yields its records and ends in a file of the run's folder."""
 
     recipe: Recipe
     run: Run
-    data: Prepared
+    data: RunData
     weights: torch.Tensor
     augment: Augment
 
@@ -75,27 +56,27 @@ class Stages:
 
     def _refuse(self) -> None:
         """Raise ValueError now for first weights, a method or labels that do not fit, not after the teacher's hours."""
-        for stage in (*BASELINES, "student"):
-            if stage == "student" or getattr(self.recipe.train, stage):
-                student, _ = first_weights(self.recipe, stage, len(self.data.classes), self._start)
-                self._distiller(stage, student, self._start() if stage == "student" else None)
+        for phase in (*BASELINES, "student"):
+            if phase == "student" or getattr(self.recipe.train, phase):
+                student, _ = first_weights(self.recipe, phase, len(self.data.classes), self._start)
+                self._distiller(phase, student, self._start() if phase == "student" else None)
 
-    def student(self, stage: str) -> Iterator[dict[str, Any]]:
+    def student(self, phase: str) -> Iterator[dict[str, Any]]:
         """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
-        if self._file(stage).is_file():
+        if self._file(phase).is_file():
             return
-        model, teacher = self.new_student(stage), None
-        if stage not in BASELINES:
+        model, teacher = self.new_student(phase), None
+        if phase not in BASELINES:
             method, init = METHODS.get(self.recipe.distill.method, Distiller), self.recipe.student.init
             asked = method.reads != "nothing" or init == "teacher"
             teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
-        distiller = self._distiller(stage, model, teacher)
-        yield from self._fit(stage, distiller, student_schedule(self.recipe.train), self.answers(distiller))
+        distiller = self._distiller(phase, model, teacher)
+        yield from self._fit(phase, distiller, student_schedule(self.recipe.train), self.teacher_cache(distiller))
 
-    def _distiller(self, stage: str, student: Classifier, teacher: Classifier | None) -> Distiller:
-        """What trains a student of this stage. Raises ValueError where the method does not fit the recipe."""
+    def _distiller(self, phase: str, student: Classifier, teacher: Classifier | None) -> Distiller:
+        """What trains a student of this phase. Raises ValueError where the method does not fit the recipe."""
         shared = (self.weights, self.recipe.train.label_smoothing)
-        if stage in BASELINES:
+        if phase in BASELINES:
             distiller = create_distiller("alone", student, None, *shared)
         else:
             method = self.recipe.distill
@@ -106,24 +87,24 @@ class Stages:
         share, epochs = distiller.counts_from, self.recipe.train.epochs
         if epochs - 1 < share * epochs < epochs:
             raise ValueError(
-                f"{self.recipe.distill.method} spends {share:.0%} of the epochs on its first stage, and train.epochs = "
+                f"{self.recipe.distill.method} spends {share:.0%} of the epochs on its first phase, and train.epochs = "
                 f"{epochs} leaves none for the second. Give {math.ceil(1 / (1 - share))} or more."
             )
         distiller.teacher_bfloat16 = self.recipe.teacher.precision == "bf16-mixed"
         return distiller
 
-    def answers(self, distiller: Distiller) -> Answers | None:
-        """The teacher's answers, kept, where the recipe fixes the views and the method reads no more than is kept."""
+    def teacher_cache(self, distiller: Distiller) -> TeacherCache | None:
+        """A cache of the teacher's outputs, where the recipe fixes the views and the method needs no feature maps."""
         if not self.recipe.train.views or distiller.reads not in ("logits", "pooled"):
             return None
         split = self.data.splits["train"].pixels
-        return Answers.of(distiller.guide, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
+        return TeacherCache.of(distiller.guide, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
 
-    def finished(self, stage: str) -> Classifier:
-        """A model that a stage has left, its weights rounded to the float16 that is shipped."""
-        name = self.recipe.teacher.name if stage == "teacher" else self.recipe.student.name
+    def finished(self, phase: str) -> Classifier:
+        """A model that a phase has left, its weights rounded to the float16 that is shipped."""
+        name = self.recipe.teacher.name if phase == "teacher" else self.recipe.student.name
         model = create_model(name, len(self.data.classes))
-        model.load_state_dict(load_file(self._file(stage)))
+        model.load_state_dict(load_file(self._file(phase)))
         round_to_half(model)
         return model.eval()
 
@@ -141,64 +122,63 @@ class Stages:
             return model
         began = start_from(model, config.name, config.weights)
         began.write(self.run.path)
-        self._keep("start", model)
+        self._save("start", model)
         self.run.update(message=f"The teacher starts from {began.words}.")
         return model
 
-    def new_student(self, stage: str) -> Classifier:
+    def new_student(self, phase: str) -> Classifier:
         """The student with its starting weights; those of the taught one may come from the trained teacher."""
-        taught = self.recipe.student.init == "teacher" and stage in ("student", "same_start")
+        taught = self.recipe.student.init == "teacher" and phase in ("student", "same_start")
         source = partial(self.finished, "teacher") if taught else self._start
-        model, selected = first_weights(self.recipe, stage, len(self.data.classes), source)
+        model, selected = first_weights(self.recipe, phase, len(self.data.classes), source)
         if selected:
             some = shuffled(self.data.splits["train"].pixels, 0, REESTIMATE)
             reestimate_batch_norm(model, [self.data.spec.normalise(part) for part in some])
         return model
 
     def _fit(
-        self, stage: str, distiller: Distiller, schedule: Schedule, answers: Answers | None = None
+        self, phase: str, distiller: Distiller, schedule: Schedule, cache: TeacherCache | None = None
     ) -> Iterator[dict[str, Any]]:
-        self.run.update(stage=stage, epoch=0, epochs=schedule.epochs)
-        checkpoint = self.run.path / f"checkpoint.{stage}.safetensors"
+        self.run.update(stage=phase, epoch=0, epochs=schedule.epochs)
+        checkpoint = self.run.path / f"checkpoint.{phase}.safetensors"
         splits = self.data.splits
         train = splits["train"] if distiller.unlabeled else self.data.labeled
-        if stage in BASELINES:
+        if phase in BASELINES:
             train = train.repeated(len(splits["train"]))  # as many steps as the taught student has
-        loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, answers)
+        loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, cache)
         partner = distiller.partner
-        on_best = partial(self._keep, PARTNER, partner) if partner is not None else None
-        for log in fit(loop, splits["val"], stage, checkpoint, on_best):
+        on_best = partial(self._save, PARTNER, partner) if partner is not None else None
+        for log in fit(loop, splits["val"], phase, checkpoint, on_best):
             self.run.append(log.to_json())
             self.run.update(epoch=log.epoch)
             yield log.to_json()
-        self._keep(stage, distiller.student)
+        self._save(phase, distiller.student)
         checkpoint.unlink(missing_ok=True)
 
-    def _keep(self, stage: str, model: Classifier) -> None:
-        beside = self._file(stage).with_suffix(".part")
-        save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
-        beside.replace(self._file(stage))
+    def _save(self, phase: str, model: Classifier) -> None:
+        with replacing(self._file(phase)) as beside:
+            save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
 
-    def has(self, stage: str) -> bool:
-        """Whether a stage has left its model."""
-        return self._file(stage).is_file()
+    def has(self, phase: str) -> bool:
+        """Whether a phase has left its model."""
+        return self._file(phase).is_file()
 
-    def _file(self, stage: str) -> Path:
-        return self.run.path / f"{stage}.safetensors"
+    def _file(self, phase: str) -> Path:
+        return self.run.path / f"{phase}.safetensors"
 
 
 def first_weights(
-    recipe: Recipe, stage: str, num_classes: int, teacher: Callable[[], Classifier]
+    recipe: Recipe, phase: str, num_classes: int, teacher: Callable[[], Classifier]
 ) -> tuple[Classifier, bool]:
-    """A new student of a stage, and whether its weights were selected from `teacher`, which only then is asked for.
+    """A new student of a phase, and whether its weights were selected from `teacher`, which only then is asked for.
 
     Raises ValueError where the recipe's first weights are not of this student.
     """
     config, seed = recipe.student, recipe.train.seed
-    init = "selection" if config.init == "general" and stage == "alone" else config.init
+    init = "selection" if config.init == "general" and phase == "alone" else config.init
     torch.manual_seed(seed)
     model = create_model(config.name, num_classes)
-    if init == "random" or stage == "scratch":
+    if init == "random" or phase == "scratch":
         return model, False
     if init in ("general", "published"):
         start_student(model, config.name, init, config.weights)

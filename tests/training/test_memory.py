@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from kdlight import memory
+from kdlight.training.batches import keep_freed_memory
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator is meant")
 def test_a_freed_block_is_not_asked_for_again() -> None:
-    assert memory.hold()
+    assert keep_freed_memory()
 
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from kdlight import bundle as bundles
-from kdlight import golden
 from kdlight.bundle import Bundle, BundleError, load
+from kdlight.inference import golden
 
 
 def test_inputs_are_the_same_everywhere_and_differ_from_each_other() -> None:

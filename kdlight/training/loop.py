@@ -19,15 +19,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight import checkpoint as checkpoints
-from kdlight import memory
-from kdlight.answers import Answers
-from kdlight.checkpoint import Kept
 from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
-from kdlight.prefetch import ahead
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import mixing
+from kdlight.training import checkpoint as checkpoints
+from kdlight.training.batches import index_batches, keep_freed_memory, prefetch, shuffled
+from kdlight.training.checkpoint import Progress
+from kdlight.training.data import Arrays
+from kdlight.training.teacher_cache import TeacherCache
 
 VIEWS_SEED = 1_000
 """Where the views of a recipe with a fixed number of them begin: one for all seeds, so that they share the teacher."""
@@ -44,22 +44,6 @@ class Augment(Protocol):
 
     def see(self, pixels: Tensor, draws: Any) -> Tensor:
         """uint8 (B, 3, S, S) under the draws of those images, to the same shape and type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """A split in memory: pixels uint8 (N, S, S, 3) as InputSpec.render makes them, labels int64 (N,)."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def repeated(self, count: int) -> Arrays:
-        """Its images over and over, `count` in all; itself where it has as many."""
-        index = torch.arange(count) % len(self)
-        return self if count == len(self) else Arrays(self.pixels[index], self.labels[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,32 +104,32 @@ def fit(
     """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
     or with the schedule's `swa` the mean of those of the last epochs.
 
-    stage: what the records are called by. With `checkpoint` every epoch is kept there (written beside, synced,
-    renamed) and a training goes on from it. `on_best` is called after an epoch that is the best so far, before it is
-    kept, so that a training that goes on has not missed it. Raises CheckpointError if the checkpoint is of another
-    model; ValueError if the loss stops being a number.
+    stage: what the records are called by. With `checkpoint` every epoch is saved there and a training goes on from it.
+    `on_best` is called after an epoch that is the best so far, before it is saved, so that a training that goes on has
+    not missed it. Raises CheckpointError if the checkpoint is of another model; ValueError if the loss is NaN or
+    infinite.
     """
-    memory.hold()
+    keep_freed_memory()
     distiller, schedule = loop.distiller, loop.schedule
-    kept = Kept.of(distiller.student, averaged=bool(schedule.swa))
+    progress = Progress.of(distiller.student, averaged=bool(schedule.swa))
     if checkpoint is not None and checkpoint.is_file():
-        checkpoints.restore(checkpoint, distiller, loop.optimizer, kept)
-    state = kept.state
+        checkpoints.restore(checkpoint, distiller, loop.optimizer, progress)
+    state = progress.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         began = time.perf_counter()
         losses, lr = loop.epoch(state.epoch)
         val_loss, accuracy = validate(loop.fabric, distiller.student, val, loop.spec)
         counts = state.epoch >= distiller.counts_from * schedule.epochs or state.epoch + 1 == schedule.epochs
-        improved = kept.take(distiller.student, val_loss, accuracy, counts)
-        if kept.mean is not None and state.epoch > schedule.averaged_from:
-            kept.mean.update_parameters(distiller.student)
+        improved = progress.take(distiller.student, val_loss, accuracy, counts)
+        if progress.mean is not None and state.epoch > schedule.averaged_from:
+            progress.mean.update_parameters(distiller.student)
         if improved and on_best is not None:
             on_best()
         if checkpoint is not None:
-            checkpoints.save(checkpoint, distiller, loop.optimizer, kept)
+            checkpoints.save(checkpoint, distiller, loop.optimizer, progress)
         found = (*losses, val_loss, accuracy, improved, lr, round(time.perf_counter() - began, 2))
         yield EpochLog(stage, state.epoch, schedule.epochs, *found)
-    distiller.student.load_state_dict(kept.final(loop.unchanged()))
+    distiller.student.load_state_dict(progress.final(loop.unchanged()))
     distiller.student.eval()
 
 
@@ -158,7 +142,7 @@ class Loop:
     schedule: Schedule
     spec: InputSpec
     augment: Augment
-    answers: Answers | None
+    teacher_cache: TeacherCache | None
     fabric: Fabric
     optimizer: Any
 
@@ -170,18 +154,18 @@ class Loop:
         schedule: Schedule,
         spec: InputSpec,
         augment: Augment,
-        answers: Answers | None = None,
+        teacher_cache: TeacherCache | None = None,
     ) -> Self:
         """Before the first epoch: the models on their device, channels last, and a new optimizer.
 
-        With `answers` (and `schedule.views`) the teacher's part of a batch is taken from there.
+        With a `teacher_cache` (and `schedule.views`) the teacher's outputs for a batch are read from there.
         """
         fabric = Fabric(accelerator="auto", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
         for model in (distiller, distiller.teacher):
             if model is not None:
                 fabric.to_device(model).to(memory_format=torch.channels_last)
         optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
-        return cls(distiller, train, schedule, spec, augment, answers, fabric, optimizer)
+        return cls(distiller, train, schedule, spec, augment, teacher_cache, fabric, optimizer)
 
     def epoch(self, epoch: int) -> tuple[tuple[float, float, float], float]:
         """One pass over the training images: mean (total, task, distill) and the last learning rate.
@@ -191,11 +175,11 @@ class Loop:
         seed = self.schedule.seed * 1_000_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        batches = _batches(len(self.train), self.schedule.batch_size, generator)
+        batches = index_batches(len(self.train), self.schedule.batch_size, generator)
         draws, taught = self.view(epoch, generator)
         sums, lr = torch.zeros(3), self.schedule.lr
         self.distiller.train()
-        with closing(ahead(lambda index: self.see(index, draws), batches)) as seen:
+        with closing(prefetch(lambda index: self.see(index, draws), batches)) as seen:
             for number, (index, x) in enumerate(zip(batches, seen, strict=True)):
                 lr = self.schedule.rate(epoch * len(batches) + number, self.schedule.epochs * len(batches))
                 for group in self.optimizer.param_groups:
@@ -208,12 +192,12 @@ class Loop:
         return (total, task, distill), lr
 
     def view(self, epoch: int, generator: torch.Generator) -> tuple[Any, View | None]:
-        """How each image is seen in an epoch, and what the teacher says of it where that is kept."""
+        """How each image is seen in an epoch, and the teacher's outputs for it where they are cached."""
         if not self.schedule.views:
             return self.augment.draw(len(self.train), generator), None
         number = epoch % self.schedule.views
         draws = self.augment.draw(len(self.train), torch.Generator().manual_seed(VIEWS_SEED + number))
-        return draws, self.answers.view(number, draws) if self.answers is not None else None
+        return draws, self.teacher_cache.view(number, draws) if self.teacher_cache is not None else None
 
     def see(self, index: Tensor, draws: Any) -> Tensor:
         """Images of a batch as they are drawn: float32 (B, 3, S, S). Draws nothing itself, so a thread may do it."""
@@ -265,24 +249,6 @@ def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
     if view is None:
         return None
     return View(fabric.to_device(view.logits[index]), [fabric.to_device(maps[index]) for maps in view.features])
-
-
-def _batches(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
-    """Shuffled index batches; a last batch of one joins its neighbor, since batch norm needs two."""
-    parts = list(torch.split(torch.randperm(count, generator=generator), size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def shuffled(pixels: Tensor, seed: int, count: int | None = None) -> list[Tensor]:
-    """Images (N, ...), or `count` of them, in even batches of 64 at most, for statistics that are means over batches.
-
-    A set lies sorted by class, and a batch of one class varies less than the set does; a short last batch would count
-    as much as a whole one.
-    """
-    index = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:count]
-    return [pixels[part] for part in torch.tensor_split(index, math.ceil(len(index) / 64))]
 
 
 @torch.no_grad()

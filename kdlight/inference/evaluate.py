@@ -1,0 +1,144 @@
+"""Both models of a bundle on a labeled split: predicted once, measured by every metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdlight.bundle import Bundle
+from kdlight.data import DataError, Dataset, match_classes, open_dataset
+from kdlight.data.dataset import Progress
+from kdlight.data.masks import masks_in
+from kdlight.explain import DEFAULT
+from kdlight.inference.localization import localize
+from kdlight.inference.predictor import Predictor
+from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
+from kdlight.preprocessing.augment import AUGMENTATIONS
+from kdlight.reading import ROLES, Role
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Rendered pixels uint8 (B, S, S, 3) to logits (B, K)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One model on one split: calibrated probabilities (N, K), and seconds for the whole split where it was timed."""
+
+    probabilities: np.ndarray
+    seconds: float | None = None
+
+
+def predict(
+    model: Predict,
+    pixels: np.ndarray,
+    temperature: float,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Run a model over rendered pixels uint8 (N, S, S, 3). Raises ValueError if a logit is not finite."""
+    logits, seconds = [], 0.0
+    for start in range(0, len(pixels), batch_size):
+        part = pixels[start : start + batch_size]
+        began = time.perf_counter()
+        logits.append(model(part))
+        seconds += time.perf_counter() - began
+        if progress:
+            progress(min(start + batch_size, len(pixels)), len(pixels))
+    return Predictions(softmax(np.concatenate(logits), temperature), seconds)
+
+
+def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: Sequence[str]) -> Measurement:
+    """The report of each model, and where teacher and student part: agreement and every flip.
+
+    predictions: by role, rows in the order of `dataset.items`; labels must be numbered as `classes`.
+    """
+    groups = dataset.groups
+    found: dict[str, Any] = {
+        role: report(p.probabilities, dataset.labels, classes, groups).model_copy(
+            update={"seconds": None if p.seconds is None else round(p.seconds, 4)}
+        )
+        for role, p in predictions.items()
+    }
+    if {"teacher", "student"} <= set(predictions):
+        teacher, student = (predictions[r].probabilities for r in ("teacher", "student"))
+        parting = flips(teacher, student, dataset.labels)
+        found["agreement"] = agreement(teacher, student, groups=groups)
+        found["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in parting.differing)
+        found["flip_counts"] = parting.counts
+    return Measurement(**found)
+
+
+def _flip(dataset: Dataset, classes: Sequence[str], teacher: np.ndarray, student: np.ndarray, i: int) -> Flip:
+    item = dataset.items[i]
+    return Flip(
+        path=item.ref,
+        truth=classes[item.label],
+        teacher=classes[int(teacher[i].argmax())],
+        teacher_probability=float(teacher[i].max()),
+        student=classes[int(student[i].argmax())],
+        student_probability=float(student[i].max()),
+    )
+
+
+def evaluate(
+    bundle: Bundle,
+    data: str | Path | Dataset,
+    split: str = "test",
+    progress: Progress | None = None,
+    mirrored: bool = False,
+    masks: str | Path | None = None,
+    explain: str = DEFAULT,
+) -> dict[str, Any]:
+    """Both models of a bundle, as shipped, on one split of a labeled set: what `kdlight evaluate` prints.
+
+    Classes are matched by name. mirrored: test-time augmentation, the mean of the logits of each picture and of its
+    mirror image; refused where the bundle's modality is never mirrored in training. masks: a folder of outlines with
+    the names of the images, for a set that holds none beside them; where there are any, `localization` says how well
+    the heat maps of the method `explain` cover them. Raises DataError where the set does not fit the bundle or an image
+    or mask cannot be read.
+    """
+    opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
+    if masks is not None:
+        opened = replace(opened, masks=masks_in(masks, opened))
+    part = match_classes(opened.split(split), bundle.classes)
+    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
+        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
+    pixels = part.images(bundle.spec)
+    predictor = Predictor(bundle)
+    predictions = {}
+    for number, role in enumerate(ROLES):
+        engine = partial(_both_ways if mirrored else _logits, predictor, role)
+        temperature = bundle.card.calibration[role]["temperature"]
+        predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
+    scores = measure(predictions, part, bundle.classes).to_json()
+    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+    scores["localization"] = localize(predictor, part, predicted, explain, progress)
+    described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}
+    return {**described, "n": len(part), **scores}
+
+
+def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
+    """Rendered pixels uint8 (B, S, S, 3) to logits (B, K), on the engine that ships."""
+    import torch
+
+    return predictor.logits(role, predictor.spec.normalise(torch.from_numpy(pixels)))
+
+
+def _both_ways(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
+    """The mean of the logits of pictures and of their mirror images."""
+    mirror = np.ascontiguousarray(pixels[:, :, ::-1])
+    mean: np.ndarray = (_logits(predictor, role, pixels) + _logits(predictor, role, mirror)) / 2
+    return mean
+
+
+def _share(progress: Progress | None, number: int) -> Progress | None:
+    """One model's part of the progress over both."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, len(ROLES) * total)
