@@ -1,11 +1,14 @@
-"""What is made ahead is what a plain loop makes, and a fault comes where its result would have."""
+"""What is prefetched is what a plain loop makes; memory that was freed costs no page fault the second time."""
 
+import resource
+import sys
 import threading
 import time
 
 import pytest
+import torch
 
-from kdlight.training.batches import prefetch
+from kdlight.training.batches import keep_freed_memory, prefetch
 
 
 def test_results_come_in_order_whatever_they_take() -> None:
@@ -51,3 +54,17 @@ def test_closing_early_leaves_no_thread() -> None:
     assert next(seen) == 0
     seen.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator is meant")
+def test_a_freed_block_is_not_asked_for_again() -> None:
+    assert keep_freed_memory()
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(12 * 2**20)  # 48 MB of float32: 12,288 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    for _ in range(12):  # until a block lies where it fits
+        faults()
+    assert faults() < 1000
