@@ -8,7 +8,7 @@ on standardized features, each kind scaled so that a thousand numbers of one do 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from kdlight.baselines.features import handcrafted
 from kdlight.data import DataError, Dataset
 from kdlight.data.splits import parted
-from kdlight.metrics import SCORES, difference, fit_temperature, report, softmax
+from kdlight.metrics import Interval, Report, balanced_accuracy, difference, fit_temperature, report, softmax
+from kdlight.metrics.report import IF_KNOWN, Measured
 
 if TYPE_CHECKING:
     from kdlight.models import Classifier
@@ -24,13 +25,32 @@ if TYPE_CHECKING:
 
 Features = dict[str, NDArray[np.float64]]
 """By split: (N, F)."""
-Progress = Callable[[int, int], None]
-
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Candidates for C; the best on validation is taken."""
 VAL, TEST = 0.15, 0.2
 """Shares carved by group where the set lacks these splits: those of a recipe that says nothing else."""
 BATCH = 32
+
+
+class Fitted(Report):
+    """An SVM on the test split."""
+
+    features: int
+    C: float
+    val_balanced_accuracy: float
+    temperature: float
+
+
+class Comparison(Measured):
+    """Handcrafted features and, with a network, its own and both together."""
+
+    split: str = "test"
+    n: int
+    handcrafted: Fitted
+    deep: Annotated[Fitted | None, IF_KNOWN] = None
+    both: Annotated[Fitted | None, IF_KNOWN] = None
+    gain: Annotated[dict[str, Interval | None] | None, IF_KNOWN] = None
+    """Balanced accuracy of both together less that of each alone, paired."""
 
 
 def split(dataset: Dataset) -> Dataset:
@@ -39,42 +59,38 @@ def split(dataset: Dataset) -> Dataset:
 
 
 def measure(
-    dataset: Dataset, spec: InputSpec, network: Classifier | None = None, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Reports on the test split by kind of features: handcrafted and, with a network, deep and both; JSON-ready.
-
-    `gain`: balanced accuracy of both together less that of each alone, with paired intervals. Raises DataError.
-    """
+    dataset: Dataset,
+    spec: InputSpec,
+    network: Classifier | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Fit and measure an SVM for each kind of features of a set with three splits. Raises DataError."""
     parts = {name: dataset.split(name) for name in ("train", "val", "test")}
     _require_every_class(parts["train"])
     pixels = {name: part.images(spec) for name, part in parts.items()}
-    counted = _Counted(progress, sum(len(part) for part in parts.values()))
-    by_hand = {name: crafted(p, counted) for name, p in pixels.items()}
+    rows: list[NDArray[np.float64]] = []
+    for picture in (picture for pictures in pixels.values() for picture in pictures):
+        rows.append(handcrafted(picture))
+        if progress:
+            progress(len(rows), sum(map(len, parts.values())))
+    ends = np.cumsum([len(part) for part in parts.values()])
+    by_hand = dict(zip(parts, np.split(np.stack(rows), ends[:-1]), strict=True))
     kinds: dict[str, tuple[Features, ...]] = {"handcrafted": (by_hand,)}
     if network is not None:
-        deep = {name: pooled(network, spec, p) for name, p in pixels.items()}
+        deep = {name: pooled(network, spec, pictures) for name, pictures in pixels.items()}
         kinds |= {"deep": (deep,), "both": (by_hand, deep)}
-    labels = {name: part.labels for name, part in parts.items()}
-    test, groups = parts["test"], parts["test"].groups
-    found: dict[str, Any] = {"split": "test", "n": len(test)}
-    answers = {}
+    test = parts["test"]
+    answers: dict[str, NDArray[np.float64]] = {}
+    fitted: dict[str, Any] = {}
     for kind, features in kinds.items():
-        answers[kind], chosen = fit(features, labels, len(dataset.classes))
-        scored = report(answers[kind], test.labels, dataset.classes, groups)
-        found[kind] = {**scored.to_json(), "features": sum(part["test"].shape[1] for part in features), **chosen}
-    if "both" in answers:
-        found["gain"] = {other: _gain(answers, other, test) for other in ("handcrafted", "deep")}
-    return found
-
-
-def crafted(pixels: np.ndarray, counted: Callable[[], None] | None = None) -> NDArray[np.float64]:
-    """Rendered pixels uint8 (N, S, S, 3) to handcrafted features (N, F)."""
-    rows = []
-    for picture in pixels:
-        rows.append(handcrafted(picture))
-        if counted:
-            counted()
-    return np.stack(rows)
+        answers[kind], chosen = fit(features, {name: part.labels for name, part in parts.items()}, len(dataset.classes))
+        scores = dict(report(answers[kind], test.labels, dataset.classes, test.groups)) | chosen
+        fitted[kind] = Fitted(**scores, features=sum(part["test"].shape[1] for part in features))
+    if network is not None:
+        both, labels, groups = answers["both"], test.labels, test.groups
+        alone = {kind: answers[kind] for kind in ("handcrafted", "deep")}
+        fitted["gain"] = {kind: difference(balanced_accuracy, both, p, labels, groups) for kind, p in alone.items()}
+    return Comparison(n=len(test), **fitted)
 
 
 def pooled(network: Classifier, spec: InputSpec, pixels: np.ndarray) -> NDArray[np.float64]:
@@ -113,35 +129,22 @@ def fit(
     from sklearn.svm import SVC
 
     scaled = together(kinds)
-
-    def tried(penalty: float) -> tuple[float, float, dict[str, NDArray[np.float64]]]:
+    tried = []
+    for penalty in PENALTIES:
         machine = SVC(C=penalty, gamma=1 / (2 * len(kinds)), class_weight="balanced", decision_function_shape="ovr")
         machine.fit(scaled["train"], labels["train"])
-        found = {name: margins(machine, scaled[name], count) for name in ("val", "test")}
-        return SCORES["balanced_accuracy"](softmax(found["val"]), labels["val"]) or 0.0, penalty, found
-
-    score, penalty, found = max((tried(penalty) for penalty in PENALTIES), key=lambda t: t[0])
-    temperature = fit_temperature(found["val"], labels["val"])
+        logits = {name: margins(machine, scaled[name], count) for name in ("val", "test")}
+        tried.append((balanced_accuracy(softmax(logits["val"]), labels["val"]) or 0.0, penalty, logits))
+    score, penalty, logits = max(tried, key=lambda one: one[0])
+    temperature = fit_temperature(logits["val"], labels["val"])
     chosen = {"C": penalty, "val_balanced_accuracy": score, "temperature": temperature}
-    return softmax(found["test"], temperature), chosen
+    return softmax(logits["test"], temperature), chosen
 
 
 def margins(machine: Any, features: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """One column per class: (N, count); two classes have one margin, shared out to both sides."""
-    found = np.asarray(machine.decision_function(features), dtype=np.float64)
-    return found if count > 2 else np.stack([-found, found], axis=1) / 2
-
-
-class _Counted:
-    """Calls `progress` with one more each time."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def __call__(self) -> None:
-        self.done += 1
-        if self.progress:
-            self.progress(self.done, self.total)
+    values = np.asarray(machine.decision_function(features), dtype=np.float64)
+    return values if count > 2 else np.stack([-values, values], axis=1) / 2
 
 
 def _require_every_class(train: Dataset) -> None:
@@ -151,8 +154,3 @@ def _require_every_class(train: Dataset) -> None:
             f"The train split of {train.source.name} has {', '.join(absent) or 'one class only'}: an SVM needs images "
             f"of two classes or more, and some of each. Add images."
         )
-
-
-def _gain(answers: Mapping[str, NDArray[np.float64]], other: str, test: Dataset) -> dict[str, Any] | None:
-    found = difference(SCORES["balanced_accuracy"], answers["both"], answers[other], test.labels, test.groups)
-    return found.to_json() if found else None

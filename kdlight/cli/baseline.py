@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdlight.cli.frame import Answer, Json, answers, table
 from kdlight.cli.opinion import Model, open_bundle
 from kdlight.cli.progress import counted
-from kdlight.metrics import Interval
+
+if TYPE_CHECKING:
+    from kdlight.baselines.handcrafted import Comparison
 
 
 class Kind(StrEnum):
@@ -41,25 +43,20 @@ def baseline(
     spec = opened.spec if opened else InputSpec(size)
     network = opened.model(model.value) if opened else None
     with counted("Features") as progress:
-        found = handcrafted.measure(dataset, spec, network, progress)
+        measured = handcrafted.measure(dataset, spec, network, progress)
     name = f"{opened.card.id} {model.value}" if opened else None
-    return Answer({"data": str(data), "network": name, "size": spec.size, **found}, _words(found))
+    return Answer({"data": str(data), "network": name, "size": spec.size, **measured.to_json()}, _words(measured))
 
 
-def _words(found: dict[str, Any]) -> Any:
+def _words(measured: Comparison) -> Any:
     from rich.console import Group
 
-    kinds = [kind for kind in ("handcrafted", "deep", "both") if kind in found]
+    kinds = {kind: fitted for kind in ("handcrafted", "deep", "both") if (fitted := getattr(measured, kind))}
     names = ("features", "balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
-    rows = [(name.replace("_", " "), *(found[kind][name] for kind in kinds)) for name in names]
-    lines = [f"Test split of {found['n']} images."]
-    for other, gain in found.get("gain", {}).items():
-        lines.append(f"Both less {other}, in balanced accuracy: {_gain(gain)}.")
+    rows = [(name.replace("_", " "), *(getattr(fitted, name) for fitted in kinds.values())) for name in names]
+    lines = [f"Test split of {measured.n} images."]
+    for other, gain in (measured.gain or {}).items():
+        known = gain is not None and gain.low is not None
+        told = f"{gain:+.3f}{', no proven difference' if gain.spans_zero else ''}" if gain and known else "not known"
+        lines.append(f"Both less {other}, in balanced accuracy: {told}.")
     return Group(table(("", *kinds), rows), *lines)
-
-
-def _gain(gain: dict[str, float] | None) -> str:
-    interval = Interval.of(gain)
-    if interval is None or interval.low is None:
-        return "not known"
-    return f"{interval:+.3f}{', no proven difference' if interval.spans_zero else ''}"

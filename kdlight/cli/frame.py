@@ -99,7 +99,9 @@ def words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict) and set(value) == {"value", "low", "high"}:
-        return format(Interval(**value), ".3f")
+        value = Interval(**value)
+    if isinstance(value, Interval):
+        return f"{value:.3f}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {words(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

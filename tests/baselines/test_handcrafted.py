@@ -35,18 +35,17 @@ def test_shapes_are_told_apart_by_hand_and_the_network_adds_its_part(shapes: Pat
     dataset = handcrafted.split(open_dataset(shapes))
     assert straddling(dataset) == {}
     found = handcrafted.measure(dataset, InputSpec(48), create_model("kdlight_nano", 3))
-    assert set(found) == {"split", "n", "handcrafted", "deep", "both", "gain"}
-    assert found["n"] == len(dataset.split("test")) >= 12
-    assert found["handcrafted"]["balanced_accuracy"]["value"] > 0.7
-    assert found["both"]["features"] == found["handcrafted"]["features"] + found["deep"]["features"]
-    assert found["handcrafted"]["features"] == 1868
-    for kind in ("handcrafted", "deep", "both"):
-        accuracy = found[kind]["accuracy"]
-        assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-        assert found[kind]["C"] in handcrafted.PENALTIES
-    values = {kind: found[kind]["balanced_accuracy"]["value"] for kind in ("handcrafted", "deep", "both")}
-    assert found["gain"]["deep"]["value"] == pytest.approx(values["both"] - values["deep"])
-    assert found["gain"]["handcrafted"]["value"] == pytest.approx(values["both"] - values["handcrafted"])
+    assert set(found.to_json()) == {"split", "n", "handcrafted", "deep", "both", "gain"}
+    assert found.n == len(dataset.split("test")) >= 12
+    assert found.handcrafted.balanced_accuracy.value > 0.7
+    assert found.both.features == found.handcrafted.features + found.deep.features
+    assert found.handcrafted.features == 1868
+    for fitted in (found.handcrafted, found.deep, found.both):
+        assert fitted.accuracy.low <= fitted.accuracy.value <= fitted.accuracy.high
+        assert fitted.C in handcrafted.PENALTIES
+    for other in (found.handcrafted, found.deep):
+        gain = found.gain["deep" if other is found.deep else "handcrafted"]
+        assert gain.value == pytest.approx(found.both.balanced_accuracy.value - other.balanced_accuracy.value)
 
 
 def test_the_test_split_decides_nothing() -> None:
