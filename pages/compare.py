@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, confusion, gains, kept, navigation, shelf, study_view, theme, waiting, words
 
 navigation.enter()
@@ -36,25 +37,26 @@ if bundle is None:
 
 measured = waiting.result(comparison.job(bundle)) or {}
 fresh = "teacher" in measured
-figures = measured if fresh else {**bundle.card.metrics, **measured}  # never one set's figures beside another's
-figures = {"latency": bundle.card.metrics.get("latency"), **figures}  # which no set has a part in
-st.html(f'<div class="kd-line">{comparison.source(bundle, figures, fresh)} {words.PRECISION}</div>')
+metrics = comparison.metrics_of(measured) if fresh else bundle.card.metrics  # never one set's beside another's
+timed = Speed.of(measured.get("latency")) or Speed.of(bundle.card.metrics.benchmark_report)
+st.html(f'<div class="kd-line">{comparison.source(bundle, metrics, fresh)} {words.PRECISION}</div>')
 if "busy" in measured:
     st.info(words.plain(measured["busy"]), icon=":material/timer_off:")
 
 caveats.draw(bundle.card)
-comparison.table(bundle, figures)
+comparison.table(bundle, metrics, timed)
 if not fresh:
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
-comparison.speed(figures, here="latency" in measured)
-comparison.trade(bundle, figures)
+if timed is not None:
+    comparison.speed(timed, here="latency" in measured)
+    comparison.trade(bundle, metrics, timed)
 if fresh:
-    comparison.outlines(bundle, figures)
-    comparison.curves(bundle, figures)
-if "confusion" in figures.get("teacher", {}):
-    confusion.draw(bundle, figures)
+    comparison.outlines(bundle, measured)
+    comparison.curves(bundle, measured)
+if metrics.teacher.confusion:
+    confusion.draw(bundle, metrics)
 if fresh:
-    comparison.flips(bundle, figures)
+    comparison.flips(bundle, measured)
 else:
     st.info(
         "ROC, reliability and the list of differing images need the images: "

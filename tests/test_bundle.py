@@ -1,20 +1,20 @@
 """A bundle that was touched is not opened, and says which file."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError, Card, load
+from kdlight.metrics import Interval
 
 
 def test_a_bundle_opens_with_its_card_and_models(tiny_bundle: Bundle) -> None:
     found = tiny_bundle
-    assert Card.from_json(found.card.to_json()) == found.card
+    assert Card.model_validate(found.card.to_json()) == found.card
     assert found.model("student").num_classes == len(found.classes)
-    assert found.card.student["bytes"] == found.weights("student").stat().st_size
+    assert found.card.student.bytes == found.weights("student").stat().st_size
     assert not found.model("teacher").training
 
 
@@ -54,10 +54,11 @@ def test_a_link_is_refused(bundle_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema": "kdlight.card/9"}, "schema 'kdlight.card/9'"),
-        ({"extra": 1}, "field 'extra'"),
-        ({"classes": {}}, "classes is no list"),
-        ({"id": "../x"}, "the id may hold"),
+        ({"schema": "kdlight.card/9"}, "schema 'kdlight.card/9' was found, kdlight.card/2 was expected"),
+        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"classes": {}}, "classes: Input should be a valid tuple"),
+        ({"id": "../x"}, "id: String should match pattern"),
+        ({"student": {"architecture": "kdlight_nano"}}, r"student\.parameters: Field required"),
     ],
 )
 def test_a_card_of_another_kind_is_refused(bundle_copy: Path, change: dict[str, object], says: str) -> None:
@@ -70,7 +71,7 @@ def test_a_card_of_another_kind_is_refused(bundle_copy: Path, change: dict[str, 
 
 def test_weights_of_another_architecture_are_refused(tiny_bundle: Bundle) -> None:
     found = tiny_bundle
-    card = Card.from_json({**found.card.to_json(), "student": {**found.card.student, "architecture": "mobilenetv2"}})
+    card = found.card.replace(student=found.card.student.replace(architecture="mobilenetv2"))
     with pytest.raises(BundleError, match="do not fit mobilenetv2"):
         Bundle(found.path, card, found.sha256).model("student")
 
@@ -87,16 +88,31 @@ def test_the_library_follows_the_environment(bundle_copy: Path, monkeypatch: pyt
 
 def test_a_card_says_which_models_are_at_chance_also_one_from_before_that_was_kept(tiny_bundle: Bundle) -> None:
     card = tiny_bundle.card
-    assert "at_chance" not in card.metrics
+    assert card.metrics.at_chance is None
     assert card.at_chance == ()
-    low = {**card.metrics["teacher"], "balanced_accuracy": {"value": 0.4, "low": 1 / 3, "high": 0.5}}
-    assert replace(card, metrics={**card.metrics, "teacher": low}).at_chance == ("teacher",)
-    assert replace(card, metrics={**card.metrics, "at_chance": ["student"]}).at_chance == ("student",)
-    assert replace(card, metrics={}).at_chance == ()
+    low = card.metrics.teacher.model_copy(update={"balanced_accuracy": Interval(0.4, 1 / 3, 0.5)})
+    assert card.replace(metrics=card.metrics.replace(teacher=low)).at_chance == ("teacher",)
+    assert card.replace(metrics=card.metrics.replace(at_chance=("student",))).at_chance == ("student",)
 
 
 def test_a_card_says_where_its_teacher_began(tiny_bundle: Bundle) -> None:
     card = tiny_bundle.card
     assert card.origin is not None
     assert card.origin.kind == "random"
-    assert replace(card, teacher={}).origin is None
+    assert card.replace(teacher=card.teacher.replace(start=None)).origin is None
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in bundles.shipped_folder().iterdir()))
+def test_a_card_of_the_first_schema_says_the_same_in_typed_fields(name: str) -> None:
+    first = json.loads((bundles.shipped_folder() / name / "card.json").read_text(encoding="utf-8"))
+    card = Card.model_validate(first)
+    licenses, data = card.licenses, card.data
+    weights = licenses.weights + (f" ({licenses.weights_note})" if licenses.weights_note else "")
+    assert first["schema"] == "kdlight.card/1"
+    assert first["licence"] == f"{weights} for the weights; the data they were trained on: {data.license}"
+    assert licenses.data == data.license == first["data"].pop("licence")
+    written = card.to_json()
+    assert (written.pop("schema"), written.pop("licenses")) == ("kdlight.card/2", licenses.to_json())
+    assert written["data"].pop("license") == data.license
+    assert written == {key: value for key, value in first.items() if key not in ("schema", "licence")}
+    assert Card.model_validate_json(json.dumps(card.to_json())) == card

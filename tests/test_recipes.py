@@ -74,8 +74,8 @@ def test_a_set_s_body_parts_reach_the_card(name: str, parts: tuple[str, ...], vi
     data = read_recipe(RECIPES[name]).data
     assert (data.body_parts, data.views) == (parts, views)
     covered = eligibility(data)
-    assert (tuple(covered.get("body_parts", ())), tuple(covered.get("views", ()))) == (parts, views)
-    assert covered["modalities"] == [data.modality]
+    assert (covered.body_parts, covered.views) == (parts, views)
+    assert covered.modalities == (data.modality,)
 
 
 def read_recipe_again(recipe: Recipe) -> Recipe:

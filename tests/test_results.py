@@ -7,7 +7,6 @@ import re
 import runpy
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -593,11 +592,11 @@ def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(s
     alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))
     card = load(bundle_copy).card
     mean = {"teacher": 0.8, "student": 0.75, "alone": 0.625}
-    write_card(bundle_copy, replace(card, metrics={**card.metrics, "study": {**taught, "mean": mean}}))
+    write_card(bundle_copy, card.replace(metrics=card.metrics.replace(study={**taught, "mean": mean})))
     seal(bundle_copy)
     assert script["fill"](bundle_copy, [alone]) is True
     filled = load(bundle_copy).card
-    assert (filled.metrics["at_chance"], filled.teacher["start_kind"]) == ([], "random")
+    assert (filled.metrics.at_chance, filled.teacher.start_kind) == ((), "random")
     found = results.read(bundle_copy / "card.json")
     assert same_start.words(found) == "not proven: +1.0 points, without an interval"
     assert found.mean["same_start"] == pytest.approx(0.74)

@@ -1,6 +1,5 @@
 """The gain is what an independent count says, and it is called proven only when its interval leaves out 0."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -156,7 +155,7 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
     )
     publish(bundle_copy, tmp_path / "published", summary)
     found = load(tmp_path / "published")
-    assert found.card.metrics["study"]["mean"] == summary["mean"]
+    assert found.card.metrics.study["mean"] == summary["mean"]
     told = found.card.limits[-1]
     assert "Over 2 student seeds and one teacher" in told
     assert f"the same student alone has {summary['mean']['alone']:.3f} ({summary['gain']} points). Not comp" in told
@@ -170,7 +169,7 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
 def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Path, tmp_path: Path) -> None:
     found = load(bundle_copy)
     counts = {"train": {"benign": 5, "malignant": 7}, "val": {"benign": 1, "malignant": 2}, "test": {"malignant": 4}}
-    bundles.write_card(bundle_copy, dataclasses.replace(found.card, data={**found.card.data, "counts": counts}))
+    bundles.write_card(bundle_copy, found.card.replace(data=found.card.data.replace(counts=counts)))
     bundles.seal(bundle_copy)
     finished = [answers(tmp_path, {"teacher": 0.9, "student": 0.8, "alone": 0.6}, seed) for seed in range(2)]
     shutil.copytree(bundle_copy, finished[0].bundle)

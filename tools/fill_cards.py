@@ -6,10 +6,9 @@ began with. Of the data: the body parts and views that its recipe names. Golden 
 kind are recorded anew. A bundle that lacks nothing is left as it is; every other one is sealed anew.
 """
 
-import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +39,16 @@ def with_baseline(study: dict[str, Any], record: Record) -> dict[str, Any]:
 
 def filled(card: Card, record: Record | None) -> Card:
     """The card with all that can be told from it and from a record of its study."""
-    metrics: Mapping[str, Any] = {**card.metrics, "at_chance": list(card.at_chance)}
+    metrics = card.metrics.replace(at_chance=card.at_chance)
     limits = card.limits
     if record is not None:
         gain = over_alone.words(record.gain)
-        metrics = {**metrics, "study": {**with_baseline(card.metrics["study"], record), "gain": gain}}
-        limits = [*limits[:-1], sentence(card, record)]
-    teacher = {**card.teacher, **(card.origin.described() if card.origin else {})}
+        metrics = metrics.replace(study={**with_baseline(card.metrics.study or {}, record), "gain": gain})
+        limits = (*limits[:-1], sentence(card, record))
+    teacher = card.teacher.replace(**(card.origin.described() if card.origin else {}))
     recipe = shipped().get(f"kdlight-{card.id}")
     covered = eligibility(read_recipe(recipe).data) if recipe else card.eligibility
-    return dataclasses.replace(card, metrics=dict(metrics), limits=limits, teacher=teacher, eligibility=covered)
+    return card.replace(metrics=metrics, limits=limits, teacher=teacher, eligibility=covered)
 
 
 def old_maps(path: Path) -> bool:
@@ -62,7 +61,7 @@ def fill(path: Path, published: Sequence[Record]) -> bool:
     """Fill one bundle's card; whether anything was lacking."""
     card = bundles.load(path).card
     record = None
-    if "study" in card.metrics:
+    if card.metrics.study is not None:
         record = same_start.filled(results.read(path / "card.json"), published)
     whole = filled(card, record)
     old = old_maps(path)

@@ -169,7 +169,7 @@ def latency(finished: dict[Contender, Run], sizes: Sequence[int], rounds: int) -
             found[name][str(size)] = {key: value for key, value in row(name, taken).items() if key != "name"}
     described = ("parameters", "macs", "onnx_bytes")
     return [
-        {"name": name, **{key: opened.card.student[key] for key in described}, "latency": found[name]}
+        {"name": name, **{key: getattr(opened.card.student, key) for key in described}, "latency": found[name]}
         for name, opened in first.items()
     ]
 
@@ -198,13 +198,13 @@ def points_of(finished: dict[Contender, Run]) -> list[dict[str, Any]]:
         points.append(
             {
                 "set": card.id,
-                "size": card.input["size"],
+                "size": card.input.size,
                 "network": contender.network,
-                "start": card.student["start"],
+                "start": card.student.start,
                 "seed": read_recipe(run.recipe).train.seed,
-                "n": card.metrics["n"],
-                "teacher": card.metrics["teacher"]["balanced_accuracy"],
-                "student": card.metrics["student"]["balanced_accuracy"],
+                "n": card.metrics.n,
+                "teacher": card.metrics.teacher.balanced_accuracy.to_json(),
+                "student": card.metrics.student.balanced_accuracy.to_json(),
                 "nano_leads": None if contender.network == NANO or lead is None else lead.to_json(),
                 "minutes": round(sum(log["seconds"] for log in run.log() if log["stage"] == "student") / 60, 3),
             }

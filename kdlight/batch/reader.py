@@ -180,19 +180,19 @@ def _reading(predictor: Predictor, item: Prepared, teacher: Opinion, student: Op
 
 def _opinions(predictor: Predictor, role: Role, x: Any) -> list[Opinion]:
     """One model on x (B, 3, S, S)."""
-    bundle, described = predictor.bundle, getattr(predictor.bundle.card, role)
+    bundle, described = predictor.bundle, predictor.bundle.card.network(role)
     probabilities = predictor.probabilities(role, x)
     size = bundle.weights(role).stat().st_size
-    sets = prediction_sets(probabilities, bundle.card.conformal[role]["qhat"])
+    sets = prediction_sets(probabilities, bundle.card.qhat(role))
     return [
         Opinion(
             role=role,
-            architecture=described["architecture"],
+            architecture=described.architecture,
             probabilities=dict(zip(bundle.classes, row.tolist(), strict=True)),
             prediction=bundle.classes[int(row.argmax())],
             prediction_set=tuple(name for name, inside in zip(bundle.classes, chosen, strict=True) if inside),
             margin=margin(bundle.card, role),
-            parameters=described["parameters"],
+            parameters=described.parameters,
             bytes=size,
         )
         for row, chosen in zip(probabilities, sets, strict=True)

@@ -110,7 +110,7 @@ def _splits(bundle: Bundle, data: Path) -> Dataset:
     from kdlight.data import match_classes
     from kdlight.training import open_set
 
-    recipe = tomllib.loads(bundle.card.distillation.get("recipe") or "").get("data", {})
+    recipe = tomllib.loads(bundle.card.distillation.recipe).get("data", {})
     known = {key: recipe[key] for key in ("val", "test", "split_seed") if key in recipe}
     config = DataConfig(path=str(data), modality=bundle.card.modality, **known)
     return match_classes(open_set(config, Path()), bundle.classes)
@@ -177,7 +177,7 @@ def _probabilities(bundle: Bundle, path: Path, threads: int) -> Callable[[np.nda
     from kdlight.inference.engines import onnx_engine
     from kdlight.inference.evaluate import predict
 
-    engine, temperature = onnx_engine(path, threads), bundle.card.calibration["student"]["temperature"]
+    engine, temperature = onnx_engine(path, threads), bundle.card.temperature("student")
 
     def logits(pixels: np.ndarray) -> np.ndarray:
         return engine(bundle.spec.normalise(torch.from_numpy(pixels)))
@@ -192,11 +192,9 @@ def _close(beside: Path, out: Path, report: dict[str, Any]) -> None:
     flips = {key: value for key, value in report.get("flips", {}).items() if key != "images"}
     kept = {**report, "flips": flips} if flips else report
     (beside / REPORT).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    card = bundles.Card.from_json(json.loads((beside / "card.json").read_text(encoding="utf-8")))
     if report["file"] == "student.onnx":
-        card.student["onnx_bytes"] = report["bytes"]["small"]
-        card.metrics.pop("latency", None)  # of the larger file
-        bundles.write_card(beside, card)
+        card = bundles.read_card(beside)
+        bundles.write_card(beside, card.replace(metrics=card.metrics.replace(latency=None)))  # it is of the larger file
     bundles.seal(beside)
     if out.is_dir():
         out.rmdir()

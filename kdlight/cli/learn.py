@@ -163,9 +163,15 @@ def _answer(run: Run, seconds: float) -> Answer:
     from kdlight import bundle
 
     card = bundle.load(run.bundle).card
-    payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": card.metrics}
+    metrics = card.metrics.to_json()
+    payload = {
+        "run": str(run.path),
+        "bundle": str(run.bundle),
+        "seconds": round(seconds, 1),
+        "metrics": metrics,
+    }
     failed = [f"This pair has failed: its {role} is no better than chance." for role in card.at_chance]
-    return Answer(payload, _words(run, card.metrics, failed))
+    return Answer(payload, _words(run, metrics, failed))
 
 
 def _words(run: Run, metrics: dict[str, Any], failed: list[str]) -> Any:

@@ -170,13 +170,11 @@ def _recipes() -> list[dict[str, Any]]:
 
 def _bundles() -> list[dict[str, Any]]:
     """Read from the cards alone: listing does not hash every file."""
-    import json
-
     from kdlight import bundle
 
     rows = []
     for path in bundle.find():
-        card = bundle.Card.from_json(json.loads((path / "card.json").read_text(encoding="utf-8")))
+        card = bundle.read_card(path)
         rows.append({"name": card.id, "summary": card.name, "modality": card.modality, "path": str(path)})
     return rows
 

@@ -59,6 +59,6 @@ def parity(bundle: Bundle, run: Run) -> dict[str, Any]:
     x = bundle.spec.normalise(torch.from_numpy(pictures))
     with torch.inference_mode():
         expected = bundle.model("student")(x).numpy()
-    temperature = bundle.card.calibration["student"]["temperature"]
+    temperature = bundle.card.temperature("student")
     difference = float(np.abs(softmax(run(x.numpy()), temperature) - softmax(expected, temperature)).max())
     return {"cases": len(paths), "difference": difference, "tolerance": TOLERANCE, "ok": difference <= TOLERANCE}

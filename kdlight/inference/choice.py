@@ -114,7 +114,7 @@ def choose(bundle: Bundle, threads: int, size: int, runs: int = 50, warmups: int
 
 def difference(bundle: Bundle, one: Engine, x: Tensor) -> float:
     """Largest difference of a calibrated probability to the torch student on x (B, 3, S, S); NaN counts as 1."""
-    temperature = bundle.card.calibration["student"]["temperature"]
+    temperature = bundle.card.temperature("student")
     expected = softmax(torch_engine(bundle.model("student"))(x), temperature)
     found = one(x)
     if not np.isfinite(found).all():

@@ -10,7 +10,6 @@ from kdlight import anatomy
 from kdlight.bundle import Card
 from kdlight.images import Image
 from kdlight.modality import modality as find_modality
-from kdlight.preprocessing import InputSpec
 from kdlight.reading import Eligibility
 
 TINT = 2.0
@@ -41,7 +40,7 @@ def eligibility(card: Card, image: Image, modality: str | None = None, confirmed
 
 
 def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[str]:
-    covered = [find_modality(name) for name in card.eligibility.get("modalities") or (card.modality,)]
+    covered = [find_modality(name) for name in card.modalities]
     words = " and ".join(m.words for m in covered)
     for name, opening in ((image.modality, "By its header this file is"), (chosen, "You chose")):
         if name is not None and find_modality(name) not in covered:
@@ -49,7 +48,7 @@ def _modality_reasons(card: Card, image: Image, chosen: str | None) -> Iterator[
 
 
 def _anatomy_reasons(card: Card, image: Image) -> Iterator[str]:
-    parts, views = card.eligibility.get("body_parts") or (), card.eligibility.get("views") or ()
+    parts, views = card.eligibility.body_parts, card.eligibility.views
     stated = image.body_part
     if parts and stated is not None and not any(anatomy.may_show(stated, part) for part in parts):
         words = " or ".join(anatomy.body_part(part).words for part in parts)
@@ -62,15 +61,15 @@ def _anatomy_reasons(card: Card, image: Image) -> Iterator[str]:
 
 
 def _pixel_reasons(card: Card, image: Image) -> Iterator[str]:
-    side, smallest = card.eligibility.get("min_side") or 0, min(image.shape)
+    side, smallest = card.eligibility.min_side, min(image.shape)
     if smallest < side:
         yield f"The image is {image.shape[1]} x {image.shape[0]} pixels; at least {side} on each side were expected."
-    seen = InputSpec.from_json(card.input).picture(image)
+    seen = card.input.picture(image)
     if np.ptp(image.pixels) == 0:
         yield "Every pixel has the same value: there is nothing to read."
     elif np.ptp(seen) < CONTRAST:
         yield "In its display window every pixel has nearly the same gray: there is nothing to read."
-    wanted = card.eligibility.get("color")
+    wanted = card.eligibility.color
     if wanted is not None and wanted != _tinted(seen):
         kinds = ("gray", "in color") if wanted else ("in color", "gray")
         yield f"The image is {kinds[0]}; {card.name} was trained on images that are {kinds[1]}."

@@ -114,7 +114,7 @@ def evaluate(
     predictions = {}
     for number, role in enumerate(ROLES):
         engine = partial(_both_ways if mirrored else _logits, predictor, role)
-        temperature = bundle.card.calibration[role]["temperature"]
+        temperature = bundle.card.temperature(role)
         predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
     scores = measure(predictions, part, bundle.classes).to_json()
     predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}

@@ -49,7 +49,7 @@ def record(path: Path, bundle: Bundle) -> None:
     """Write `golden/`: inputs as PNG, both models' calibrated probabilities, the heat map of each one's top class."""
     folder = path / "golden"
     folder.mkdir(exist_ok=True)
-    color = bool(bundle.card.eligibility.get("color"))
+    color = bool(bundle.card.eligibility.color)
     for index in range(CASES):
         PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
     answers = run(bundle, _inputs(path, bundle))

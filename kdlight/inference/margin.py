@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from kdlight.bundle import Card
 from kdlight.reading import Role
@@ -22,18 +20,17 @@ def margin(card: Card, role: Role) -> float:
     much taken from the first class and given to the second closes a lead of twice as much. The choice is ours; on the
     validation images of the shipped bundles undecided answers are right about half of the time, the others far more.
     """
-    measured: Mapping[str, Any] = (card.metrics.get(role) or {}).get("ece") or {}
-    error = measured.get("value")
-    if not isinstance(error, int | float) or not math.isfinite(error):
+    ece = card.metrics.of(role).ece
+    if ece is None or not math.isfinite(ece.value):
         return UNKNOWN
-    return max(LEAST, 2.0 * float(error))
+    return max(LEAST, 2.0 * ece.value)
 
 
 def must_not_miss(card: Card) -> tuple[str, ...]:
     """The names of the classes that the card marks so."""
-    return tuple(entry["name"] for entry in card.classes if entry.get("must_not_miss"))
+    return card.must_not_miss
 
 
 def level(card: Card) -> float:
     """Share of held-back images whose true class the prediction sets hold."""
-    return float(1 - card.conformal.get("alpha", 0.1))
+    return card.level

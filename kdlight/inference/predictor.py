@@ -137,24 +137,24 @@ class Predictor:
         return {role: _first(engine, x, method) for role, engine in self._engines.items()}
 
     def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
-        return softmax(logits, self.bundle.card.calibration[role]["temperature"])
+        return softmax(logits, self.bundle.card.temperature(role))
 
     def _top(self, logits: np.ndarray) -> str:
         return self.bundle.classes[int(logits[0].argmax())]
 
     def _opinion(self, role: Role, logits: np.ndarray, heat_map: HeatMap | None) -> Opinion:
         card, classes = self.bundle.card, self.bundle.classes
-        facts_of = card.teacher if role == "teacher" else card.student
+        network = card.network(role)
         probabilities = self._calibrated(role, logits)
-        chosen = prediction_sets(probabilities, card.conformal[role]["qhat"])[0]
+        chosen = prediction_sets(probabilities, card.qhat(role))[0]
         return Opinion(
             role=role,
-            architecture=facts_of["architecture"],
+            architecture=network.architecture,
             probabilities=dict(zip(classes, probabilities[0].tolist(), strict=True)),
             prediction=self._top(logits),
             prediction_set=tuple(name for name, inside in zip(classes, chosen, strict=True) if inside),
             margin=margin(card, role),
-            parameters=facts_of["parameters"],
+            parameters=network.parameters,
             bytes=self.bundle.weights(role).stat().st_size,
             heat_map=heat_map,
         )

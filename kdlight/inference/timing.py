@@ -12,6 +12,7 @@ import numpy as np
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.bundle.card import Benchmark
 from kdlight.images import Image
 from kdlight.inference.choice import choose
 from kdlight.inference.engines import Engine, onnx_engine, torch_engine
@@ -96,7 +97,8 @@ def keep(bundle: Bundle, report: Mapping[str, Any]) -> None:
     names = ("machine", "batch", "size", "threads", "warmups", "runs", "candidate", "baseline", "ratio")
     rows = [row for row in report["rows"] if "; " not in row["name"]]
     kept = {**{name: report[name] for name in names}, "rows": rows}
-    bundles.write_card(bundle.path, dataclasses.replace(bundle.card, metrics={**bundle.card.metrics, "latency": kept}))
+    metrics = bundle.card.metrics.replace(latency=Benchmark.model_validate(kept))
+    bundles.write_card(bundle.path, bundle.card.replace(metrics=metrics))
     bundles.seal(bundle.path)
 
 
@@ -129,15 +131,15 @@ def _whole(
     """From a decoded image to calibrated probabilities, and to both models' Grad-CAM, by the names of their rows."""
     if not images:
         return {}
-    card = dataclasses.replace(bundle.card, input={**bundle.card.input, "size": size})
+    card = bundle.card.replace(input=dataclasses.replace(bundle.spec, size=size))
     sized = dataclasses.replace(bundle, card=card)
     predictor, calls = Predictor(sized, threads), {}
     for side in images:
-        image = drawn(side, bool(card.eligibility.get("color")))
+        image = drawn(side, bool(card.eligibility.color))
         for name, engine in engines.items():
-            temperature = card.calibration[name.split(",")[0]]["temperature"]
+            temperature = card.temperature("student" if name.startswith("student") else "teacher")
             calls[WHOLE.format(name, side)] = _answer(sized.spec, image, engine, temperature)
-        temperature = card.calibration["teacher"]["temperature"]
+        temperature = card.temperature("teacher")
         calls[WHOLE.format(PLAIN, side)] = _plain(sized.spec, image, engines[BASELINE], temperature)
         calls[MAPS.format(side)] = _maps(predictor, image)
     return calls

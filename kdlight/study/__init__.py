@@ -7,7 +7,6 @@ from the same starting weights, and only if its interval leaves out 0.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -70,10 +69,9 @@ def publish(source: Path, target: Path, summary: dict[str, Any]) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(source, beside)
     card = bundles.load(source).card
-    told = dataclasses.replace(card, metrics={**card.metrics, "study": summary})
-    bundles.write_card(beside, told)
-    limits = [*card.limits[:-1], sentence(told, results.read(beside / "card.json"))]
-    bundles.write_card(beside, dataclasses.replace(told, limits=limits))
+    told = bundles.write_card(beside, card.replace(metrics=card.metrics.replace(study=summary)))
+    limits = (*card.limits[:-1], sentence(told, results.read(beside / "card.json")))
+    bundles.write_card(beside, told.replace(limits=limits))
     bundles.seal(beside)
     shutil.rmtree(target, ignore_errors=True)
     beside.rename(target)
@@ -85,7 +83,7 @@ def sentence(card: Card, record: Record) -> str:
     points = 100 * (mean["teacher"] - mean["student"])
     side = "below" if points > 0 else "above"
     return (
-        f"Over {_count(len(record.seeds), 'student seed')} and one teacher, on {card.metrics['n']} test images, "
+        f"Over {_count(len(record.seeds), 'student seed')} and one teacher, on {card.metrics.n} test images, "
         f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
         f"({mean['student']:.3f} against {mean['teacher']:.3f}); the same student alone has {mean['alone']:.3f} "
         f"({over_alone.in_points(record.gain)}). {same_start.sentence(same_start.words(record))}"

@@ -129,19 +129,19 @@ def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
     kind = find(recipe.distill.method)
     arms = (*MODELS, *(name for name in (SCRATCH, SAME_START) if getattr(recipe.train, name)))
-    counts = {split: sum(of.values()) for split, of in card.data["counts"].items()} if card else None
+    counts = {split: sum(of.values()) for split, of in card.data.counts.items()} if card else None
     return {
         "data": {
             "name": recipe.name,
             "title": recipe.data.title,
             "modality": recipe.data.modality,
             "size": recipe.data.size,
-            "classes": [c["name"] for c in card.classes] if card else None,
+            "classes": [entry.name for entry in card.classes] if card else None,
             "images": counts,
         },
         "models": {
-            "teacher": card.teacher if card else {"architecture": recipe.teacher.name},
-            "student": card.student if card else {"architecture": recipe.student.name},
+            "teacher": card.teacher.to_json() if card else {"architecture": recipe.teacher.name},
+            "student": card.student.to_json() if card else {"architecture": recipe.student.name},
         },
         "method": {
             "name": kind.name,

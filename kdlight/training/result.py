@@ -17,6 +17,20 @@ from safetensors.torch import save_file
 import kdlight
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, Card
+from kdlight.bundle.card import (
+    Calibration,
+    ClassDescription,
+    Conformal,
+    Coverage,
+    DataDescription,
+    Distillation,
+    LeftOut,
+    Licenses,
+    Metrics,
+    Network,
+    Temperature,
+    Threshold,
+)
 from kdlight.compress import export_onnx
 from kdlight.config import ClassWords, DataConfig, Recipe
 from kdlight.data import Dataset
@@ -25,7 +39,7 @@ from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference import golden
 from kdlight.inference.evaluate import Predictions, measure
-from kdlight.metrics import Report, conformal_qhat, fit_temperature, softmax
+from kdlight.metrics import conformal_qhat, fit_temperature, softmax
 from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
@@ -50,25 +64,23 @@ INTENDED_USE = (
 class Measured:
     """What validation and test say of a run's models, by name: teacher, student and, if it was trained, alone."""
 
-    calibration: dict[str, Any]
-    conformal: dict[str, Any]
+    temperatures: dict[str, Temperature]
+    thresholds: dict[str, Threshold]
     test: dict[str, np.ndarray]
     """Calibrated probabilities (N, K) on the test split, rows in the set's order."""
 
 
 def calibrate(models: Mapping[str, Classifier], splits: Mapping[str, Arrays], spec: InputSpec) -> Measured:
     """Temperature and conformal threshold of each model on validation, its calibrated probabilities on test."""
-    calibration: dict[str, Any] = {"method": "temperature scaling on the validation split"}
-    conformal: dict[str, Any] = {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split"}
-    test = {}
+    temperatures, thresholds, test = {}, {}, {}
     labels = splits["val"].labels.numpy()
     for name, model in models.items():
         logits = logits_of(model, splits["val"], spec).numpy()
         temperature = fit_temperature(logits, labels)
-        calibration[name] = {"temperature": temperature}
-        conformal[name] = {"qhat": conformal_qhat(softmax(logits, temperature), labels, ALPHA)}
+        temperatures[name] = Temperature(temperature=temperature)
+        thresholds[name] = Threshold(qhat=conformal_qhat(softmax(logits, temperature), labels, ALPHA))
         test[name] = softmax(logits_of(model, splits["test"], spec).numpy(), temperature)
-    return Measured(calibration, conformal, test)
+    return Measured(temperatures, thresholds, test)
 
 
 def write_predictions(run: Run, probabilities: Mapping[str, np.ndarray], test: Dataset) -> None:
@@ -91,25 +103,22 @@ def assemble(
     start: Origin | None,
 ) -> Bundle:
     """Write a whole bundle at `path`. `start`: the weights that the teacher began with, where that is known."""
-    card = _card(recipe, dataset, spec, models, measured, start)
     with replacing_folder(path) as beside:
-        bundles.write(beside, card, models["teacher"], models["student"])
+        bundles.write_weights(beside, models["teacher"], models["student"])
         export_onnx(models["student"], beside / "student.onnx", spec.size)
-        for role in ROLES:
-            getattr(card, role)["bytes"] = (beside / f"{role}.safetensors").stat().st_size
-        card.student["onnx_bytes"] = (beside / "student.onnx").stat().st_size
-        bundles.write_card(beside, card)
+        card = bundles.write_card(beside, _card(recipe, dataset, spec, models, measured, start))
         golden.record(beside, Bundle(beside, card, ""))
         bundles.seal(beside)
     return bundles.load(path)
 
 
-def _metrics(measured: Measured, dataset: Dataset) -> dict[str, Any]:
+def _metrics(measured: Measured, dataset: Dataset) -> Metrics:
     """The report on the test split. Flips are counted, not listed: a card names no image."""
     predictions = {name: Predictions(probabilities) for name, probabilities in measured.test.items()}
-    found = measure(predictions, dataset.split("test"), dataset.classes).model_copy(update={"flips": None})
-    failed = [role for role in ROLES if found.reports[role].beats_chance is False]
-    return {"split": "test", "n": len(dataset.split("test")), **found.to_json(), "at_chance": failed}
+    test = dataset.split("test")
+    found = measure(predictions, test, dataset.classes).model_copy(update={"flips": None})
+    failed = tuple(role for role in ROLES if found.reports[role].beats_chance is False)
+    return Metrics.model_validate({"split": "test", "n": len(test), **found.to_json(), "at_chance": failed})
 
 
 def _card(
@@ -128,86 +137,90 @@ def _card(
         name=data.title or name,
         version="1.0.0",
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        licence=f"{data.weights_licence} for the weights; the data they were trained on: {data.licence}",
+        licenses=Licenses(weights=data.weights_licence, data=data.licence),
         modality=kind.name,
-        classes=[_class(data, c) for c in dataset.classes],
-        input=spec.to_json(),
-        teacher=_describe(recipe.teacher.name, models["teacher"], spec) | (start.described() if start else {}),
-        student=_describe(recipe.student.name, models["student"], spec) | {"start": recipe.student.init},
+        classes=tuple(_class(data, c) for c in dataset.classes),
+        input=spec,
+        teacher=_describe(recipe.teacher.name, models["teacher"], spec, **(start.described() if start else {})),
+        student=_describe(recipe.student.name, models["student"], spec, start=recipe.student.init),
         distillation=_distillation(recipe),
         data=_data(recipe, dataset),
         metrics=metrics,
-        calibration=measured.calibration,
-        conformal=measured.conformal,
+        calibration=Calibration.model_validate(
+            {"method": "temperature scaling on the validation split", **measured.temperatures}
+        ),
+        conformal=Conformal.model_validate(
+            {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split", **measured.thresholds}
+        ),
         eligibility=eligibility(data),
         intended_use=INTENDED_USE,
-        limits=[*data.limits, *failure(metrics), shortfall(metrics)],
+        limits=(*data.limits, *failure(metrics), shortfall(metrics)),
         versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
         | {"kdlight": kdlight.__version__, "python": platform.python_version()},
     )
 
 
-def eligibility(data: DataConfig) -> dict[str, Any]:
+def eligibility(data: DataConfig) -> Coverage:
     """What a file must be to be read without a person's word for it, as the card has it."""
     kind = modality(data.modality)
-    anatomy = {"body_parts": list(data.body_parts), "views": list(data.views)}
-    known = {key: names for key, names in anatomy.items() if names}
-    return {"modalities": [kind.name], "min_side": 32, "color": kind.color or None, **known}
+    return Coverage(
+        modalities=(kind.name,), min_side=32, color=kind.color or None, body_parts=data.body_parts, views=data.views
+    )
 
 
-def _class(data: DataConfig, name: str) -> dict[str, Any]:
+def _class(data: DataConfig, name: str) -> ClassDescription:
     words = data.classes.get(name, ClassWords(words=name))
-    return {"name": name, "words": words.words, "must_not_miss": words.must_not_miss}
+    return ClassDescription(name=name, words=words.words, must_not_miss=words.must_not_miss)
 
 
-def _describe(name: str, model: Classifier, spec: InputSpec) -> dict[str, Any]:
-    return {"architecture": name, "parameters": parameters(model), "macs": macs(model, spec.size), "bytes": 0}
+def _describe(name: str, model: Classifier, spec: InputSpec, **start: Any) -> Network:
+    return Network(architecture=name, parameters=parameters(model), macs=macs(model, spec.size), bytes=0, **start)
 
 
-def _distillation(recipe: Recipe) -> dict[str, Any]:
+def _distillation(recipe: Recipe) -> Distillation:
     kind = find_method(recipe.distill.method)
     options = {**hyperparameters(kind), **recipe.distill.options}
-    return {
-        "method": kind.name,
-        "paper": kind.paper,
-        "options": options,
-        "init": recipe.student.init,
-        "recipe": recipe.portable.to_toml(),
-    }
+    return Distillation(
+        method=kind.name,
+        paper=kind.paper,
+        options=options,
+        init=recipe.student.init,
+        recipe=recipe.portable.to_toml(),
+    )
 
 
-def _data(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+def _data(recipe: Recipe, dataset: Dataset) -> DataDescription:
     counts = {s: dataset.split(s).counts() for s in ("train", "val", "test")}
     groups = {s: len(np.unique(dataset.split(s).groups)) for s in ("train", "val", "test")}
     data = recipe.data
-    return {
-        "name": recipe.name,
-        "source": data.source,
-        "licence": data.licence,
-        "counts": counts,
-        "groups": groups,
-        "group_key": group_key(dataset),
-        "left_out": [{"reason": row.reason, "count": row.count} for row in dataset.left_out],
-        "split_seed": data.split_seed,
-    }
+    return DataDescription(
+        name=recipe.name,
+        source=data.source,
+        license=data.licence,
+        counts=counts,
+        groups=groups,
+        group_key=group_key(dataset),
+        left_out=tuple(LeftOut(reason=row.reason, count=row.count) for row in dataset.left_out),
+        split_seed=data.split_seed,
+    )
 
 
-def failure(metrics: Mapping[str, Any]) -> list[str]:
+def failure(metrics: Metrics) -> list[str]:
     """A sentence for each model that is no better than chance on the test split."""
     return [
         f"This pair has failed: its {role} is no better than chance on the test images (balanced accuracy "
-        f"{metrics[role]['balanced_accuracy']['value']:.3f}; one and the same answer to every image has "
-        f"{Report.model_validate(metrics[role]).chance_level:.3f})."
-        for role in metrics["at_chance"]
+        f"{metrics.balanced_accuracy(role):.3f}; one and the same answer to every image has "
+        f"{metrics.of(role).chance_level:.3f})."
+        for role in metrics.at_chance or ()
     ]
 
 
-def shortfall(metrics: Mapping[str, Any]) -> str:
+def shortfall(metrics: Metrics) -> str:
     """What the student lost on the test split in one training, as a sentence, whatever its sign."""
-    teacher, student = (metrics[r]["balanced_accuracy"]["value"] for r in ROLES)
+    teacher, student = (metrics.balanced_accuracy(role) for role in ROLES)
     points = 100 * (teacher - student)
     side = "below" if points > 0 else "above"
     return (
-        f"On {metrics['n']} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
+        f"On {metrics.n} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
         f"its teacher's ({student:.3f} against {teacher:.3f}), from one training."
     )

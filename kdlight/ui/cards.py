@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.anatomy import BODY_PARTS
-from kdlight.bundle import Bundle
+from kdlight.bundle import Bundle, Card
+from kdlight.bundle.card import DataDescription, Licenses
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
+from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words, work
 from kdlight.ui.starting_weights import INITS
 
@@ -34,26 +35,20 @@ def tile(bundle: Bundle) -> str:
     card = bundle.card
     rows = []
     for role in ROLES:
-        figure = card.metrics.get(role, {}).get("balanced_accuracy")
-        size = words.megabytes(getattr(card, role)["bytes"])
-        said = words.interval(figure) if figure else "not measured"
-        rows.append(f'<dt class="{role}">{role.capitalize()}</dt><dd>{said} <small>· {size}</small></dd>')
-    names = words.listed([words.safe(c["words"]) for c in card.classes])
+        accuracy = words.interval(card.metrics.of(role).balanced_accuracy)
+        size = words.megabytes(card.network(role).bytes)
+        rows.append(f'<dt class="{role}">{role.capitalize()}</dt><dd>{accuracy} <small>· {size}</small></dd>')
+    names = words.listed([words.safe(entry.words) for entry in card.classes])
     origin = "shipped" if shelf.is_shipped(bundle) else "yours"
     return (
         f'<div class="kd-tile"><h3>{words.safe(card.name)}</h3>'
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
         f'{caveats.html(card)}<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
-        f"<dt>Tested on</dt><dd>{words.safe(card.metrics.get('n', '?'))} images, balanced accuracy</dd>"
+        f"<dt>Tested on</dt><dd>{card.metrics.n} images, balanced accuracy</dd>"
         f"<dt>Gain</dt><dd>{gains.html(bundle)}</dd>"
-        f"<dt>License</dt><dd>{words.safe(license_of_weights(card.licence))} <small>· weights</small></dd></dl></div>"
+        f"<dt>License</dt><dd>{words.safe(card.licenses.weights)} <small>· weights</small></dd></dl></div>"
     )
-
-
-def license_of_weights(said: str) -> str:
-    """The short name of the weights' own license, which a card puts first; the card's page has the whole text."""
-    return said.partition(" for the weights")[0].partition(" (")[0]
 
 
 def whole(bundle: Bundle) -> None:
@@ -62,21 +57,21 @@ def whole(bundle: Bundle) -> None:
     st.html(f'<div class="kd-line">{words.safe(card.intended_use)}</div>')
     for said in caveats.of(card):
         (st.error if card.at_chance else st.warning)(said)
-    comparison.table(bundle, card.metrics)
+    comparison.table(bundle, card.metrics, Speed.of(card.metrics.benchmark_report))
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")
         shelf.bullets(card.limits)
         st.markdown("**Reads**")
-        shelf.bullets(_covered(card.eligibility, card.modality))
+        shelf.bullets(_covered(card))
         st.markdown("**Data**")
         shelf.bullets(_data(card.data))
     with right:
         st.markdown("**How it was made**")
         shelf.bullets(_making(bundle))
         st.markdown("**License**")
-        st.markdown(words.plain(card.licence))
+        shelf.bullets(_licenses(card.licenses))
     st.markdown("**Files**")
     st.dataframe(files(bundle), hide_index=True, width="stretch")
     actions(bundle)
@@ -145,27 +140,30 @@ def _modality(name: str) -> str:
     return MODALITIES[name].words if name in MODALITIES else words.safe(name)
 
 
-def _data(data: dict[str, Any]) -> list[str]:
-    counts = [f"{split}: {sum(c.values())} images" for split, c in data.get("counts", {}).items()]
-    named = {"Source": "source", "License of the data": "licence", "Kept together": "group_key"}
-    left_out = [f"{row['count']} {LEFT_OUT.get(row['reason'], 'other files')}" for row in data.get("left_out", [])]
-    lines = [f"{title}: {data[key]}" for title, key in named.items() if data.get(key)] + counts
-    return [*lines, *([f"Left out: {', '.join(left_out)}"] if left_out else [])]
+def _licenses(licenses: Licenses) -> list[str]:
+    note = f" ({licenses.weights_note})" if licenses.weights_note else ""
+    return [f"Weights: {licenses.weights}{note}", *([f"Data: {licenses.data}"] if licenses.data else [])]
 
 
-def _covered(eligibility: Mapping[str, Any], modality: str) -> list[str]:
+def _data(data: DataDescription) -> list[str]:
+    named = {"Source": data.source, "License of the data": data.license, "Kept together": data.group_key}
+    named |= {split: f"{sum(by_class.values())} images" for split, by_class in data.counts.items()}
+    named["Left out"] = ", ".join(f"{row.count} {LEFT_OUT.get(row.reason, 'other files')}" for row in data.left_out)
+    return [f"{title}: {text}" for title, text in named.items() if text]
+
+
+def _covered(card: Card) -> list[str]:
     """The modalities, body parts and views that are read without asking; where a card names none, any are."""
-    parts, views = eligibility.get("body_parts") or (), eligibility.get("views") or ()
-    modalities = words.listed([_modality(name) for name in eligibility.get("modalities") or (modality,)])
+    parts, views = card.eligibility.body_parts, card.eligibility.views
     return [
-        f"Modality: {modalities}",
+        f"Modality: {words.listed([_modality(name) for name in card.modalities])}",
         f"Body part: {words.listed([_part(name) for name in parts]) if parts else 'any'}",
-        f"View: {words.listed([str(view) for view in views]) if views else 'any'}",
+        f"View: {words.listed(views) if views else 'any'}",
     ]
 
 
 def _part(name: str) -> str:
-    return BODY_PARTS[name].words if name in BODY_PARTS else str(name)
+    return BODY_PARTS[name].words if name in BODY_PARTS else name
 
 
 def _lower(said: str) -> str:
@@ -175,17 +173,17 @@ def _lower(said: str) -> str:
 def _making(bundle: Bundle) -> list[str]:
     card = bundle.card
     made = card.distillation
-    knobs = ", ".join(f"{name} {value}" for name, value in made.get("options", {}).items())
+    options = ", ".join(f"{name} {value}" for name, value in made.options.items())
     lines = [
-        f"{role.capitalize()}: {words.architecture(part['architecture'])}, "
-        f"{words.millions(part['parameters'])} parameters, {words.millions(part['macs'])} multiply-adds"
-        for role, part in (("teacher", card.teacher), ("student", card.student))
+        f"{role.capitalize()}: {words.architecture(network.architecture)}, "
+        f"{words.millions(network.parameters)} parameters, {words.millions(network.macs)} multiply-adds"
+        for role, network in ((role, card.network(role)) for role in ROLES)
     ]
-    lines.append(f"Method: {made.get('method', 'not stated')}{f' ({knobs})' if knobs else ''}")
+    lines.append(f"Method: {made.method}{f' ({options})' if options else ''}")
     if card.origin is not None:
         lines.append(f"Teacher started from: {card.origin.words}")
-    if made.get("init"):
-        lines.append(f"Student started from: {_lower(INITS.get(made['init'], made['init']))}")
-    lines.append(f"Input: {card.input['size']} x {card.input['size']} px")
+    if made.init:
+        lines.append(f"Student started from: {_lower(INITS.get(made.init, made.init))}")
+    lines.append(f"Input: {card.input.size} x {card.input.size} px")
     lines.append(", ".join(f"{name} {version}" for name, version in card.versions.items()) or "Versions not stated")
     return lines

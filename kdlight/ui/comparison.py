@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.card import Metrics
+from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.reading import ROLES
 from kdlight.stopwatch import Speed
@@ -18,7 +21,7 @@ SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
 PER_PAGE = 12
 
 Figures = Mapping[str, Any]
-"""By role (teacher, student, alone) what `kdlight.metrics.report` says; plus latency, curves, flips where measured."""
+"""What a measurement says: split, n and the reports as a card has them, curves, flips, the outlines, latency."""
 
 
 def job(bundle: Bundle) -> str:
@@ -34,25 +37,30 @@ def offer(bundle: Bundle, data: str, masks: str) -> None:
         waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None, masks=masks or None)
 
 
-def source(bundle: Bundle, figures: Figures, fresh: bool) -> str:
+def metrics_of(measured: Figures) -> Metrics:
+    """What a measurement has in common with a card."""
+    return Metrics.model_validate({name: measured[name] for name in ("split", "n", *ROLES)})
+
+
+def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
     """Where the figures come from, as HTML: the set that was measured by its name, or the card."""
-    n, split = words.safe(figures.get("n", "?")), words.safe(figures.get("split"))
+    split = words.safe(metrics.split)
     if not fresh:
-        return f"As recorded in the card: {n} images of {words.safe(bundle.card.data.get('name'))}, split {split}."
+        return f"As recorded in the card: {metrics.n} images of {words.safe(bundle.card.data.name)}, split {split}."
     name = words.safe(st.session_state.get(f"data of {job(bundle)}", "the named set"))
-    return f"Measured here on {n} images of {name}, split {split}. {seen(figures['split'])}"
+    return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
 
 
-def table(bundle: Bundle, figures: Figures) -> None:
+def table(bundle: Bundle, metrics: Metrics, timed: Speed | None) -> None:
     """One row per figure, one column per model, intervals inline."""
-    present = [role for role in (*ROLES, "alone", "scratch", "same_start") if role in figures]
-    rows = [(words.METRICS[name], [words.interval(figures[r].get(name) or {}) for r in present]) for name in SHOWN]
-    for title, values in _costs(bundle, figures).items():
+    present = metrics.reports
+    rows = [(words.METRICS[name], [words.interval(getattr(r, name)) for r in present.values()]) for name in SHOWN]
+    for title, values in _costs(bundle, timed).items():
         rows.append((title, [values.get(role, values["student"]) for role in present]))
     titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone", "scratch": "Student from scratch"}
     titles["same_start"] = "Student, same start"
     subtitles = {"alone": "no teacher", "scratch": "random weights, no teacher", "same_start": "no teacher"}
-    subtitles.update((r, words.architecture(getattr(bundle.card, r)["architecture"])) for r in ROLES)
+    subtitles.update((role, words.architecture(bundle.card.network(role).architecture)) for role in ROLES)
     head = "".join(
         f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'
         for r in present
@@ -70,11 +78,8 @@ def seen(split: str) -> str:
     return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
 
 
-def speed(figures: Figures, here: bool) -> None:
+def speed(timed: Speed, here: bool) -> None:
     """Time per image as benchmarked, `here` or by whoever made the bundle, with what it was measured on."""
-    timed = Speed.of(figures.get("latency"))
-    if timed is None:
-        return
     faster = timed.times_faster
     ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
     engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
@@ -87,22 +92,19 @@ def speed(figures: Figures, here: bool) -> None:
     )
 
 
-def trade(bundle: Bundle, figures: Figures) -> None:
-    """Accuracy against time, once there is a time."""
-    timed = Speed.of(figures.get("latency"))
-    if timed is None:
-        return
+def trade(bundle: Bundle, metrics: Metrics, timed: Speed) -> None:
+    """Accuracy against time."""
     st.subheader("Accuracy against time", anchor=False)
     points = []
     for role, ms in zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True):
-        accuracy = figures[role]["balanced_accuracy"]
-        size = getattr(bundle.card, role)["bytes"]
+        accuracy = metrics.of(role).balanced_accuracy or Interval(math.nan)
+        size = bundle.card.network(role).bytes
         points.append(
             {
                 "role": role,
-                "accuracy": accuracy["value"],
-                "low": accuracy["low"],
-                "high": accuracy["high"],
+                "accuracy": accuracy.value,
+                "low": accuracy.low,
+                "high": accuracy.high,
                 "ms": ms,
                 "mb": size / 1e6,
                 "words": f"{role}, {words.megabytes(size)}",
@@ -118,7 +120,7 @@ def curves(bundle: Bundle, figures: Figures) -> None:
     with left:
         st.subheader("ROC", anchor=False)
         if names:
-            urgent = [c["name"] for c in bundle.card.classes if c.get("must_not_miss") and c["name"] in names]
+            urgent = [name for name in bundle.card.must_not_miss if name in names]
             first = names.index(urgent[0]) if urgent else 0
             name = st.selectbox("Class against the rest", names, first, format_func=bundle.words)
             st.altair_chart(charts.roc(found, name).properties(height=charts.HEIGHT), alt=f"ROC curves for {name}")
@@ -145,7 +147,7 @@ def outlines(bundle: Bundle, figures: Figures) -> None:
     head = "<th></th>" + "".join(f'<th class="{role}" scope="col">{role.capitalize()}</th>' for role in ROLES)
     rows = "".join(
         f'<tr><th scope="row">{title}</th>'
-        + "".join(f"<td>{words.interval(found[role].get(name) or {})}</td>" for role in ROLES)
+        + "".join(f"<td>{words.interval(Interval.of(found[role].get(name)))}</td>" for role in ROLES)
         + "</tr>"
         for name, title in FIGURES.items()
     )
@@ -194,14 +196,14 @@ def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
         st.switch_page("pages/read.py")
 
 
-def _costs(bundle: Bundle, figures: Figures) -> dict[str, dict[str, str]]:
+def _costs(bundle: Bundle, timed: Speed | None) -> dict[str, dict[str, str]]:
     """Rows of what each model costs; the student alone costs what the student does."""
+    networks = {role: bundle.card.network(role) for role in ROLES}
     found: dict[str, dict[str, str]] = {
-        "Size on disk": {r: words.megabytes(getattr(bundle.card, r)["bytes"]) for r in ROLES},
-        "Parameters": {r: words.millions(getattr(bundle.card, r)["parameters"]) for r in ROLES},
-        "Multiply-adds": {r: words.millions(getattr(bundle.card, r)["macs"]) for r in ROLES},
+        "Size on disk": {role: words.megabytes(network.bytes) for role, network in networks.items()},
+        "Parameters": {role: words.millions(network.parameters) for role, network in networks.items()},
+        "Multiply-adds": {role: words.millions(network.macs) for role, network in networks.items()},
     }
-    timed = Speed.of(figures.get("latency"))
     if timed is not None:
         times = zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True)
         found["Time per image"] = {role: f"{words.number(ms)} ms" for role, ms in times}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.card import Metrics
 from kdlight.reading import ROLES
 from kdlight.ui import words
 
@@ -21,10 +21,10 @@ ROOM = 36
 """Letters that the heads of one model's columns have room for at 1280 px; longer names become numbers."""
 
 
-def draw(bundle: Bundle, figures: Mapping[str, Any]) -> None:
+def draw(bundle: Bundle, metrics: Metrics) -> None:
     """Truth in rows, answer in columns: teacher, student minus teacher, student."""
     st.subheader("Confusion", anchor=False)
-    teacher, student = (figures[role]["confusion"] for role in ROLES)
+    teacher, student = (metrics.of(role).confusion for role in ROLES)
     st.html(table([bundle.words(name) for name in bundle.classes], teacher, student))
     st.html(
         '<div class="kd-line">Rows are the truth, columns the answer. The stronger the color, the larger the share of '

@@ -44,9 +44,7 @@ class Settings:
         if self.bundle is None:
             return {"teacher": "Teacher", "student": "Student"}
         card = self.bundle.card
-        return {
-            role: f"{role.capitalize()} · {words.architecture(getattr(card, role)['architecture'])}" for role in ROLES
-        }
+        return {role: f"{role.capitalize()} · {words.architecture(card.network(role).architecture)}" for role in ROLES}
 
     def maps(self, reading: Reading | None) -> dict[str, HeatMap]:
         """The maps to lay over the scan: none while they are off."""

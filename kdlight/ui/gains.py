@@ -6,9 +6,6 @@ starting weights is ever called proven (`kdlight.results.same_start`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from kdlight import results
 from kdlight.bundle import Bundle, Card
 from kdlight.metrics import Interval
@@ -21,7 +18,7 @@ ONCE = "one training of each"
 
 def over_alone(bundle: Bundle) -> str:
     """Against the student alone: points with their interval and seeds, or what is known of one training."""
-    if "study" not in bundle.card.metrics:
+    if bundle.card.metrics.study is None:
         found = _once(bundle.card, "alone")
         if found is None:
             return "student alone not trained"
@@ -33,13 +30,13 @@ def over_alone(bundle: Bundle) -> str:
 def over_same_start(bundle: Bundle) -> str:
     """Against the same student from the same starting weights without its teacher."""
     card = bundle.card
-    if "study" in card.metrics:
+    if card.metrics.study is not None:
         record = _record(bundle)
         return same_start.NOT_COMPARED if record is None else same_start.words(record)
-    if card.distillation.get("method") == same_start.UNTAUGHT:
+    if card.distillation.method == same_start.UNTAUGHT:
         return same_start.OF_NO_TEACHER
-    alike = card.distillation.get("init") in same_start.ALIKE
-    found = _once(card, "alone" if alike else same_start.NAME)
+    alike = card.distillation.init in same_start.ALIKE
+    found = _once(card, "alone" if alike else "same_start")
     return same_start.NOT_COMPARED if found is None else f"not proven: {found:+.1f} points, {ONCE}"
 
 
@@ -66,13 +63,10 @@ def _record(bundle: Bundle) -> Record | None:
 
 def _once(card: Card, baseline: str) -> float | None:
     """The student's balanced accuracy less a baseline's, in points; None where one of the two is not there."""
-    student, other = (_score(card.metrics.get(role)) for role in ("student", baseline))
-    return None if student is None or other is None else 100 * (student - other)
-
-
-def _score(report: Mapping[str, Any] | None) -> float | None:
-    value = ((report or {}).get("balanced_accuracy") or {}).get("value")
-    return None if value is None else float(value)
+    without = card.metrics.reports.get(baseline)
+    if without is None or without.balanced_accuracy is None:
+        return None
+    return 100 * (card.metrics.balanced_accuracy("student") - without.balanced_accuracy.value)
 
 
 def html(bundle: Bundle) -> str:

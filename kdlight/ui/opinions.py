@@ -66,12 +66,12 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
 
 
 def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
-    entry = next(c for c in bundle.card.classes if c["name"] == name)
-    alarm = ' <span class="kd-alarm">must not miss</span>' if entry.get("must_not_miss") and inside else ""
+    entry = next(c for c in bundle.card.classes if c.name == name)
+    alarm = ' <span class="kd-alarm">must not miss</span>' if entry.must_not_miss and inside else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
     return (
         f'<div class="kd-row{" first" if first else ""}">'
-        f'<span class="kd-name" title="{words.safe(entry["words"])}">{words.safe(entry["words"])}{alarm}</span>'
+        f'<span class="kd-name" title="{words.safe(entry.words)}">{words.safe(entry.words)}{alarm}</span>'
         f'<span class="kd-track" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
         f'<span class="kd-num">{words.percent(p)}</span></div>'
     )

@@ -11,6 +11,7 @@ import streamlit as st
 from kdlight import runs
 from kdlight.reading import ROLES, Role
 from kdlight.runs import LIVE, Run, RunError, origin
+from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, gains, learning_curves, run_actions, shelf, words
 
 STAGES = {
@@ -165,9 +166,8 @@ def _outcome(run: Run) -> None:
     if bundle is None:
         return
     metrics = bundle.card.metrics
-    tested = words.safe(f"Tested on {metrics.get('n', '?')} images that neither was trained on.")
-    st.html(f'<div class="kd-line">{tested} {words.PRECISION}</div>')
-    comparison.table(bundle, metrics)
+    st.html(f'<div class="kd-line">Tested on {metrics.n} images that neither was trained on. {words.PRECISION}</div>')
+    comparison.table(bundle, metrics, Speed.of(metrics.benchmark_report))
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
 
 

@@ -9,7 +9,6 @@ import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError
-from kdlight.reading import ROLES
 from kdlight.ui import kept, words
 
 OTHER = " (other)"
@@ -36,7 +35,7 @@ def broken() -> dict[Path, str]:
 
 
 def fits(bundle: Bundle, modality: str | None) -> bool:
-    return modality in bundle.card.eligibility.get("modalities", [bundle.card.modality])
+    return modality in bundle.card.modalities
 
 
 def choose(modality: str | None) -> Bundle | None:
@@ -92,7 +91,7 @@ def pick() -> Bundle | None:
 
 
 def is_shipped(bundle: Bundle) -> bool:
-    return bundle.path.parent == bundles.shipped_folder()
+    return bundles.is_shipped(bundle.path)
 
 
 def bullets(lines: Iterable[str]) -> None:
@@ -108,31 +107,6 @@ def _opened(path: Path) -> Bundle | str:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _open(path: str, stamps: tuple[tuple[int, int], ...]) -> Bundle | str:
     try:
-        found = bundles.load(path)
+        return bundles.load(path)
     except (BundleError, OSError) as error:
         return words.sentence(error)
-    return _lack(found) or found
-
-
-def _lack(bundle: Bundle) -> str | None:
-    """What a page needs and a card does not say, as a sentence: one odd card must not take a page down."""
-    card = bundle.card
-    try:
-        for part in (card.teacher, card.student):
-            str(part["architecture"])
-            words.megabytes(part["bytes"])
-            words.millions(part["parameters"])
-            words.millions(part["macs"])
-        for entry in card.classes:
-            words.safe(entry["name"] + entry["words"])
-        words.percent(card.conformal["alpha"])
-        for role in (*ROLES, "alone", "scratch", "same_start"):
-            for name in words.METRICS:
-                words.interval(card.metrics.get(role, {}).get(name) or {})
-        for counts in card.data.get("counts", {}).values():
-            sum(counts.values())
-        words.listed(card.at_chance)
-        hash((card.distillation.get("init"), card.origin))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        return f"Its card.json lacks something or holds it in another form ({error}). Get the bundle again."
-    return None

@@ -18,7 +18,7 @@ def draw(bundle: Bundle) -> None:
     line = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     _take_refusal(name)
     measured = Speed.of(waiting.result(name))
-    recorded = Speed.of(bundle.card.metrics.get("latency"))
+    recorded = Speed.of(bundle.card.metrics.benchmark_report)
     smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
     said = sentence(measured or recorded, here=measured is not None)
     line.html(f'<div class="kd-line">{smaller}{said}</div>')
@@ -57,7 +57,7 @@ def _take_refusal(name: str) -> None:
 
 
 def _smaller(bundle: Bundle) -> float:
-    return float(bundle.card.teacher["bytes"] / bundle.card.student["bytes"])
+    return bundle.card.times_smaller
 
 
 def _many(count: int, what: str) -> str:

@@ -226,4 +226,4 @@ def _title(record: Record) -> str:
 
 
 def _place(path: Any) -> str:
-    return "shipped" if path.parent == bundles.shipped_folder() else "library"
+    return "shipped" if bundles.is_shipped(path) else "library"

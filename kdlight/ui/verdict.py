@@ -77,13 +77,9 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
 
 def tested_on(bundle: Bundle) -> str:
     """The card's own figures, with their intervals."""
-    figures = bundle.card.metrics
-    both_roles = [figures.get(role, {}).get("balanced_accuracy") for role in ROLES]
-    if not all(both_roles):
-        return "The card of this bundle holds no test figures."
-    teacher, student = (words.interval(figure) for figure in both_roles if figure)
-    n = words.safe(figures.get("n", "an unstated number of"))
-    return f"Tested on {n} held-back images: balanced accuracy teacher {teacher}, student {student}."
+    metrics = bundle.card.metrics
+    teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)
+    return f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."
 
 
 def alike(r: float) -> str:

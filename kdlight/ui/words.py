@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import html
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from kdlight.explain import EXPLAINERS
 from kdlight.metrics import Interval
@@ -61,9 +59,9 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {number(p, 2)}"
 
 
-def interval(measured: Mapping[str, Any]) -> str:
-    """{"value", "low", "high"} to 0.92 [0.88, 0.95]."""
-    return str(Interval.of(measured) or "not measured")
+def interval(measured: Interval | None) -> str:
+    """0.92 [0.88, 0.95], the value alone without bounds."""
+    return str(measured or "not measured")
 
 
 def percent(probability: float) -> str:

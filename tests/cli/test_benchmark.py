@@ -69,7 +69,7 @@ def test_latency_is_kept_on_the_card_where_the_machine_is_quiet(
     said = kdlight("benchmark", "latency", bundle_copy, "--record", "--decoded", "48", "--json")
     assert said.status == 0, said.err
     bundle = bundles.load(bundle_copy)
-    recorded = Speed.of(bundle.card.metrics["latency"])
+    recorded = Speed.of(bundle.card.metrics.benchmark_report)
     assert recorded is not None
     assert (recorded.size, recorded.same_engine, recorded.runs) == (bundle.spec.size, True, 50)
     monkeypatch.setattr(machine, "MOST_BUSY", -1.0)

@@ -40,7 +40,7 @@ def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run
     assert second.json["seeds"][0] == first.json["seeds"][0]
     assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
     assert second.json["gain"] == over_alone.words(second.json["gain_over_alone"])
-    assert bundle.load(second.json["bundle"]).card.metrics["study"]["seeds"] == second.json["seeds"]
+    assert bundle.load(second.json["bundle"]).card.metrics.study["seeds"] == second.json["seeds"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def picture(**fields: Any) -> Image:
 def chest(tiny_bundle: Bundle) -> Card:
     """The card of a bundle for frontal chest films."""
     covered = {"modalities": ["xray"], "min_side": 32, "color": None, "body_parts": ["chest"], "views": ["AP", "PA"]}
-    return dataclasses.replace(tiny_bundle.card, name="Films", modality="xray", eligibility=covered)
+    return tiny_bundle.card.replace(name="Films", modality="xray", eligibility=covered)
 
 
 @pytest.mark.parametrize("part", ["leg", "extremity", "head", "abdomen", "breast", "spine"])
@@ -48,11 +48,11 @@ def test_the_part_covered_a_whole_that_holds_it_and_none_are_no_reason(chest: Ca
 
 
 def test_several_parts_may_be_covered_and_a_card_may_name_none(chest: Card) -> None:
-    both = dataclasses.replace(chest, eligibility={"modalities": ["xray"], "body_parts": ["arm", "leg"]})
+    both = chest.replace(eligibility={"modalities": ["xray"], "body_parts": ["arm", "leg"]})
     assert eligibility(both, picture(body_part="extremity")).eligible
     (reason,) = eligibility(both, picture(body_part="chest")).reasons
     assert reason.endswith("images of the shoulder, arm or hand or the hip, leg or foot.")
-    none = dataclasses.replace(chest, eligibility={"modalities": ["xray"]})
+    none = chest.replace(eligibility={"modalities": ["xray"]})
     assert eligibility(none, picture(body_part="leg", view="LL")).eligible
 
 
@@ -76,7 +76,7 @@ def test_a_picture_that_its_window_shows_blank_is_not_read(chest: Card) -> None:
 
 
 def test_the_window_is_that_of_the_model(chest: Card) -> None:
-    lung = dataclasses.replace(chest, input=InputSpec(64, window="lung").to_json())
+    lung = chest.replace(input=InputSpec(64, window="lung").to_json())
     water = picture(pixels=RAMP / 4096 * 20, windows=(Window(10, 20),), units="HU")
     assert eligibility(chest, water).eligible
     assert eligibility(lung, water).reasons == (BLANK,)

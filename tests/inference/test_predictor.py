@@ -36,7 +36,7 @@ def by_hand(bundle: Bundle, role: str, image: Image) -> np.ndarray:
     """Calibrated probabilities (K,) from the torch network, in plain steps."""
     with torch.no_grad():
         logits = bundle.model(role)(bundle.spec.prepare(image)[None])[0].double().numpy()  # type: ignore[arg-type]
-    powers = np.exp(logits / bundle.card.calibration[role]["temperature"])
+    powers = np.exp(logits / bundle.card.temperature(role))
     return powers / powers.sum()
 
 
@@ -76,7 +76,7 @@ def test_prediction_sets_hold_the_top_class_and_all_above_the_threshold(
         reading = predictor.read(picture(seed=seed))
         for role in ROLES:
             opinion = getattr(reading, role)
-            limit = 1 - tiny_bundle.card.conformal[role]["qhat"]
+            limit = 1 - tiny_bundle.card.qhat(role)
             expected = {c for c, p in opinion.probabilities.items() if p >= limit} | {opinion.prediction}
             assert set(opinion.prediction_set) == expected
 
@@ -218,7 +218,7 @@ def test_an_unstated_or_fitting_modality_is_no_reason(predictor: Predictor) -> N
 
 def test_color_is_what_the_pixels_show(tiny_bundle: Bundle) -> None:
     def reasons(wanted: bool, image: Image) -> tuple[str, ...]:
-        card = dataclasses.replace(tiny_bundle.card, eligibility={"modalities": ["mri"], "color": wanted})
+        card = tiny_bundle.card.replace(eligibility={"modalities": ["mri"], "color": wanted})
         return eligibility(card, image).reasons
 
     tinted, gray = picture(color=True), picture()

@@ -62,14 +62,15 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
     bundle = load(run.bundle)
     assert golden.check(bundle)["ok"]
     card = bundle.card
-    assert card.metrics["n"] == sum(card.data["counts"]["test"].values())
-    assert set(card.metrics) >= {"teacher", "student", "alone", "agreement"}
-    interval = card.metrics["student"]["balanced_accuracy"]
-    assert interval["low"] <= interval["value"] <= interval["high"]
-    assert (card.teacher["start"], card.teacher["start_kind"]) == ("start.safetensors", "file")
-    failed = [r for r in ("teacher", "student") if card.metrics[r]["balanced_accuracy"]["low"] <= 1 / 3]
+    assert card.metrics.n == sum(card.data.counts["test"].values())
+    assert set(card.metrics.reports) == {"teacher", "student", "alone"}
+    assert card.metrics.agreement is not None
+    interval = card.metrics.student.balanced_accuracy
+    assert interval.low <= interval.value <= interval.high
+    assert (card.teacher.start, card.teacher.start_kind) == ("start.safetensors", "file")
+    failed = [r for r in ("teacher", "student") if card.metrics.of(r).balanced_accuracy.low <= 1 / 3]
     assert failed  # one epoch from random weights teaches nobody
-    assert list(card.at_chance) == card.metrics["at_chance"] == run.status()["at_chance"] == failed
+    assert list(card.at_chance) == list(card.metrics.at_chance) == run.status()["at_chance"] == failed
     assert [f"its {r} is no better than chance" in " ".join(card.limits) for r in ("teacher", "student")] == [
         r in failed for r in ("teacher", "student")
     ]
@@ -83,7 +84,7 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
     found = evaluate(load(run.bundle), data.split("test"))
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
-            assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics[role][metric], abs=1e-6)
+            assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics.to_json()[role][metric], abs=1e-6)
 
 
 def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) ->
     seen = evaluate(bundle, data.split("test"), mirrored=True)
     labels = data.split("test").labels
     assert seen["teacher"]["accuracy"]["value"] == pytest.approx((found.argmax(1) == labels).mean())
-    sided = dataclasses.replace(bundle, card=dataclasses.replace(bundle.card, modality="xray"))
+    sided = dataclasses.replace(bundle, card=bundle.card.replace(modality="xray"))
     with pytest.raises(DataError, match="xray is never mirrored"):
         evaluate(sided, data.split("test"), mirrored=True)
 
@@ -278,7 +279,7 @@ def test_a_student_of_the_trained_teacher_has_a_baseline_from_the_same_starting_
     records = list(training.execute(asked, run))
     assert [record["stage"] for record in records] == ["teacher", "same_start", "student"]
     card = load(run.bundle).card
-    assert card.metrics["same_start"]["n"] == card.metrics["n"]
+    assert card.metrics.same_start.n == card.metrics.n
     data = training.prepare(asked.data, run.path)
     phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     taught, same, alone = (phases.new_student(stage) for stage in ("student", "same_start", "alone"))

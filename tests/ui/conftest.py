@@ -67,7 +67,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         size = 4_000_000 if role == "teacher" else 400_000
         return Opinion(
             role=role,  # type: ignore[arg-type]
-            architecture=getattr(bundle.card, role)["architecture"],
+            architecture=bundle.card.network(role).architecture,
             probabilities=p,
             prediction=max(p, key=p.__getitem__),
             prediction_set=tuple(name for name, share in p.items() if share >= 0.2),
@@ -85,7 +85,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         image=facts(asked.image),
         eligibility=Eligibility(not reasons, reasons, asked.confirmed),
         **{role: opinion(role) for role in ROLES},  # type: ignore[arg-type]
-        must_not_miss=tuple(entry["name"] for entry in bundle.card.classes if entry["must_not_miss"]),
+        must_not_miss=bundle.card.must_not_miss,
         map_similarity=0.81 if asked.explain else None,
     )
 
@@ -97,7 +97,7 @@ def library(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copytree(tiny_bundle.path, root / "tiny_mri")
     monkeypatch.setenv("KDLIGHT_LIBRARY", str(root))
     monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(bundles, "shipped_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(bundles.artifact, "shipped_folder", lambda: tmp_path / "shipped")
     return root
 
 

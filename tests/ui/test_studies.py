@@ -218,7 +218,7 @@ def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monke
     found, broken = study_view.find()
     assert list(found) == ["Tiny MRI · kd", "Tiny MRI · kd (library)"]
     assert broken == []
-    monkeypatch.setattr(bundles, "shipped_folder", lambda: library)
+    monkeypatch.setattr(bundles.artifact, "shipped_folder", lambda: library)
     assert "Tiny MRI · kd (shipped)" in study_view.find()[0]
 
 

@@ -89,8 +89,8 @@ def test_who_does_not_rule_it_out_is_named(
 
 def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) -> None:
     card = tiny_bundle.card
-    metrics = {**card.metrics, "at_chance": ["student"]}
-    held = replace(card, metrics=metrics, teacher={**card.teacher, "start": "random weights", "start_kind": "random"})
+    teacher = card.teacher.replace(start="random weights", start_kind="random")
+    held = card.replace(metrics=card.metrics.replace(at_chance=("student",)), teacher=teacher)
     line = " ".join(verdict.trust(SimpleNamespace(map_similarity=None), replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line

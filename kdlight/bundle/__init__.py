@@ -1,0 +1,39 @@
+"""The artifact of a run: its card, its models, and how it is saved, loaded and checked."""
+
+from kdlight.bundle.artifact import (
+    FILES,
+    SUMS,
+    Bundle,
+    BundleError,
+    digest,
+    files,
+    find,
+    is_shipped,
+    library_folder,
+    load,
+    read_card,
+    seal,
+    shipped_folder,
+    write_card,
+    write_weights,
+)
+from kdlight.bundle.card import Card
+
+__all__ = [
+    "FILES",
+    "SUMS",
+    "Bundle",
+    "BundleError",
+    "Card",
+    "digest",
+    "files",
+    "find",
+    "is_shipped",
+    "library_folder",
+    "load",
+    "read_card",
+    "seal",
+    "shipped_folder",
+    "write_card",
+    "write_weights",
+]

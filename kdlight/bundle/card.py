@@ -1,0 +1,296 @@
+"""The card: what a bundle says of itself (schema kdlight.card/2, which reads /1), as typed and frozen models."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from kdlight.config import NAME
+from kdlight.metrics import Measurement, Report
+from kdlight.metrics.report import IF_KNOWN
+from kdlight.preprocessing import InputSpec
+from kdlight.reading import ROLES, Role
+from kdlight.runs import origin
+from kdlight.runs.origin import Origin
+
+SCHEMA = "kdlight.card/2"
+FIRST_SCHEMA = "kdlight.card/1"
+
+Value = bool | int | float | str | list[str] | None
+"""An option of a recipe."""
+
+
+class Part(BaseModel):
+    """What a card is made of. `to_json` gives the keys that were given, so an older card is written as it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with other values. Raises pydantic.ValidationError."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate(given | changes)
+
+
+class ClassDescription(Part):
+    name: str
+    words: str
+    """The name for people."""
+    must_not_miss: bool = False
+
+
+class Licenses(Part):
+    weights: str
+    """Of the trained weights."""
+    weights_note: str = ""
+    """Why it is that one."""
+    data: str = ""
+    """Of the images that they were trained on."""
+
+
+class Network(Part):
+    """One of the two models."""
+
+    architecture: str
+    parameters: int
+    macs: int
+    """Multiply-adds of one image at the input size."""
+    bytes: int
+    """Of its weights on disk, float16."""
+    start: str | None = None
+    """Of the teacher: where its first weights came from, in words. Of the student: the recipe's student.init."""
+    start_kind: origin.Kind | None = None
+    """Of the teacher, see `kdlight.runs.origin`."""
+    onnx_bytes: int | None = None
+    """Of the student's ONNX file."""
+
+
+class Distillation(Part):
+    method: str
+    paper: str | None = None
+    options: dict[str, Value] = {}
+    init: str | None = None
+    """The student's first weights, as the recipe names them."""
+    recipe: str = ""
+    """The recipe as TOML, without folders of the machine that ran it."""
+
+
+class LeftOut(Part):
+    """Files of a set's folder that no image was made of."""
+
+    reason: str
+    """See `kdlight.data.dataset.Reason`."""
+    count: int
+
+
+class DataDescription(Part):
+    name: str
+    source: str
+    license: str = Field(validation_alias=AliasChoices("license", "licence"))
+    counts: dict[str, dict[str, int]] = {}
+    """Images by split and class."""
+    groups: dict[str, int] = {}
+    """Groups by split."""
+    group_key: str = ""
+    """What is kept together in one split, in words."""
+    left_out: tuple[LeftOut, ...] = ()
+    split_seed: int = 0
+
+
+class BenchmarkRow(Part):
+    name: str
+    p50_ms: float
+    p95_ms: float | None = None
+
+
+class BenchmarkMachine(Part):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    cpu: str
+    cores: int
+
+
+class Benchmark(Part):
+    """The networks' medians as `kdlight benchmark latency --record` measured them."""
+
+    machine: BenchmarkMachine
+    batch: int = 1
+    size: int
+    """Side of the input in pixels."""
+    threads: int
+    warmups: int | None = None
+    runs: int
+    candidate: str
+    baseline: str
+    ratio: float | None = None
+    """The baseline's median over the candidate's."""
+    rows: tuple[BenchmarkRow, ...]
+
+
+class Metrics(Part, Measurement):
+    """Measured on the test split, except the latency; see `kdlight.metrics.Measurement`."""
+
+    model_config = Part.model_config
+
+    split: str
+    n: int
+    teacher: Report
+    student: Report
+    study: Annotated[dict[str, Any] | None, IF_KNOWN] = None
+    latency: Annotated[Benchmark | None, IF_KNOWN] = None
+    at_chance: Annotated[tuple[Role, ...] | None, IF_KNOWN] = None
+    """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
+
+    def of(self, role: Role) -> Report:
+        return self.teacher if role == "teacher" else self.student
+
+    def balanced_accuracy(self, role: Role) -> float:
+        """0 to 1; NaN where it is undefined."""
+        score = self.of(role).balanced_accuracy
+        return score.value if score else math.nan
+
+    @property
+    def benchmark_report(self) -> dict[str, Any] | None:
+        return self.latency.to_json() if self.latency else None
+
+
+class Temperature(Part):
+    temperature: float = Field(gt=0)
+
+
+class Calibration(Part):
+    """How logits become probabilities."""
+
+    method: str = ""
+    teacher: Temperature
+    student: Temperature
+    alone: Temperature | None = None
+    scratch: Temperature | None = None
+    same_start: Temperature | None = None
+
+
+class Threshold(Part):
+    qhat: float = Field(ge=0, le=1)
+    """A class is in the prediction set where 1 - its probability is at most this."""
+
+
+class Conformal(Part):
+    """How probabilities become prediction sets."""
+
+    alpha: float = Field(gt=0, lt=1)
+    """Share of sets that may miss the truth."""
+    method: str = ""
+    teacher: Threshold
+    student: Threshold
+    alone: Threshold | None = None
+    scratch: Threshold | None = None
+    same_start: Threshold | None = None
+
+
+class Coverage(Part):
+    """What a file must be to be read without a person's word for it; empty where nothing is known."""
+
+    modalities: tuple[str, ...] = ()
+    min_side: int = 0
+    """Pixels."""
+    color: bool | None = None
+    """None where both are read."""
+    body_parts: tuple[str, ...] = ()
+    """Keys of `kdlight.anatomy.BODY_PARTS`."""
+    views: tuple[str, ...] = ()
+    """Values of `kdlight.anatomy.VIEWS`."""
+
+
+def _input(given: Any) -> Any:
+    return InputSpec.from_json(given) if isinstance(given, dict) else given
+
+
+class Card(Part):
+    """Numbers are as measured by the command that made the bundle."""
+
+    id: str = Field(pattern=f"^{NAME.pattern}$")
+    name: str
+    version: str
+    created: str
+    """ISO date, UTC."""
+    licenses: Licenses
+    modality: str
+    classes: tuple[ClassDescription, ...]
+    """In the order of the logits."""
+    input: Annotated[InputSpec, BeforeValidator(_input), PlainSerializer(InputSpec.to_json)]
+    teacher: Network
+    student: Network
+    distillation: Distillation
+    data: DataDescription
+    metrics: Metrics
+    calibration: Calibration
+    conformal: Conformal
+    eligibility: Coverage
+    intended_use: str
+    limits: tuple[str, ...]
+    versions: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgrade(cls, given: Any) -> Any:
+        """A card of the first schema had both licenses in one sentence of a fixed form."""
+        if not isinstance(given, dict) or "schema" not in given:
+            return given
+        values = dict(given)
+        if (schema := values.pop("schema")) not in (SCHEMA, FIRST_SCHEMA):
+            raise ValueError(f"schema {schema!r} was found, {SCHEMA} was expected")
+        if schema == FIRST_SCHEMA and isinstance(values.get("licence"), str):
+            weights, _, data = values.pop("licence").partition(" for the weights; the data they were trained on: ")
+            name, _, note = weights.removesuffix(")").partition(" (")
+            values["licenses"] = {"weights": name, "weights_note": note, "data": data}
+        return values
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **super().to_json()}
+
+    def network(self, role: Role) -> Network:
+        return self.teacher if role == "teacher" else self.student
+
+    def temperature(self, role: Role) -> float:
+        return (self.calibration.teacher if role == "teacher" else self.calibration.student).temperature
+
+    def qhat(self, role: Role) -> float:
+        return (self.conformal.teacher if role == "teacher" else self.conformal.student).qhat
+
+    @property
+    def times_smaller(self) -> float:
+        return self.teacher.bytes / self.student.bytes
+
+    @property
+    def level(self) -> float:
+        """Share of held-back images whose true class is in the prediction set."""
+        return 1 - self.conformal.alpha
+
+    @property
+    def must_not_miss(self) -> tuple[str, ...]:
+        """Names of the classes that must not be missed."""
+        return tuple(entry.name for entry in self.classes if entry.must_not_miss)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What it reads without asking."""
+        return self.eligibility.modalities or (self.modality,)
+
+    @property
+    def at_chance(self) -> tuple[Role, ...]:
+        """The models that are no better than chance on the test images: a pair with one of them has failed.
+
+        A card from before this was kept is judged by its figures; see `kdlight.metrics.Report.beats_chance`.
+        """
+        if self.metrics.at_chance is not None:
+            return tuple(role for role in ROLES if role in self.metrics.at_chance)
+        return tuple(role for role in ROLES if self.metrics.of(role).beats_chance is False)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the teacher's starting weights came from; None where the card does not say."""
+        return origin.of(self.teacher.to_json())
