@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "modality", "options"},
+    {"anatomy", "modality", "options", "processes"},
     {"config", "storage", "stopwatch"},
     {"runs", "images", "metrics"},
     {"preprocessing", "reading", "results"},

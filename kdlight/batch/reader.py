@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdlight.batch.journal import Journal
-from kdlight.images import ImageError, Lane, facts, lanes, read
+from kdlight.images import Decoder, ImageError, facts, open_decoders, read
 from kdlight.inference import IneligibleError, eligibility
 from kdlight.inference.margin import level, margin, must_not_miss
 from kdlight.metrics import prediction_sets
@@ -102,18 +102,18 @@ def prepared(
 ) -> Iterator[Prepared]:
     """The files in order, each decoded and prepared; never more than AHEAD are begun and not yet taken."""
     count = decoders or max(2, os.cpu_count() or 1)
-    free: SimpleQueue[Lane] = SimpleQueue()
+    free: SimpleQueue[Decoder] = SimpleQueue()
 
     def turn(file: Path) -> Prepared:
-        lane = free.get()
+        decoder = free.get()
         try:
-            return prepare(predictor, file, frame, confirmed, lane)
+            return prepare(predictor, file, frame, confirmed, decoder)
         finally:
-            free.put(lane)
+            free.put(decoder)
 
     with contextlib.ExitStack() as stack:
-        for lane in lanes(count):
-            free.put(stack.enter_context(lane))
+        for decoder in open_decoders(count):
+            free.put(stack.enter_context(decoder))
         pool = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="decode"))
         stack.callback(pool.shutdown, cancel_futures=True)
         waiting: deque[Future[Prepared]] = deque()
@@ -126,12 +126,12 @@ def prepared(
 
 
 def prepare(
-    predictor: Predictor, file: Path, frame: int = 0, confirmed: bool = False, lane: Lane | None = None
+    predictor: Predictor, file: Path, frame: int = 0, confirmed: bool = False, decoder: Decoder | None = None
 ) -> Prepared:
     """Decode one file in the sandbox and render the models' input. What the caller can mend is a refusal."""
     started = time.perf_counter()
     try:
-        image = read(file, frame, lane)
+        image = read(file, frame, decoder)
         allowed = eligibility(predictor.bundle.card, image, confirmed=confirmed)
         if not allowed.eligible and not confirmed:
             raise IneligibleError(allowed.reasons)

@@ -2,21 +2,21 @@
 
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
-from kdlight.images.reading import facts, lanes, read, report, warm
+from kdlight.images.reading import facts, open_decoders, read, report, warm
 from kdlight.images.samples import Kind, Sample, samples
-from kdlight.images.sandbox import Lane
+from kdlight.images.sandbox import Decoder
 from kdlight.images.sniff import sniff
 from kdlight.modality import Window
 
 __all__ = [
+    "Decoder",
     "Image",
     "ImageError",
     "Kind",
-    "Lane",
     "Sample",
     "Window",
     "facts",
-    "lanes",
+    "open_decoders",
     "read",
     "report",
     "samples",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import InstanceOf
 
 from kdlight.modality import Window
 
@@ -16,7 +17,7 @@ class Image:
     pixels: (H, W) float32 in modality units (after the modality LUT) for gray, (H, W, 3) uint8 RGB for color.
     """
 
-    pixels: np.ndarray
+    pixels: InstanceOf[np.ndarray]
     sha256: str
     format: str
     """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
@@ -30,7 +31,7 @@ class Image:
     """HU for calibrated CT, else empty."""
     inverted: bool = False
     """MONOCHROME1: low values are bright. `display` inverts after the window."""
-    voi_lut: np.ndarray | None = None
+    voi_lut: InstanceOf[np.ndarray] | None = None
     """A VOI LUT of the file, as uint8 values over its input range, used when no window is asked for."""
     voi_first: int = 0
     """The pixel value that the first entry of `voi_lut` stands for."""

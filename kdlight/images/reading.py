@@ -9,7 +9,7 @@ from typing import Any
 from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
 from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS
-from kdlight.images.sandbox import SANDBOX, Lane
+from kdlight.images.sandbox import SANDBOX, Decoder
 from kdlight.images.sniff import refusal, sniff
 
 Source = Path | str | bytes | bytearray | memoryview
@@ -17,12 +17,12 @@ Source = Path | str | bytes | bytearray | memoryview
 _HEAD = 512
 
 
-def read(source: Source, frame: int = 0, lane: Lane | None = None) -> Image:
+def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Image:
     """One frame of an image file, decoded in a child process that may die without harm.
 
-    `frame` counts from 0; only that frame is decoded. lane: one of `lanes`, for many files in a row. Raises ImageError
-    (a ValueError) whose message says in one sentence why the file is refused, and whose `reason` says it in a word. No
-    message holds a name or a path.
+    `frame` counts from 0; only that frame is decoded. decoder: one of `open_decoders`, for many files in a row. Raises
+    ImageError (a ValueError) whose message says in one sentence why the file is refused, and whose `reason` says it in
+    a word. No message holds a name or a path.
     """
     data = _load(Path(source)) if isinstance(source, Path | str) else bytes(source)
     if not data:
@@ -31,17 +31,17 @@ def read(source: Source, frame: int = 0, lane: Lane | None = None) -> Image:
         raise _too_long()
     if sniff(data[:_HEAD]) is None:
         raise refusal(data[:_HEAD])
-    return (lane or SANDBOX).decode(data, frame)
+    return (decoder or SANDBOX).decode(data, frame)
 
 
-def lanes(count: int) -> list[Lane]:
+def open_decoders(count: int) -> list[Decoder]:
     """For `count` threads that read many files each; every one is used by a single thread at a time, and closed."""
-    return [Lane(SANDBOX) for _ in range(count)]
+    return [Decoder(SANDBOX) for _ in range(count)]
 
 
 def warm() -> None:
     """Start the decoding helper in the background, so that the first read is as quick as the later ones."""
-    SANDBOX.warm()
+    SANDBOX.start()
 
 
 def facts(image: Image) -> dict[str, Any]:

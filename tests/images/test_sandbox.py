@@ -18,7 +18,7 @@ import pytest
 from kdlight.images import read
 from kdlight.images.errors import CodecError, CrashError, ImageError, TimeLimitError, TooBigError
 from kdlight.images.limits import Limits
-from kdlight.images.sandbox import Lane, Sandbox
+from kdlight.images.sandbox import Decoder, Sandbox
 
 HERE = Path(__file__).parent
 
@@ -63,35 +63,35 @@ def test_every_file_has_a_process_of_its_own(sandbox: Sandbox) -> None:
     assert os.getpid() not in processes
 
 
-def test_a_lane_lends_one_child_to_so_many_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_lends_one_child_to_so_many_files(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdlight.images.sandbox.FILES", 3)
-    with Lane(sandbox) as lane:
-        processes = [lane.decode(b"x").frames for _ in range(7)]
+    with Decoder(sandbox) as decoder:
+        processes = [decoder.decode(b"x").frames for _ in range(7)]
     assert [processes.count(p) for p in dict.fromkeys(processes)] == [3, 3, 1]
 
 
 @pytest.mark.parametrize("word", [b"alone", b"picky"])
 def test_no_file_is_refused_for_what_an_earlier_one_did(sandbox: Sandbox, word: bytes) -> None:
-    with Lane(sandbox) as lane:
-        first = lane.decode(b"x").frames
-        found = lane.decode(word)
+    with Decoder(sandbox) as decoder:
+        first = decoder.decode(b"x").frames
+        found = decoder.decode(word)
         assert (found.pixels[0, 0], found.frames != first) == (len(word), True)
 
 
 @pytest.mark.parametrize(("word", "kind"), [(b"SIGSEGV", CrashError), (b"bug", CodecError), (b"spin", TimeLimitError)])
-def test_a_lane_goes_on_after_a_file_that_fails(sandbox: Sandbox, word: bytes, kind: type[ImageError]) -> None:
-    with Lane(sandbox) as lane:
-        lane.decode(b"x")
+def test_a_decoder_goes_on_after_a_file_that_fails(sandbox: Sandbox, word: bytes, kind: type[ImageError]) -> None:
+    with Decoder(sandbox) as decoder:
+        decoder.decode(b"x")
         with pytest.raises(kind):
-            lane.decode(word)
-        assert lane.decode(b"four").pixels.tolist() == [[4, 4], [4, 4]]
+            decoder.decode(word)
+        assert decoder.decode(b"four").pixels.tolist() == [[4, 4], [4, 4]]
 
 
-def test_the_time_limit_is_of_each_file_not_of_the_lane(sandbox: Sandbox) -> None:
-    with Lane(sandbox) as lane:
-        children = {lane.decode(word).frames for word in [b"nap", b"nap", b"nap"]}
+def test_the_time_limit_is_of_each_file_not_of_the_decoder(sandbox: Sandbox) -> None:
+    with Decoder(sandbox) as decoder:
+        children = {decoder.decode(word).frames for word in [b"nap", b"nap", b"nap"]}
         time.sleep(sandbox.limits.seconds)
-        children.add(lane.decode(b"nap").frames)
+        children.add(decoder.decode(b"nap").frames)
     assert len(children) == 1
 
 
@@ -124,12 +124,12 @@ def test_many_callers_get_their_own_answers(sandbox: Sandbox) -> None:
 def test_a_forked_process_uses_a_helper_of_its_own(sandbox: Sandbox) -> None:
     code = (
         "import os, sys\nfrom kdlight.images import read\nfrom kdlight.images.sandbox import SANDBOX\n"
-        "read(open(sys.argv[1], 'rb').read())\nmine = SANDBOX._helper.pid\n"
+        "read(open(sys.argv[1], 'rb').read())\nmine = SANDBOX.pid\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
-        "    read(open(sys.argv[1], 'rb').read())\n    os._exit(int(SANDBOX._helper.pid == mine))\n"
+        "    read(open(sys.argv[1], 'rb').read())\n    os._exit(int(SANDBOX.pid == mine))\n"
         "status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
-        "read(open(sys.argv[1], 'rb').read())\nsys.exit(status + 2 * (SANDBOX._helper.pid != mine))\n"
+        "read(open(sys.argv[1], 'rb').read())\nsys.exit(status + 2 * (SANDBOX.pid != mine))\n"
     )
     assert run(code, sample()) == 0
 
@@ -137,7 +137,7 @@ def test_a_forked_process_uses_a_helper_of_its_own(sandbox: Sandbox) -> None:
 def test_the_helper_ends_with_its_owner() -> None:
     code = (
         "import os, signal, sys\nfrom kdlight.images import read\nfrom kdlight.images.sandbox import SANDBOX\n"
-        "read(open(sys.argv[1], 'rb').read())\nprint(SANDBOX._helper.pid, flush=True)\n"
+        "read(open(sys.argv[1], 'rb').read())\nprint(SANDBOX.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     owner = subprocess.run([sys.executable, "-c", code, sample()], capture_output=True, text=True, check=False)
