@@ -35,7 +35,7 @@ def answering(decode: Callable[[bytes, int], Image], memory: int) -> Answer:
 
     def answer(channel: Channel, message: Message) -> None:
         try:
-            channel.send("result", decode(message.body["data"].tobytes(), message.body["frame"]))
+            channel.send("result", decode(message.body["data"], message.body["frame"]))
             return
         except ImageError as error:
             refusal = error

@@ -16,8 +16,6 @@ import signal
 import threading
 from typing import Self
 
-import numpy as np
-
 from kdlight.images.errors import ERRORS, CrashError, ImageError, TimeLimitError
 from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS, Limits
@@ -65,7 +63,7 @@ class Sandbox(ForkServer):
         """Ask a child for one file. Raises ImageError with the reason."""
         try:
             with contextlib.suppress(ChannelClosedError):  # it may have refused and ended before it read all
-                child.channel.send("request", {"frame": frame, "data": np.frombuffer(data, np.uint8)})
+                child.channel.send("request", {"frame": frame, "data": data})
             answer = child.channel.receive()
             if answer.kind == "error":
                 failure = answer.parse(Failure)

@@ -16,13 +16,13 @@ import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 Kind = Literal["ready", "request", "cancel", "progress", "result", "error"]
-DType = Literal["bool", "uint8", "uint16", "int16", "int32", "int64", "float32", "float64"]
+DType = Literal["bool", "uint8", "uint16", "int16", "int32", "int64", "float32", "float64", "bytes"]
 T = TypeVar("T")
 _LENGTHS = struct.Struct("<II")
 _ARRAY = "$array"
@@ -42,7 +42,7 @@ class MessageError(ChannelClosedError):
 
 
 class ArrayForm(BaseModel):
-    """Type and shape of one array."""
+    """Type and shape of one array, or the length of one bytes object."""
 
     model_config = _FORM
     dtype: DType
@@ -50,7 +50,8 @@ class ArrayForm(BaseModel):
 
     @property
     def bytes(self) -> int:
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=object))
+        itemsize = 1 if self.dtype == "bytes" else np.dtype(self.dtype).itemsize
+        return int(itemsize * np.prod(self.shape, dtype=object))
 
 
 class Header(BaseModel):
@@ -90,14 +91,14 @@ class Message:
     def parse(self, kind: type[T]) -> T:
         """The body as a value of that type: a dataclass, a pydantic model or plain. Raises MessageError."""
         try:
-            value: T = adapter(kind).validate_python(self.body)
-            return value
+            checks: TypeAdapter[T] = _adapter(cast(Any, kind))
+            return checks.validate_python(self.body)
         except ValidationError as error:
             raise MessageError(f"The body of a {self.kind} message is no {kind}: {error}") from None
 
 
 @cache
-def adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     """What checks values of a type and makes them. Made once: that costs some milliseconds."""
     return TypeAdapter(kind)
 
@@ -128,12 +129,17 @@ class Channel:
     def send(self, kind: Kind, body: object = None, number: int = 0, name: str = "") -> None:
         """Raises ChannelClosedError, and TypeError for what cannot be sent."""
         text, arrays = pack(body)
-        forms = [{"dtype": array.dtype.name, "shape": array.shape} for array in arrays]
+        forms = [
+            {"dtype": "bytes", "shape": [len(a)]} if isinstance(a, bytes) else {"dtype": a.dtype.name, "shape": a.shape}
+            for a in arrays
+        ]
         header = json.dumps({"kind": kind, "number": number, "name": name, "arrays": forms}).encode()
         with self._sending, _closing():
             self._end.sendall(_LENGTHS.pack(len(header), len(text)) + header + text)
             for array in arrays:
-                if array.size:
+                if isinstance(array, bytes):
+                    self._end.sendall(array)
+                elif array.size:
                     self._end.sendall(array.data.cast("B"))
 
     def receive(self) -> Message:
@@ -160,7 +166,10 @@ class Channel:
     def close(self) -> None:
         self._end.close()
 
-    def _array(self, form: ArrayForm) -> np.ndarray:
+    def _array(self, form: ArrayForm) -> np.ndarray | bytes:
+        if form.dtype == "bytes":
+            data = self._end.recv(form.bytes, socket.MSG_WAITALL)  # whole at once, unless there is a timeout
+            return data + self._fill(bytearray(form.bytes - len(data))) if len(data) < form.bytes else data
         array = np.empty(form.shape, form.dtype)
         if array.size:
             self._fill(array.data.cast("B"))
@@ -188,12 +197,15 @@ def _closing() -> Iterator[None]:
         raise ChannelClosedError("The other side is gone.") from error
 
 
-def pack(value: object) -> tuple[bytes, list[np.ndarray]]:
-    """A value as JSON, and the arrays in it. Dataclasses and models become objects, tuples lists, paths strings."""
-    arrays: list[np.ndarray] = []
+def pack(value: object) -> tuple[bytes, list[np.ndarray | bytes]]:
+    """A value as JSON, and its arrays and bytes. Dataclasses and models become objects, tuples lists, paths strings."""
+    arrays: list[np.ndarray | bytes] = []
 
     def plain(part: Any) -> Any:
-        if isinstance(part, np.ndarray) and part.dtype.name in DType.__args__:  # type: ignore[attr-defined]
+        if isinstance(part, bytes):
+            arrays.append(part)
+            return {_ARRAY: len(arrays) - 1}
+        if isinstance(part, np.ndarray) and part.dtype.name in get_args(DType):
             arrays.append(np.asarray(part, part.dtype.newbyteorder("="), order="C"))
             return {_ARRAY: len(arrays) - 1}
         if isinstance(part, np.generic):

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,15 @@ def test_a_record_crosses_whole(ends: Ends, values: np.ndarray) -> None:
     assert (got.values.shape, got.values.dtype.kind) == (values.shape, values.dtype.kind)
 
 
+@pytest.mark.parametrize("data", [b"", b"file", bytes(range(200)) * 5000])
+def test_bytes_cross_whole(data: bytes) -> None:
+    mine, theirs = socket.socketpair()
+    with mine, theirs, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(Channel(mine, 5.0).send, "request", {"data": data, "frame": 1})
+        assert Channel(theirs, 5.0).receive().body == {"data": data, "frame": 1}
+        sending.result()
+
+
 def raw(header: Any, body: Any = None, rest: bytes = b"", length: int | None = None) -> bytes:
     head, text = json.dumps(header).encode(), json.dumps(body).encode()
     return struct.pack("<II", len(head) if length is None else length, len(text)) + head + text + rest
@@ -119,7 +129,7 @@ def test_an_end_and_a_silence_are_told_apart(ends: Ends) -> None:
         Channel(theirs, 0.01).receive()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, np.array([object()]), b"bytes"])
+@pytest.mark.parametrize("value", [object(), {1, 2}, np.array([object()]), b"bytes".decode])
 def test_other_objects_cannot_be_sent(ends: Ends, value: object) -> None:
     end, _ = ends
     with pytest.raises(TypeError, match="cannot be sent to another process"):
