@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdlight.cli.frame import Answer, Json, UsageError, answers, pairs, table
+
+if TYPE_CHECKING:
+    from kdlight.data.check import Check
 
 DATASETS = {
     "folder": "<split>/<class>/<file>, <class>/<split>/<file> or <class>/<file>, patients as folders in the classes; "
@@ -66,8 +69,8 @@ def data_check(
 
     dataset = open_dataset(folder)
     with counted("Reading images") as progress:
-        found = check(dataset, progress)
-    return Answer(found, _checked(found))
+        result = check(dataset, progress)
+    return Answer(result.to_json(), _checked(result))
 
 
 @answers
@@ -113,12 +116,12 @@ def _plain(value: float) -> str:
     return text if float(text) or not value else f"{value:.12f}".rstrip("0").rstrip(".")
 
 
-def _checked(found: dict[str, Any]) -> Any:
+def _checked(result: Check) -> Any:
     from rich.console import Group
 
-    rows = [(name, *(counts[name] for counts in found["counts"].values())) for name in found["classes"]]
-    problems = found["problems"] or ["Nothing wrong was found."]
-    return Group(table(("class", *found["counts"]), rows), *found["notes"], *problems)
+    rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
+    problems = result.problems or ["Nothing wrong was found."]
+    return Group(table(("class", *result.counts), rows), *result.notes, *problems)
 
 
 def _models() -> list[dict[str, Any]]:

@@ -5,94 +5,157 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 
-from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, Progress
-from kdlight.data.notes import notes
+from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, LeftOut, Progress, Structure
+from kdlight.data.notes import first_of, notes
 from kdlight.data.splits import LEAST_GROUPS, lone_class, straddling, strange_splits
-from kdlight.images import Image
 
 FEW = 10
 """Below so many images in a split, a class is learned or measured poorly."""
-NAMED = 3
-"""Files or groups that a sentence names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Part(BaseModel):
+    """A part of the answer, as JSON has it."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+
+class Unreadable(Part):
+    path: str
+    reason: str
+
+
+class Alike(Part):
+    """Images that are equal or look alike, with the splits and classes they lie in."""
+
+    paths: list[str]
+    splits: list[str]
+    classes: list[str]
+    groups: int
+
+
+class Few(Part):
+    split: str
+    class_name: str = Field(validation_alias=AliasChoices("class", "class_name"), serialization_alias="class")
+    images: int
+
+
+class Sizes(Part):
+    """Rows and columns: smallest, median and largest side by side; and how many images are in color."""
+
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    color: int
+    gray: int
+
+
+class Check(Part):
+    """The answer. `problems` are sentences, and `ok` is true where there are none."""
+
+    name: str = ""
+    images: int
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    """Images by split and class."""
+    groups: int
+    structure: Structure = Structure()
+    not_patients: tuple[str, ...] = ()
+    """Folders in the classes that are too few for the splits, and so no groups."""
+    masks: int = 0
+    """Images that have one."""
+    left_out: tuple[LeftOut, ...] = ()
+    notes: list[str] = []
+    """How the set was understood and what of its folder is left out, which is no problem by itself."""
+    unreadable: list[Unreadable] = []
+    duplicates: list[Alike] = []
+    """Equal in every decoded pixel, whatever their files."""
+    look_alikes: list[Alike] = []
+    """The same 64-bit difference hash across splits: a hint, since plain pictures look alike too."""
+    groups_across_splits: dict[str, list[str]] = {}
+    few: list[Few] = []
+    sizes: Sizes | None = None
+    problems: list[str] = []
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Seen(NamedTuple):
     """One decoded item, without its pixels."""
 
     item: Item
     pixels: str
     """sha256 of shape, type and decoded pixels."""
-    look: int
-    """64-bit difference hash: equal for pictures that look alike."""
+    hash: int
+    """See `difference_hash`."""
     shape: tuple[int, int]
     color: bool
 
 
-def check(dataset: Dataset, progress: Progress | None = None) -> dict[str, Any]:
-    """Decode every image and report, JSON-ready. `problems` are sentences; `ok` is true where there are none.
-
-    notes are sentences on how the set was understood and on what of its folder is left out, which is no problem by
-    itself; left_out holds the same by reason, with counts and a few paths. masks: images that have one. not_patients:
-    folders in the classes that are too few for the splits, and so no groups.
-
-    duplicates are equal in every decoded pixel, whatever their files; look_alikes have the same 64-bit difference hash
-    across splits: a hint, since plain pictures look alike too.
-    """
+def check(dataset: Dataset, progress: Progress | None = None) -> Check:
+    """Decode every image of a set and report."""
     seen, unreadable = _decode_all(dataset, progress)
-    duplicates = _alike(dataset, seen, "pixels")
-    found = {
-        "name": dataset.source.name,
-        "images": len(dataset),
-        "classes": list(dataset.classes),
-        "splits": list(dataset.splits),
-        "counts": {split: dataset.split(split).counts() for split in dataset.splits},
-        "groups": len({item.group for item in dataset.items}),
-        "structure": asdict(dataset.structure),
-        "not_patients": list(dataset.not_patients),
-        "masks": len(dataset.masks),
-        "left_out": [asdict(row) for row in dataset.left_out],
-        "notes": notes(dataset),
-        "unreadable": unreadable,
-        "duplicates": duplicates,
-        "look_alikes": [d for d in _alike(dataset, seen, "look") if len(d["splits"]) > 1],
-        "groups_across_splits": straddling(dataset),
-        "few": _few(dataset),
-        "sizes": _sizes(seen),
-    }
-    problems = [*_problems(found), *strange_splits(dataset), *lone_class(dataset), *_too_few_groups(dataset)]
-    return {**found, "problems": problems, "ok": not problems}
+    counts = {split: dataset.split(split).counts() for split in dataset.splits}
+    result = Check(
+        name=dataset.source.name,
+        images=len(dataset),
+        classes=dataset.classes,
+        splits=dataset.splits,
+        counts=counts,
+        groups=len({item.group for item in dataset.items}),
+        structure=dataset.structure,
+        not_patients=dataset.not_patients,
+        masks=len(dataset.masks),
+        left_out=dataset.left_out,
+        notes=notes(dataset),
+        unreadable=unreadable,
+        duplicates=_alike(dataset, [(one.pixels, one.item) for one in seen]),
+        look_alikes=[a for a in _alike(dataset, [(one.hash, one.item) for one in seen]) if len(a.splits) > 1],
+        groups_across_splits=straddling(dataset),
+        few=[
+            Few(split=split, class_name=name, images=count)
+            for split, classes in counts.items()
+            for name, count in classes.items()
+            if count < FEW
+        ],
+        sizes=_sizes(seen),
+    )
+    problems = [*_problems(result), *strange_splits(dataset), *lone_class(dataset), *_too_few_groups(dataset)]
+    return result.model_copy(update={"problems": problems})
 
 
-def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen], list[dict[str, str]]]:
-    def one(item: Item) -> Seen | dict[str, str]:
+def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen], list[Unreadable]]:
+    def one(item: Item) -> Seen | Unreadable:
         try:
-            return _look(item, dataset.source.image(item.ref))
+            image = dataset.source.image(item.ref)
         except DataError as error:
-            return {"path": item.ref, "reason": str(error)}
+            return Unreadable(path=item.ref, reason=str(error))
+        pixels = np.ascontiguousarray(image.pixels)
+        digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype} ".encode())
+        digest.update(pixels.data)
+        return Seen(item, digest.hexdigest(), difference_hash(image.display()), image.shape, pixels.ndim == 3)
 
-    results: list[Seen | dict[str, str]] = []
+    results: list[Seen | Unreadable] = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for result in pool.map(one, dataset.items):
             results.append(result)
             if progress and (len(results) % 16 == 0 or len(results) == len(dataset)):
                 progress(len(results), len(dataset))
-    return [r for r in results if isinstance(r, Seen)], [r for r in results if isinstance(r, dict)]
-
-
-def _look(item: Item, image: Image) -> Seen:
-    pixels = np.ascontiguousarray(image.pixels)
-    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype} ".encode())
-    digest.update(pixels.data)
-    return Seen(item, digest.hexdigest(), difference_hash(image.display()), image.shape, pixels.ndim == 3)
+    return [r for r in results if isinstance(r, Seen)], [r for r in results if isinstance(r, Unreadable)]
 
 
 def difference_hash(picture: np.ndarray) -> int:
@@ -102,89 +165,63 @@ def difference_hash(picture: np.ndarray) -> int:
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
 
-def _alike(dataset: Dataset, seen: Iterable[Seen], by: str) -> list[dict[str, Any]]:
-    """Sets of items whose `by` is equal, with the splits and classes they lie in."""
-    same: dict[Any, list[Item]] = defaultdict(list)
-    for one in seen:
-        same[getattr(one, by)].append(one.item)
+def _alike(dataset: Dataset, keyed: Sequence[tuple[str | int, Item]]) -> list[Alike]:
+    """Sets of items whose key is equal."""
+    same: dict[str | int, list[Item]] = defaultdict(list)
+    for key, item in keyed:
+        same[key].append(item)
     return [
-        {
-            "paths": [item.ref for item in items],
-            "splits": sorted({item.split for item in items}),
-            "classes": sorted({dataset.classes[item.label] for item in items}),
-            "groups": len({item.group for item in items}),
-        }
+        Alike(
+            paths=[item.ref for item in items],
+            splits=sorted({item.split for item in items}),
+            classes=sorted({dataset.classes[item.label] for item in items}),
+            groups=len({item.group for item in items}),
+        )
         for items in same.values()
         if len(items) > 1
-    ]
-
-
-def _few(dataset: Dataset) -> list[dict[str, Any]]:
-    counts = {split: dataset.split(split).counts() for split in dataset.splits}
-    return [
-        {"split": split, "class": name, "images": count}
-        for split, found in counts.items()
-        for name, count in found.items()
-        if count < FEW
     ]
 
 
 def _too_few_groups(dataset: Dataset) -> list[str]:
     """Classes that cannot be shared out where splits must still be carved."""
     source = "train" if "train" in dataset.splits else UNSPLIT
-    if source not in dataset.splits or {"val", "test"} <= set(dataset.splits):
+    present = {"val", "test"} & set(dataset.splits)
+    if source not in dataset.splits or len(present) == 2:
         return []
     groups: dict[int, set[str]] = defaultdict(set)
     for item in dataset.split(source).items:
         groups[item.label].add(item.group)
-    needed = LEAST_GROUPS - len({"val", "test"} & set(dataset.splits))
+    needed = LEAST_GROUPS - len(present)
     return [
-        f"Class {dataset.classes[label]!r} has {len(found)} group(s) of images; at least {needed} are needed to carve "
+        f"Class {dataset.classes[label]!r} has {len(names)} group(s) of images; at least {needed} are needed to carve "
         f"the splits it lacks."
-        for label, found in sorted(groups.items())
-        if len(found) < needed
+        for label, names in sorted(groups.items())
+        if len(names) < needed
     ]
 
 
-def _sizes(seen: Sequence[Seen]) -> dict[str, Any] | None:
-    """Rows and columns (smallest, median and largest side by side), and how many are in color."""
+def _sizes(seen: Sequence[Seen]) -> Sizes | None:
     if not seen:
         return None
     shapes = np.array([one.shape for one in seen])
-    return {
-        "smallest": shapes.min(axis=0).tolist(),
-        "median": np.median(shapes, axis=0).astype(int).tolist(),
-        "largest": shapes.max(axis=0).tolist(),
-        "color": sum(one.color for one in seen),
-        "gray": sum(not one.color for one in seen),
-    }
+    smallest, middle, largest = shapes.min(axis=0), np.median(shapes, axis=0).astype(int), shapes.max(axis=0)
+    color = sum(one.color for one in seen)
+    sides = {"smallest": smallest.tolist(), "median": middle.tolist(), "largest": largest.tolist()}
+    return Sizes(**sides, color=color, gray=len(seen) - color)
 
 
-def _problems(found: dict[str, Any]) -> list[str]:
-    across = [d for d in found["duplicates"] if len(d["splits"]) > 1]
-    torn = [d for d in found["duplicates"] if len(d["classes"]) > 1]
-    empty = [f"{few['class']} in {few['split']}" for few in found["few"] if not few["images"]]
-    straddle = list(found["groups_across_splits"])
-    unreadable = [one["path"] for one in found["unreadable"]]
-    lost = [path for row in found["left_out"] if row["reason"] == "mask-without-image" for path in row["examples"]]
+def _problems(result: Check) -> list[str]:
+    across = [" = ".join(alike.paths) for alike in result.duplicates if len(alike.splits) > 1]
+    torn = [" = ".join(alike.paths) for alike in result.duplicates if len(alike.classes) > 1]
+    empty = [f"{few.class_name} in {few.split}" for few in result.few if not few.images]
+    lost = [path for row in result.left_out if row.reason == "mask-without-image" for path in row.examples]
+    straddle = list(result.groups_across_splits)
     candidates = (
-        (unreadable, "{n} file(s) cannot be read ({some}): replace or remove them."),
-        (
-            _equal(across),
-            "{n} set(s) of equal images lie in several splits ({some}): the test is partly learned by heart.",
-        ),
-        (_equal(torn), "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
+        ([one.path for one in result.unreadable], "{n} file(s) cannot be read ({some}): replace or remove them."),
+        (across, "{n} set(s) of equal images lie in several splits ({some}): the training has seen part of the test."),
+        (torn, "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
         (straddle, "{n} group(s) lie in more than one split ({some}): move each into one, or carve the splits anew."),
         (empty, "{n} class(es) have no image in a split: {some}."),
         (lost, "The images of some masks are missing ({some}): put them back, or remove the masks."),
     )
-    return [words.format(n=len(bad), some=_some(bad)) for bad, words in candidates if bad]
-
-
-def _equal(found: Sequence[dict[str, Any]]) -> list[str]:
-    return [" = ".join(one["paths"]) for one in found]
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few of them, and that there are more; the JSON has all."""
-    return "; ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
+    return [words.format(n=len(bad), some=first_of(bad)) for bad, words in candidates if bad]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdlight.data.dataset import SPLITS, Dataset, LeftOut, Reason
+from kdlight.data.dataset import SPLITS, Dataset, Reason
 from kdlight.data.splits import LEAST_GROUPS
 from kdlight.data.walk import NAMED
 
@@ -25,32 +25,30 @@ LEFT_OUT: dict[Reason, str] = {
 
 def notes(dataset: Dataset) -> list[str]:
     """A sentence on each thing that was not plain, none where all was."""
-    said = []
-    if dataset.structure.splits == "folders in classes":
-        said.append(f"The folders in each class give the splits: {', '.join(dataset.splits)}.")
+    lines = []
     groups = len({item.group for item in dataset.items})
+    if dataset.structure.splits == "folders in classes":
+        lines.append(f"The folders in each class give the splits: {', '.join(dataset.splits)}.")
     if dataset.structure.groups == "folders in classes":
-        said.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is split.")
+        lines.append(f"The folders in the classes are taken for patients: {groups} groups, of which none is split.")
     if dataset.structure.groups == "folders above classes":
-        said.append(f"The outer folders are taken for patients and the inner ones for classes: {groups} groups.")
+        lines.append(f"The outer folders are taken for patients and the inner ones for classes: {groups} groups.")
     if dataset.not_patients:
-        said.append(
-            f"Folders in the classes ({_few(dataset.not_patients)}) are not taken for patients, since a class has "
+        lines.append(
+            f"Folders in the classes ({first_of(dataset.not_patients)}) are not taken for patients, since a class has "
             f"fewer than {LEAST_GROUPS} of them, too few for {', '.join(SPLITS)}; their images are not kept together. "
             f"If each is a patient, name it in the group column of a manifest.csv, which overrules this."
         )
     if dataset.doubtful:
-        said.append(
+        lines.append(
             f"{len(dataset.doubtful)} image(s) lie where masks do but hold more values than a mask "
-            f"({_few(dataset.doubtful)}); they stay in the set, each in the group of the image beside it. Take them "
-            f"out if they are no images."
+            f"({first_of(dataset.doubtful)}); they stay in the set, each in the group of the image beside it. Take "
+            f"them out if they are no images."
         )
-    return [*said, *left_out_notes(dataset.left_out)]
-
-
-def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
-    """A sentence on each reason for which something is left out."""
-    return [LEFT_OUT[row.reason].format(n=row.count, some=_some(row)) for row in left_out]
+    for row in dataset.left_out:
+        more = row.reason != "frames" and row.count > len(row.examples)
+        lines.append(LEFT_OUT[row.reason].format(n=row.count, some="; ".join([*row.examples, *["..."] * more])))
+    return lines
 
 
 def group_key(dataset: Dataset) -> str:
@@ -64,12 +62,6 @@ def group_key(dataset: Dataset) -> str:
     }[dataset.structure.groups]
 
 
-def _few(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str]) -> str:
     """The first few of them, and that there are more."""
-    return "; ".join([*names[:NAMED], *(["..."] if len(names) > NAMED else [])])
-
-
-def _some(row: LeftOut) -> str:
-    """The first few of them, and that there are more."""
-    more = row.reason != "frames" and row.count > len(row.examples)
-    return "; ".join([*row.examples, *(["..."] if more else [])])
+    return "; ".join([*names[:NAMED], *["..."] * (len(names) > NAMED)])

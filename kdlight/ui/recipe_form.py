@@ -254,24 +254,23 @@ def _estimated(toml: str) -> None:
 
 def _check(path: str) -> None:
     """Counts per class and split, duplicates, groups: what `kdlight data check` says."""
+    from kdlight.data.check import Check
+
     if st.button("Check the images", icon=":material/fact_check:"):
         waiting.begin("check", "check", path=path)
-    found = waiting.result("check")
+    answer = waiting.result("check")
     asked = waiting.job("check")
-    if found is None or getattr(asked, "arguments", {}).get("path") != path:
+    if answer is None or getattr(asked, "arguments", {}).get("path") != path:
         return
-    rows = [
-        {"class": name, **{s: found["counts"][s].get(name, 0) for s in found["splits"]}} for name in found["classes"]
-    ]
+    result = Check.model_validate(answer)
+    rows = [{"class": name, **{s: result.counts[s].get(name, 0) for s in result.splits}} for name in result.classes]
     st.dataframe(rows, hide_index=True, width="content")
-    for problem in found["problems"]:
+    for problem in result.problems:
         st.warning(words.plain(problem), icon=":material/warning:")
-    for note in found.get("notes", []):
+    for note in result.notes:
         st.html(f'<div class="kd-line">{words.safe(note)}</div>')
-    if not found["problems"]:
-        st.html(
-            f'<div class="kd-line">{found["images"]} images, {found["groups"]} groups: nothing wrong was found.</div>'
-        )
+    if result.ok:
+        st.html(f'<div class="kd-line">{result.images} images, {result.groups} groups: nothing wrong was found.</div>')
 
 
 def _parsed(toml: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ Put = Callable[..., Path]
 
 def test_a_clean_set_has_no_problems(shapes: Path) -> None:
     calls: list[tuple[int, int]] = []
-    found = json.loads(json.dumps(check(open_dataset(shapes), lambda done, total: calls.append((done, total)))))
+    found = json.loads(
+        json.dumps(check(open_dataset(shapes), lambda done, total: calls.append((done, total))).to_json())
+    )
     assert found["ok"]
     assert found["problems"] == []
     assert found["counts"] == {"all": {"disc": 12, "ring": 12, "star": 12}}
@@ -30,58 +32,58 @@ def test_equal_pixels_are_found_whatever_the_file(put: Put) -> None:
     same = PIL.Image.open(folder / "train" / "a" / "1.png")
     same.save(folder / "test" / "b" / "again.bmp")
     found = check(open_dataset(folder))
-    (twin,) = found["duplicates"]
-    assert set(twin["paths"]) == {"test/b/again.bmp", "train/a/1.png"}
-    assert twin["splits"] == ["test", "train"]
-    assert twin["classes"] == ["a", "b"]
-    assert any("learned by heart" in problem for problem in found["problems"])
-    assert any("label is wrong" in problem for problem in found["problems"])
-    assert not found["ok"]
+    (twin,) = found.duplicates
+    assert set(twin.paths) == {"test/b/again.bmp", "train/a/1.png"}
+    assert twin.splits == ["test", "train"]
+    assert twin.classes == ["a", "b"]
+    assert any("the training has seen part of the test" in problem for problem in found.problems)
+    assert any("label is wrong" in problem for problem in found.problems)
+    assert not found.ok
 
 
 def test_unreadable_files_are_listed_with_their_reason(put: Put) -> None:
     folder = put("a/1.png", "a/2.png")
     (folder / "a" / "2.png").write_text("no image")
     found = check(open_dataset(folder))
-    (bad,) = found["unreadable"]
-    assert bad["path"] == "a/2.png"
-    assert "cannot be read" in bad["reason"]
-    assert "1 file(s) cannot be read" in found["problems"][0]
+    (bad,) = found.unreadable
+    assert bad.path == "a/2.png"
+    assert "cannot be read" in bad.reason
+    assert "1 file(s) cannot be read" in found.problems[0]
 
 
 def test_groups_across_splits_and_few_images_are_said(put: Put) -> None:
     folder = put("1.png", "2.png", "3.png")
     (folder / "manifest.csv").write_text("path,class,split,group\n1.png,a,train,p\n2.png,a,test,p\n3.png,b,train,q\n")
     found = check(open_dataset(folder))
-    assert found["groups_across_splits"] == {"p": ["test", "train"]}
-    assert {"split": "test", "class": "b", "images": 0} in found["few"]
-    assert any("1 group(s) lie in more than one split" in problem for problem in found["problems"])
-    assert any("no image in a split: b in test" in problem for problem in found["problems"])
+    assert found.groups_across_splits == {"p": ["test", "train"]}
+    assert {"split": "test", "class": "b", "images": 0} in found.to_json()["few"]
+    assert any("1 group(s) lie in more than one split" in problem for problem in found.problems)
+    assert any("no image in a split: b in test" in problem for problem in found.problems)
 
 
 def test_images_that_no_split_takes_are_said(put: Put) -> None:
     folder = put("1.png", "2.png", "3.png", "4.png")
     (folder / "manifest.csv").write_text("path,class,split\n1.png,a,train\n2.png,b,vla\n3.png,a,\n4.png,b,vla\n")
-    problems = check(open_dataset(folder))["problems"]
+    problems = check(open_dataset(folder)).problems
     assert any(p.startswith("2 image(s) are in a split 'vla'; train, val, test were expected") for p in problems)
     assert any(p.startswith("1 image(s) name no split; train") for p in problems)
 
 
 def test_one_class_is_said(put: Put) -> None:
     found = check(open_dataset(put("above/a/1.png", "above/b/2.png", "above/b/3.png")))
-    assert any(p.startswith("There is one class, above; two or more") for p in found["problems"])
+    assert any(p.startswith("There is one class, above; two or more") for p in found.problems)
 
 
 def test_a_problem_names_the_first_files(put: Put) -> None:
     folder = put(*(f"a/{n}.png" for n in range(5)), "b/5.png")
     for n in range(4):
         (folder / "a" / f"{n}.png").write_text("no image")
-    assert "4 file(s) cannot be read (a/0.png; a/1.png; a/2.png; ...)" in check(open_dataset(folder))["problems"][0]
+    assert "4 file(s) cannot be read (a/0.png; a/1.png; a/2.png; ...)" in check(open_dataset(folder)).problems[0]
 
 
 def test_a_class_folder_with_one_image_is_said(put: Put) -> None:
     found = check(open_dataset(put("a/1.png", "a/2.png", "a/3.png", "b/4.png")))
-    assert any("Class 'b' has 1 group(s)" in problem for problem in found["problems"])
+    assert any("Class 'b' has 1 group(s)" in problem for problem in found.problems)
 
 
 @pytest.mark.parametrize("change", ["resize", "jpeg", "brighter"])

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from kdlight.data import DataError, check, match_classes, open_dataset
-from kdlight.data.dataset import Dataset, split_word
+from kdlight.data.dataset import Dataset, Structure, split_word
 from kdlight.data.levels import group_level
 from kdlight.data.splits import parted, straddling
 from kdlight.preprocessing import InputSpec
@@ -57,7 +57,7 @@ def test_a_dicomdir_is_said_for_what_it_is(put: Put, name: str) -> None:
     (root / name).write_bytes((root / "a" / "1.png").read_bytes())
     found = open_dataset(root)
     assert left_out(found) == {"dicomdir": 1}
-    assert check(found)["notes"] == [
+    assert check(found).notes == [
         f"1 DICOMDIR file(s) are left out: each lists the files of a DICOM folder or disc and holds no image ({name})."
     ]
 
@@ -80,8 +80,8 @@ def test_files_that_are_no_images_are_left_out_unless_they_are_meant_as_such(put
     assert [i.ref for i in found.items] == ["a/1.png", "a/no_ending", "b/2.png", "b/cine.gif", "b/empty.png"]
     assert left_out(found) == {"hidden": 1, "not-an-image": 5}
     checked = check(found)
-    assert [one["path"] for one in checked["unreadable"]] == ["b/cine.gif", "b/empty.png"]
-    assert any(note.startswith("5 file(s) that are no images") for note in checked["notes"])
+    assert [one.path for one in checked.unreadable] == ["b/cine.gif", "b/empty.png"]
+    assert any(note.startswith("5 file(s) that are no images") for note in checked.notes)
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_splits_in_the_classes_are_given_splits(put: Put) -> None:
     }
     given = {item.ref for item in found.split("test").items}
     assert {item.ref for item in parted(found, {"val": 0.2, "test": 0.2}, 0).split("test").items} == given
-    assert check(found)["structure"] == {"splits": "folders in classes", "groups": "file"}
+    assert check(found).structure == Structure("folders in classes", "file")
     with pytest.raises(DataError, match=r"1 image\(s\) of 'a' lie in 'more' beside them"):
         open_dataset(put("a/more/1.png"))
 
@@ -147,8 +147,8 @@ def test_patients_below_the_classes_are_groups(put: Put) -> None:
     assert len(set(found.groups)) == 12
     carved = parted(found, {"val": 0.2, "test": 0.2}, seed=0)
     assert straddling(carved) == {}
-    assert "12 groups" in check(found)["notes"][0]
-    assert check(found)["structure"]["groups"] == "folders in classes"
+    assert "12 groups" in check(found).notes[0]
+    assert check(found).structure.groups == "folders in classes"
 
 
 def test_one_patient_in_two_classes_or_splits_is_one_group(put: Put) -> None:
@@ -184,10 +184,10 @@ def test_a_few_numbers_are_no_patients_where_the_splits_need_more(put: Put, fold
     assert (found.structure.groups, found.not_patients) == ("file", tuple(sorted({*folders, "2020"})))
     assert set(parted(found, {"val": 0.2, "test": 0.2}, 0).splits) == {"train", "val", "test"}
     said = check(found)
-    assert said["not_patients"] == list(found.not_patients)
-    assert "not taken for patients" in said["notes"][0]
-    assert "manifest.csv" in said["notes"][0]
-    assert not any("group(s)" in problem for problem in said["problems"])
+    assert said.not_patients == found.not_patients
+    assert "not taken for patients" in said.notes[0]
+    assert "manifest.csv" in said.notes[0]
+    assert not any("group(s)" in problem for problem in said.problems)
 
 
 def test_a_manifest_says_that_a_few_numbers_are_patients(put: Put) -> None:
@@ -211,7 +211,7 @@ def test_patients_stay_patients_where_one_class_has_few(put: Put, folders: list[
     """They are named as such, or are many: to split their images would measure what was learned."""
     found = open_dataset(put(*(f"a/{name}/{n}.png" for name in folders for n in "xy"), f"b/{folders[0]}/z.png"))
     assert (set(found.groups), found.not_patients) == (set(folders), ())
-    assert any("1 group(s)" in problem for problem in check(found)["problems"])
+    assert any("1 group(s)" in problem for problem in check(found).problems)
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
@@ -220,8 +220,8 @@ def test_patients_above_the_classes_are_groups_and_no_classes(put: Put, split: s
     found = open_dataset(put(*names))
     assert found.counts() == {"0": 8, "1": 8}
     assert set(found.groups) == {"8863", "8864", "9135", "9291"}
-    assert check(found)["structure"]["groups"] == "folders above classes"
-    assert "4 groups" in check(found)["notes"][0]
+    assert check(found).structure.groups == "folders above classes"
+    assert "4 groups" in check(found).notes[0]
 
 
 def test_classes_that_share_kinds_of_views_stay_classes(put: Put) -> None:
@@ -307,11 +307,11 @@ def test_file_names_that_are_not_utf8_are_read(put: Put) -> None:
     found = open_dataset(root)
     assert [item.ref for item in found.items] == ["a/caf\\xe9.png", "b/2.png"]
     assert found.images(InputSpec(32))[0].max() == 10
-    assert check(found)["unreadable"] == []
+    assert check(found).unreadable == []
     (root / "a" / odd).write_bytes(b"broken")
-    (bad,) = check(open_dataset(root))["unreadable"]
-    assert bad["path"] == "a/caf\\xe9.png"
-    assert "caf\\xe9.png cannot be read" in bad["reason"]
+    (bad,) = check(open_dataset(root)).unreadable
+    assert bad.path == "a/caf\\xe9.png"
+    assert "caf\\xe9.png cannot be read" in bad.reason
 
 
 def test_a_class_folder_that_is_not_utf8_is_named(put: Put) -> None:
@@ -359,7 +359,7 @@ def test_frames_are_said_and_left_out_or_used_as_one_group(put: Put) -> None:
     found = open_dataset(root)
     assert left_out(found) == {"frames": 2}
     assert found.images(InputSpec(32))[:, 0, 0, 0].tolist() == [10, 11, 40]
-    assert check(found)["notes"][0].startswith("2 frame(s) are left out: of a file of several frames the first")
+    assert check(found).notes[0].startswith("2 frame(s) are left out: of a file of several frames the first")
     every = open_dataset(f"{root}#frames")
     assert [i.ref for i in every.items] == ["a/1.png", "b/2.png", "b/cine.tif#1", "b/cine.tif#2", "b/cine.tif#3"]
     assert {i.group for i in every.items[2:]} == {"b/cine.tif"}

@@ -50,10 +50,10 @@ def test_masks_beside_images_are_left_out_counted_and_kept_as_ground_truth(draw:
     (row,) = found.left_out
     assert (row.reason, row.count) == ("mask", 11)
     checked = check(found)
-    assert checked["ok"]
-    assert checked["masks"] == 10
-    assert checked["left_out"][0]["count"] == 11
-    assert any(note.startswith("11 mask(s)") for note in checked["notes"])
+    assert checked.ok
+    assert checked.masks == 10
+    assert checked.left_out[0].count == 11
+    assert any(note.startswith("11 mask(s)") for note in checked.notes)
     carved = match_classes(parted(found, {"val": 0.2, "test": 0.2}, seed=0), ["normal", "benign"])
     assert carved.split("test").masks == found.masks
 
@@ -101,7 +101,7 @@ def test_a_photograph_that_is_called_a_mask_stays_an_image(draw: Draw) -> None:
     assert not found.masks
     assert found.doubtful == ("with_mask/1_mask.png",)
     assert {item.group for item in found.items[:2]} == {"with_mask/1.png"}
-    assert check(found)["notes"][0].startswith("1 image(s) lie where masks do")
+    assert check(found).notes[0].startswith("1 image(s) lie where masks do")
 
 
 def test_only_the_masks_of_a_mixed_set_are_taken_out(draw: Draw) -> None:
@@ -116,7 +116,7 @@ def test_a_mask_whose_image_is_missing_is_no_image_and_a_problem(draw: Draw) -> 
     found = open_dataset(root)
     assert found.counts() == {"benign": 5, "normal": 4}
     assert {row.reason: row.count for row in found.left_out} == {"mask": 10, "mask-without-image": 1}
-    assert any("normal (3)_mask.png" in problem for problem in check(found)["problems"])
+    assert any("normal (3)_mask.png" in problem for problem in check(found).problems)
 
 
 def test_a_manifest_gets_the_masks_of_its_images_and_never_lists_them(draw: Draw) -> None:

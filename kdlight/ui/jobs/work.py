@@ -59,7 +59,7 @@ def check(say: Say, path: str) -> dict[str, Any]:
     from kdlight import data
 
     dataset = data.open_dataset(path)
-    return data.check(dataset, lambda done, total: say(done / total, f"Reading image {done} of {total}"))
+    return data.check(dataset, lambda done, total: say(done / total, f"Reading image {done} of {total}")).to_json()
 
 
 def compare(
