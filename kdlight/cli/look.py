@@ -158,7 +158,10 @@ def _modalities() -> list[dict[str, Any]]:
 def _explainers() -> list[dict[str, Any]]:
     from kdlight.explain import EXPLAINERS
 
-    return [{"name": e.name, "summary": e.summary, "title": e.title} for e in EXPLAINERS.values()]
+    return [
+        {field: getattr(e, field) for field in ("name", "summary", "title", "paper", "gradients", "cost", "needs")}
+        for e in EXPLAINERS.values()
+    ]
 
 
 def _recipes() -> list[dict[str, Any]]:

@@ -1,19 +1,8 @@
 """Where a model looked: class activation maps, attributions, and how far such a map can be trusted."""
 
-from kdlight.explain.base import (
-    DEFAULT,
-    EXPLAINERS,
-    Evidence,
-    Explainer,
-    ExplainError,
-    Explanation,
-    Progress,
-    explain,
-    explained,
-    explainer,
-    explanation,
-)
+from kdlight.explain.base import Evidence, Explanation, Progress, explain, explained, explanation
 from kdlight.explain.grade import Grade, grade, similarity
+from kdlight.explain.registry import DEFAULT, EXPLAINERS, Explainer, ExplainError, explainer
 
 __all__ = [
     "DEFAULT",

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from kdlight.explain.base import Evidence, ExplainError, Progress, logit
+from kdlight.explain.base import Evidence, Progress, logit
+from kdlight.explain.registry import ExplainError
 from kdlight.explain.trace import lattices
 from kdlight.explain.watch import cam_layer
 
@@ -52,8 +53,8 @@ def linear_head(model: nn.Module, features: Tensor, logits: Tensor) -> nn.Linear
         return None
     for module in reversed(list(model.modules())):
         if isinstance(module, nn.Linear) and module.weight.shape == (logits.shape[1], features.shape[1]):
-            own = module(features.mean((2, 3)))
-            if not (own - logits).abs().amax() > TOLERANCE * logits.abs().amax().clamp(min=1):  # NaN passes: flat
+            answer = module(features.mean((2, 3)))
+            if not (answer - logits).abs().amax() > TOLERANCE * logits.abs().amax().clamp(min=1):  # NaN passes: flat
                 return module
     return None
 

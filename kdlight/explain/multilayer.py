@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress, has_contrast, logit
+from kdlight.explain.base import Evidence, Progress, has_contrast
+from kdlight.explain.gradcam import weighted
 from kdlight.explain.lattice import Axis
-from kdlight.explain.watch import cam_layers, joined, watched
+from kdlight.explain.watch import backward, cam_layers, fine_layers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,22 +32,19 @@ WIDTH = 3 / 8
 
 def multilayer(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """One forward pass and a backward pass to the finest layer; Grad-CAM for a network that names no fine_layers."""
-    fine = tuple(getattr(model, "fine_layers", ()))
-    with watched(model, (*fine, *cam_layers(model)), x, chained=bool(fine)) as watch:
-        score = logit(model(x), class_index)
-    gradients = torch.autograd.grad(score.sum(), watch.maps)  # (1, C, h, w) each
-    found = [(gradient, maps.detach()) for gradient, maps in zip(gradients, watch.maps, strict=True)]
-    weighed = [(gradient.sum((2, 3), keepdim=True) * maps).sum(1) for gradient, maps in found[len(fine) :]]
-    cells, lattice = joined(weighed, watch.lattices[len(fine) :])
-    class_map = cells.sum(0)
+    fine = fine_layers(model)
+    watch = backward(model, (*fine, *cam_layers(model)), x, class_index, chained=bool(fine))
+    maps, gradients, lattices = watch.maps, watch.gradients, watch.lattices
+    first = len(fine)
+    class_map, lattice = weighted(maps[first:], gradients[first:], lattices[first:])
     if not fine or not has_contrast(class_map.clamp(min=0), class_map):
         return Evidence(class_map, lattice)
     heat = _scaled(lattice.enlarge(class_map.clamp(min=0), x.shape[-2:], fade=True))
-    deviation = WIDTH * watch.lattices[0].cell
-    for (gradient, maps), place in zip(found[: len(fine)], watch.lattices, strict=False):
+    deviation = WIDTH * lattices[0].cell
+    for values, gradient, place in zip(maps[:first], gradients, lattices, strict=False):
         rows, columns = (_smooth(axis, side, deviation) for axis, side in zip(place.axes, heat.shape, strict=True))
-        heat = heat * _scaled(rows @ (gradient * maps).clamp(min=0).sum(1)[0] @ columns.T)
-    return Evidence(heat, cells=tuple(sorted({place.cell for place in watch.lattices})))
+        heat = heat * _scaled(rows @ (gradient * values).clamp(min=0).sum(1)[0] @ columns.T)
+    return Evidence(heat, cells=tuple(sorted({place.cell for place in lattices})))
 
 
 def _scaled(values: Tensor) -> Tensor:

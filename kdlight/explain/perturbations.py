@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kdlight.explain.base import Evidence, Progress
-from kdlight.explain.captum import Score, captum, quiet
+from kdlight.explain.base import Evidence, Progress, logit
+from kdlight.explain.captum import captum, quiet
+from kdlight.explain.watch import Counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,20 +34,17 @@ def occlusion(model: nn.Module, x: Tensor, class_index: int, progress: Progress)
     A pixel has the mean over the squares that cover it.
     """
     window, stride = spans(min(x.shape[-2:]))
-    looks = 1 + math.prod(1 + math.ceil((length - window) / stride) for length in x.shape[-2:])
-    score, channels = Score(model, class_index, progress, looks), x.shape[1]
+    passes = 1 + math.prod(1 + math.ceil((length - window) / stride) for length in x.shape[-2:])
+    counted, channels = Counted(model, passes, progress), x.shape[1]
     with quiet():
-        found = (
-            captum()
-            .Occlusion(score)
-            .attribute(
-                x,
-                sliding_window_shapes=(channels, window, window),
-                strides=(channels, stride, stride),
-                perturbations_per_eval=BATCH,
-            )
+        method = captum().Occlusion(lambda inputs: logit(counted(inputs), class_index))
+        drops = method.attribute(
+            x,
+            sliding_window_shapes=(channels, window, window),
+            strides=(channels, stride, stride),
+            perturbations_per_eval=BATCH,
         )
-    return Evidence(found[0, 0])
+    return Evidence(drops[0, 0])
 
 
 def lime(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
@@ -55,17 +53,18 @@ def lime(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> E
     https://arxiv.org/abs/1602.04938. captum's Lasso over random sets of squares, the same sets every time. Scores are
     taken in units of the change that hiding everything makes, so that its penalty suits every network.
     """
-    score = Score(model, class_index, progress, SAMPLES + 2)
+    counted = Counted(model, SAMPLES + 2, progress)
     with torch.no_grad():
-        seen, hidden = score(torch.cat([x, torch.zeros_like(x)])).tolist()
-    unit = abs(seen - hidden) or 1.0
+        whole, hidden = logit(counted(torch.cat([x, torch.zeros_like(x)])), class_index).tolist()
+    unit = abs(whole - hidden) or 1.0
     if not math.isfinite(unit):
         return Evidence(torch.full(x.shape[-2:], math.nan))
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        method = captum().Lime(lambda inputs: score(inputs) / unit)
-        found = method.attribute(x, feature_mask=squares(x.shape[-2:]), n_samples=SAMPLES, perturbations_per_eval=BATCH)
-    return Evidence(found[0, 0])
+        method = captum().Lime(lambda inputs: logit(counted(inputs), class_index) / unit)
+        grid = squares(x.shape[-2:])
+        weights = method.attribute(x, feature_mask=grid, n_samples=SAMPLES, perturbations_per_eval=BATCH)
+    return Evidence(weights[0, 0])
 
 
 def spans(side: int) -> tuple[int, int]:
@@ -76,5 +75,5 @@ def spans(side: int) -> tuple[int, int]:
 def squares(size: Sequence[int]) -> Tensor:
     """The number of the square that each pixel lies in: (1, 1, h, w), from 0."""
     rows, columns = (torch.arange(length) * GRID // length for length in size)
-    found: Tensor = torch.unique((rows[:, None] * GRID + columns)[None, None], return_inverse=True)[1]
-    return found
+    numbers: Tensor = torch.unique((rows[:, None] * GRID + columns)[None, None], return_inverse=True)[1]
+    return numbers

@@ -210,9 +210,9 @@ def _alike(race: Race, paths: Sequence[Path], progress: Progress | None) -> dict
         whole = race.calls[EXACT](x, top)
         for name, method in ((SAME, "scorecam"), (FAST, "scorecam-fast")):
             explanation = explained(race.teacher, x, top, method)
-            value, stated = similarity(explanation.heat, whole), explanation.likeness
+            value, estimate = similarity(explanation.heat, whole), explanation.estimate
             found[name] += [value] if value is not None else []
-            kept[name] += [value >= stated] if value is not None and stated is not None else []
+            kept[name] += [value >= estimate.pearson] if value is not None and estimate is not None else []
         if progress is not None:
             progress(number + 1, len(paths))
     return {"likeness": {name: _summary(values, kept[name], len(paths)) for name, values in found.items()}}

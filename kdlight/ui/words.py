@@ -34,7 +34,7 @@ ARCHITECTURES = {
     "fusion_skin": "Fused skin teacher",
     "dual_stream": "Dual stream",
 }
-METHODS = {e.name: f"{e.title} (slow)" if e.slow else e.title for e in EXPLAINERS.values() if e.available}
+METHODS = {e.name: f"{e.title} (slow)" if e.cost == "slow" else e.title for e in EXPLAINERS.values() if e.available}
 """The heat map methods that can run here; one whose package is missing is left out."""
 
 

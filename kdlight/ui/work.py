@@ -69,7 +69,7 @@ def latest(question: Question) -> Reading | None:
 
 def first(question: Question) -> Question:
     """What to ask now: a slow map waits until the reading itself is on the page."""
-    slow = question.method is not None and EXPLAINERS[question.method].slow
+    slow = question.method is not None and EXPLAINERS[question.method].cost == "slow"
     return replace(question, method=None, class_name=None) if slow and latest(question) is None else question
 
 

@@ -1,0 +1,160 @@
+"""Methods of the grad-cam package (MIT, https://github.com/jacobgil/pytorch-grad-cam): its cells, on kdlight's lattice.
+
+The package computes what each cell is worth. What it does around that is left out: it enlarges cells as a picture,
+half a cell beside where the network looked (docs/heatmaps.md), runs a backward pass through the whole network, and
+writes into `model` and `grad`. Layers are watched and cells are drawn as for every other method here.
+The package takes some two seconds to import, so it is imported when the first of these methods is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdlight.explain.base import Evidence, Progress
+from kdlight.explain.classmap import linear_head
+from kdlight.explain.watch import Counted, backward, cam_layers, fine_layers, forward, stacked
+
+BATCH = 32
+"""Copies of the image that Ablation-CAM gives the network at once."""
+
+
+def gradcam_plus_plus(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """Weights are sums of positive gradients, each place weighed so that every occurrence of the class counts alike.
+
+    Chattopadhay et al., WACV 2018, https://arxiv.org/abs/1710.11063. Defined for maps behind a ReLU; of other maps the
+    negative part is left out, since the weights' denominator could vanish (ours).
+    """
+    return _last_layers("GradCAMPlusPlus", model, x, class_index, rectified=True)
+
+
+def xgradcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """Weights are means of the gradients, weighed by the map itself, so that the map sums to the score (ReLU networks).
+
+    Fu et al., BMVC 2020, https://arxiv.org/abs/2008.02312. The negative part of maps is left out as in Grad-CAM++.
+    """
+    return _last_layers("XGradCAM", model, x, class_index, rectified=True)
+
+
+def hirescam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """Gradient times map, cell by cell, summed over the features: Draelos & Carin 2020, https://arxiv.org/abs/2011.08891."""
+    return _last_layers("HiResCAM", model, x, class_index)
+
+
+def layercam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """Positive gradient times map, cell by cell, at finer layers too; the layers' maps, each scaled to 1, averaged.
+
+    Jiang et al., TIP 2021, https://doi.org/10.1109/TIP.2021.3089943. A network without fine_layers has its last alone.
+    """
+    fine = fine_layers(model)
+    watch = backward(model, (*fine, *cam_layers(model)), x, class_index, chained=bool(fine))
+    pairs = zip(watch.maps, watch.gradients, strict=True)
+    cells = [_cells("LayerCAM", model, class_index, maps, gradients) for maps, gradients in pairs]
+    last, lattice = stacked(cells[len(fine) :], watch.lattices[len(fine) :])
+    if not fine:
+        return Evidence(last.sum(0), lattice)
+    layers = [*zip(cells[: len(fine)], watch.lattices, strict=False), (last.sum(0, keepdim=True), lattice)]
+    heat = [place.enlarge(values[0].clamp(min=0), x.shape[-2:], fade=True) for values, place in layers]
+    scaled = [one / one.amax().clamp(min=torch.finfo(one.dtype).tiny) for one in heat]
+    return Evidence(torch.stack(scaled).mean(0), cells=tuple(sorted({place.cell for place in watch.lattices})))
+
+
+def eigencam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """First principal component of the maps, whatever the class: Muhammad & Yeasin 2020, https://arxiv.org/abs/2008.00299.
+
+    A component has no sign of its own, and the package's map may be upside down; here it points to strong features.
+    """
+    watch, _ = forward(model, x, class_index)
+    maps, lattice = stacked([maps[0] for maps in watch.maps], watch.lattices)
+    (cells,) = _cells("EigenCAM", model, class_index, maps[None])
+    return Evidence(cells if (cells * maps.norm(dim=0)).sum() >= 0 else -cells, lattice)
+
+
+def ablationcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """Weights are the drops of the score when one feature map is set to zero.
+
+    Desai & Ramaswamy, WACV 2020, https://doi.org/10.1109/WACV45572.2020.9093360. Behind global pooling and one linear
+    layer the drop is exactly the mean of the map times its weight, so no pass is needed; else one per feature map.
+    The negative part of maps is left out as in Grad-CAM++: where it lies a feature is absent.
+    """
+    watch, logits = forward(model, x, class_index)
+    with torch.no_grad():
+        head = linear_head(model, watch.maps[0], logits) if len(watch.maps) == 1 else None
+    if head is not None:
+        drops = [head.weight[class_index] * watch.maps[0].mean((2, 3))]
+    else:
+        drops = _drops(model, x, class_index, float(logits[0, class_index]), watch.maps, progress)
+    weighed = [
+        (drop[:, :, None, None] * maps.clamp(min=0)).sum(1) for drop, maps in zip(drops, watch.maps, strict=True)
+    ]
+    cells, lattice = stacked(weighed, watch.lattices)
+    return Evidence(cells.sum(0), lattice)
+
+
+def _last_layers(method: str, model: nn.Module, x: Tensor, class_index: int, rectified: bool = False) -> Evidence:
+    watch = backward(model, cam_layers(model), x, class_index)
+    layers = [maps.clamp(min=0) if rectified else maps for maps in watch.maps]
+    pairs = zip(layers, watch.gradients, strict=True)
+    cells, lattice = stacked([_cells(method, model, class_index, *pair) for pair in pairs], watch.lattices)
+    return Evidence(cells.sum(0), lattice)
+
+
+def _cells(method: str, model: nn.Module, class_index: int, maps: Tensor, gradients: Tensor | None = None) -> Tensor:
+    """The package's cells (1, h, w), signed, of maps and gradients (1, C, h, w). It hooks no layer of the model."""
+    package: Any = import_module("pytorch_grad_cam")
+    targets = [package.utils.model_targets.ClassifierOutputTarget(class_index)]
+    arrays = [None if values is None else values.detach().contiguous().numpy() for values in (maps, gradients)]
+    with np.errstate(all="ignore"):
+        cells = getattr(package, method)(model, []).get_cam_image(None, None, targets, *arrays, False)
+    return torch.from_numpy(np.asarray(cells, dtype=np.float32))
+
+
+def _drops(
+    model: nn.Module, x: Tensor, class_index: int, score: float, layers: list[Tensor], progress: Progress
+) -> list[Tensor]:
+    """By how much the score falls without each map: (1, C) for each of the class activation layers, by the package."""
+    package: Any = import_module("pytorch_grad_cam")
+    find_layers: Any = import_module("pytorch_grad_cam.utils.find_layers")
+    counted, drops = Counted(model, sum(maps.shape[1] for maps in layers) + len(layers), progress), []
+    for layer, maps in zip(cam_layers(model), layers, strict=True):
+        zeroed = Zeroed()
+        cam = package.AblationCAM(counted, [], ablation_layer=zeroed, batch_size=BATCH)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+                # it divides the drop by the score, which turns the map around where the score is negative: here by 1
+                targets: list[Callable[[Tensor], Tensor]] = [lambda output: output[class_index] - score + 1]
+                weights = cam.get_cam_weights(x, layer, targets, maps.numpy(), None)
+        finally:
+            find_layers.replace_layer_recursive(model, zeroed, layer)
+        drops.append(torch.from_numpy(weights))
+    return drops
+
+
+class Zeroed(nn.Module):
+    """Stands where a layer stood and puts out its maps, one of them zero in each row of the batch.
+
+    The package's own subtracts ten million where maps have negative values, as those of transformers do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.indices = np.empty(0, dtype=np.int64)
+
+    def activations_to_be_ablated(self, activations: np.ndarray, _ratio: float) -> np.ndarray:
+        self.indices = np.arange(len(activations))
+        return self.indices
+
+    def set_next_batch(self, input_batch_index: int, activations: Tensor, num_channels_to_ablate: int) -> None:
+        self.maps = activations[input_batch_index].repeat(num_channels_to_ablate, 1, 1, 1)
+
+    def forward(self, _x: Tensor) -> Tensor:
+        rows = torch.arange(len(self.maps))
+        self.maps[rows, torch.from_numpy(self.indices[: len(rows)])] = 0
+        return self.maps
