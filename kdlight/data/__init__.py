@@ -6,19 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdlight.data import covidquex, ham10000, lc25000
 from kdlight.data.check import check
-from kdlight.data.covidquex import is_covidquex, open_covidquex
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
-from kdlight.data.folder import open_folder
-from kdlight.data.ham10000 import TASKS as HAM10000_TASKS
-from kdlight.data.ham10000 import is_ham10000, open_ham10000
+from kdlight.data.files import FRAMES, Labels, labelled
+from kdlight.data.folder import read_folder
 from kdlight.data.imbalance import class_weights, weighted_indices
-from kdlight.data.lc25000 import TASKS as LC25000_TASKS
-from kdlight.data.lc25000 import is_lc25000, open_lc25000
-from kdlight.data.manifest import MANIFEST, open_table
+from kdlight.data.manifest import MANIFEST, read_manifest
 from kdlight.data.masks import masks_in, read_mask
 from kdlight.data.medmnist import open_npz
-from kdlight.data.source import FRAMES
 from kdlight.data.splits import carve
 from kdlight.data.synthetic import synthetic
 
@@ -27,6 +23,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Item",
+    "Layout",
     "carve",
     "check",
     "class_weights",
@@ -45,19 +42,29 @@ class Layout:
 
     summary: str
     matches: Callable[[Path], bool]
-    open: Callable[[Path, str], Dataset]
-    """(folder, task or "") to the set."""
+    read: Callable[[Path, str], Labels]
+    """(folder, task or "") to the labels."""
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Other questions that the set can be asked, by name, with what each is."""
 
 
 LAYOUTS: dict[str, Layout] = {
-    "covidquex": Layout("COVID-QU-Ex: chest X-rays in its own splits, masks left out", is_covidquex, open_covidquex),
+    "covidquex": Layout(
+        "COVID-QU-Ex: chest X-rays in its own splits, masks left out",
+        covidquex.is_covidquex,
+        covidquex.read_covidquex,
+    ),
     "ham10000": Layout(
-        "HAM10000: skin lesions by its metadata, grouped by lesion", is_ham10000, open_ham10000, HAM10000_TASKS
+        "HAM10000: skin lesions by its metadata, grouped by lesion",
+        ham10000.is_ham10000,
+        ham10000.read_ham10000,
+        ham10000.TASKS,
     ),
     "lc25000": Layout(
-        "LC25000: lung and colon tiles, grouped by common origin", is_lc25000, open_lc25000, LC25000_TASKS
+        "LC25000: lung and colon tiles, grouped by common origin",
+        lc25000.is_lc25000,
+        lc25000.read_lc25000,
+        lc25000.TASKS,
     ),
 }
 
@@ -74,10 +81,10 @@ def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Data
     try:
         if path.is_file() and path.suffix.lower() == ".npz" and not task:
             return open_npz(path, classes)
-        found = _open_folder(path, task) if path.is_dir() else _open_file(path, task)
+        dataset = _open(path, task)
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}. Check that it may be read.") from error
-    return found if classes is None else match_classes(found, classes)
+    return dataset if classes is None else match_classes(dataset, classes)
 
 
 def _task_of(path: Path) -> tuple[Path, str]:
@@ -86,32 +93,19 @@ def _task_of(path: Path) -> tuple[Path, str]:
     return (path, "") if not mark or not name or path.exists() else (path.with_name(name), task)
 
 
-def _open_folder(path: Path, task: str) -> Dataset:
-    if (path / MANIFEST).is_file():
-        _require_task(path, task)
-        return open_table(path / MANIFEST, inside=True, task=task)
-    for layout in LAYOUTS.values():
-        if layout.matches(path):
-            if task and task not in layout.tasks:
-                raise _no_task(path, task, f"one of {', '.join(layout.tasks) or 'none'} was expected")
-            return layout.open(path, task)
-    _require_task(path, task)
-    return open_folder(path, task)
-
-
-def _open_file(path: Path, task: str) -> Dataset:
-    if not path.is_file():
+def _open(path: Path, task: str) -> Dataset:
+    if not path.exists():
         raise DataError(f"{path} does not exist; a folder of class folders, an .npz or a .csv was expected.")
+    manifest = path / MANIFEST
+    layout = None if manifest.is_file() else next((one for one in LAYOUTS.values() if one.matches(path)), None)
+    if task and task not in (layout.tasks if layout else (FRAMES,)):
+        known = f"one of {', '.join(layout.tasks) or 'none'} was expected" if layout else ""
+        expected = known or f"none was expected, or {FRAMES} for every frame of its files"
+        raise DataError(f"{path} has no task {task!r}; {expected}. Leave #{task} away.")
+    if layout:
+        return labelled(path, layout.read(path, task))
+    if path.is_dir():
+        return labelled(path, read_manifest(manifest, inside=True) if manifest.is_file() else read_folder(path), task)
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
-    _require_task(path, task)
-    return open_table(path, task=task)
-
-
-def _require_task(path: Path, task: str) -> None:
-    if task not in ("", FRAMES):
-        raise _no_task(path, task, f"none was expected, or {FRAMES} for every frame of its files")
-
-
-def _no_task(path: Path, task: str, expected: str) -> DataError:
-    return DataError(f"{path} has no task {task!r}; {expected}. Leave #{task} away.")
+    return labelled(path.parent, read_manifest(path), task)

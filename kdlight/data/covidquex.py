@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdlight.data.dataset import DataError, Dataset
-from kdlight.data.source import Row, labelled
-from kdlight.data.walk import Ledger, visible_files, visible_folders
+from kdlight.data.dataset import DataError
+from kdlight.data.files import Labels, Row
+from kdlight.data.walk import visible_files, visible_folders
 
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 FOLDERS = {"Train": "train", "Val": "val", "Test": "test"}
@@ -24,10 +24,11 @@ MASKS = "masks"
 
 def is_covidquex(root: Path) -> bool:
     """Whether the folder, or the lung part in it, holds splits of class folders with images and masks in them."""
-    return any((split / name / IMAGES).is_dir() or _masks(split / name) for split, name in _places(_part(root)))
+    places = [_part(root) / split / name for split in FOLDERS for name in CLASSES]
+    return any((place / IMAGES).is_dir() or _masks(place) for place in places)
 
 
-def open_covidquex(root: Path, task: str = "") -> Dataset:
+def read_covidquex(root: Path, task: str = "") -> Labels:
     """The set with its own splits. It has no tasks. Raises DataError for half a set.
 
     Masks are never items but ground truth: those of the infection, else of the lungs.
@@ -38,52 +39,30 @@ def open_covidquex(root: Path, task: str = "") -> Dataset:
         raise DataError(
             f"{part} has no folder {', '.join(absent)}; COVID-QU-Ex has Train, Val and Test. Unpack the whole archive."
         )
-    rows: list[Row] = []
-    masks: dict[str, tuple[Path, ...]] = {}
-    ledger = Ledger()
-    for split, name in _places(part):
-        folder = split / name / IMAGES
-        files = visible_files(folder) if folder.is_dir() else []
+    labels = Labels()
+    for split, name in ((split, name) for split in FOLDERS for name in CLASSES):
+        folder = part / split / name
+        files = {path.stem: path.relative_to(root).as_posix() for path in visible_files(folder / IMAGES)}
         if not files:
-            raise DataError(f"{folder} holds no images; unpack COVID-QU-Ex again.")
-        _require_images_of_masks(split / name, files)
-        refs = [path.relative_to(root).as_posix() for path in files]
-        rows += [(ref, name, FOLDERS[split.name], ref) for ref in refs]
-        outlines = _outlines(split / name)
-        masks |= {ref: (outlines[path.stem],) for ref, path in zip(refs, files, strict=True) if path.stem in outlines}
-        ledger.add("mask", *(p.relative_to(root).as_posix() for f in _masks(split / name) for p in visible_files(f)))
-    return labelled(root, rows, masks, ledger)
-
-
-def _outlines(folder: Path) -> dict[str, Path]:
-    """The masks of a class by the name of their image: that of the infection before that of the lungs."""
-    by_kind = sorted(_masks(folder), key=lambda masks: "infection" in masks.name.lower())
-    return {path.stem: path for masks in by_kind for path in visible_files(masks)}
-
-
-def _part(root: Path) -> Path:
-    """Where Train, Val and Test lie: here, or in the lung part. The archive nests each part in a folder of its name."""
-    for part in (root / LUNGS / LUNGS, root / LUNGS, root / root.name):
-        if part.is_dir():
-            return part
-    return root
-
-
-def _places(part: Path) -> list[tuple[Path, str]]:
-    return [(part / split, name) for split in FOLDERS if (part / split).is_dir() for name in CLASSES]
-
-
-def _masks(folder: Path) -> list[Path]:
-    found = visible_folders(folder) if folder.is_dir() else []
-    return [inner for inner in found if inner.name.lower().endswith(MASKS)]
-
-
-def _require_images_of_masks(folder: Path, images: list[Path]) -> None:
-    """A mask without its image means that images were lost."""
-    stems = {path.stem for path in images}
-    for masks in _masks(folder):
-        alone = sorted({path.stem for path in visible_files(masks)} - stems)
+            raise DataError(f"{folder / IMAGES} holds no images; unpack COVID-QU-Ex again.")
+        masks = [path for inner in _masks(folder) for path in visible_files(inner)]
+        alone = sorted({path.stem for path in masks} - set(files))
         if alone:
             raise DataError(
                 f"{folder} has {len(alone)} masks without their image ({alone[0]} first). Unpack COVID-QU-Ex again."
             )
+        labels.rows += [Row(path, name, FOLDERS[split], path) for path in files.values()]
+        labels.masks |= {files[mask.stem]: (mask,) for mask in masks}
+        labels.ledger.add("mask", *(mask.relative_to(root).as_posix() for mask in masks))
+    return labels
+
+
+def _part(root: Path) -> Path:
+    """Where Train, Val and Test lie: here, or in the lung part. The archive nests each part in a folder of its name."""
+    return next((part for part in (root / LUNGS / LUNGS, root / LUNGS, root / root.name) if part.is_dir()), root)
+
+
+def _masks(folder: Path) -> list[Path]:
+    """The folders of masks of a class, that of the infection last."""
+    masks = [inner for inner in visible_folders(folder) if inner.name.lower().endswith(MASKS)]
+    return sorted(masks, key=lambda inner: "infection" in inner.name.lower())

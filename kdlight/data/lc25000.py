@@ -22,8 +22,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from kdlight.data.dataset import UNSPLIT, DataError, Dataset
-from kdlight.data.source import labelled
+from kdlight.data.dataset import UNSPLIT, DataError
+from kdlight.data.files import Labels, Row
 from kdlight.data.walk import visible_files
 from kdlight.storage import ArrayCache
 
@@ -54,19 +54,20 @@ def is_lc25000(root: Path) -> bool:
     return any((_part(root) / f"{organ}_image_sets").is_dir() for organ in CLASSES)
 
 
-def open_lc25000(root: Path, task: str = "") -> Dataset:
+def read_lc25000(root: Path, task: str = "") -> Labels:
     """Five classes; with the task "lung" or "colon" those of one organ. Raises DataError where a class is missing."""
-    rows = []
+    labels = Labels()
     for organ in [task] if task else CLASSES:
         for name in CLASSES[organ]:
             folder = _part(root) / f"{organ}_image_sets" / name
-            files = visible_files(folder) if folder.is_dir() else []
+            files = visible_files(folder)
             if not files:
                 hint = "" if task else f" Or open one organ alone: {root}#lung or {root}#colon."
                 raise DataError(f"{folder} holds no tiles; LC25000 has them there. Unpack the whole archive.{hint}")
             numbered = zip(files, origins(files), strict=True)
-            rows += [(p.relative_to(root).as_posix(), name, UNSPLIT, f"{name}-{number:04d}") for p, number in numbered]
-    return labelled(root, rows)
+            for path, number in numbered:
+                labels.rows.append(Row(path.relative_to(root).as_posix(), name, UNSPLIT, f"{name}-{number:04d}"))
+    return labels
 
 
 def _part(root: Path) -> Path:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from kdlight.data.dataset import DataError, plain_name, printable, split_word
 from kdlight.data.splits import LEAST_GROUPS
+from kdlight.data.walk import Parts
 
-Folders = tuple[str, ...]
-"""The folders between an image's class and itself."""
 _WORDS = "patient|subject|case|person|animal|donor|lesion"
 _NUMBERED = re.compile(rf"\d|^({_WORDS})", re.IGNORECASE)
 _PATIENT = re.compile(rf"({_WORDS}).*|(p|pt|id)[ _-]?\d+", re.IGNORECASE)
@@ -33,7 +32,7 @@ MANY = 12
 """So many words on one level are names of patients; fewer are kinds of what the class is."""
 
 
-def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None:
+def split_level(places: Sequence[tuple[str, Parts]], root: Path) -> int | None:
     """Which level of folders below the classes is splits, from 0; None where none is.
 
     places: class and folders of each image. Raises DataError where only some of the images lie in one.
@@ -41,7 +40,8 @@ def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None
     for level in range(max((len(folders) for _, folders in places), default=0)):
         words = [split_word(folders[level]) if len(folders) > level else None for _, folders in places]
         if all(words):
-            _require_one_folder([(name, folders[level]) for name, folders in places], root)
+            for name in sorted({name for name, _ in places}):
+                require_one_folder(root / name, sorted({folders[level] for other, folders in places if other == name}))
             return level
         if level == 0 and "train" in words:
             name, folders = places[words.index(None)]
@@ -53,20 +53,18 @@ def split_level(places: Sequence[tuple[str, Folders]], root: Path) -> int | None
     return None
 
 
-def _require_one_folder(places: Sequence[tuple[str, str]], root: Path) -> None:
-    """Raise DataError where a class has two folders for one split."""
-    for name in sorted({name for name, _ in places}):
-        folders = sorted({folder for owner, folder in places if owner == name})
-        words = [split_word(folder) for folder in folders]
-        twice = [folder for folder, word in zip(folders, words, strict=True) if words.count(word) > 1]
-        if twice:
-            raise DataError(
-                f"{root / name} holds {' and '.join(twice)}, which are one split by their names; one folder was "
-                f"expected. Put them together, or rename the one that is something else."
-            )
+def require_one_folder(place: Path, folders: Sequence[str]) -> None:
+    """Raise DataError where two of the folders in a place are one split."""
+    words = [split_word(folder) for folder in folders]
+    twice = [folder for folder, word in zip(folders, words, strict=True) if words.count(word) > 1]
+    if twice:
+        raise DataError(
+            f"{place} holds {' and '.join(twice)}, which are all the {split_word(twice[0])} split; one folder was "
+            f"expected. Put them together, or rename the one that is something else."
+        )
 
 
-def patients_above(rows: Sequence[Folders]) -> bool:
+def patients_above(rows: Sequence[Parts]) -> bool:
     """Whether the folders are `<patient>/<class>`, as in the published breast histopathology tiles (IDC).
 
     rows: all folders of each image. Each outer name is an identifier, and a few inner ones come back in most of them.
@@ -80,7 +78,7 @@ def patients_above(rows: Sequence[Folders]) -> bool:
     return named and few and 2 * len(pairs) > len(outer) * len(inner)
 
 
-def patient_level(places: Sequence[tuple[str, Folders]]) -> tuple[int | None, tuple[str, ...]]:
+def patient_level(places: Sequence[tuple[str, Parts]]) -> tuple[int | None, tuple[str, ...]]:
     """Which level of folders below the classes is patients, None where none is; and the folders too few to be.
 
     places: class and folders of each image.
@@ -93,7 +91,7 @@ def patient_level(places: Sequence[tuple[str, Folders]]) -> tuple[int | None, tu
     return level, tuple(sorted(printable(name) for name in few))
 
 
-def group_level(rows: Sequence[Folders], first: int = 0) -> int | None:
+def group_level(rows: Sequence[Parts], first: int = 0) -> int | None:
     """Which level of folders below the classes is patients by its names, from `first`; None where none is."""
     for level in range(first, max(map(len, rows), default=0)):
         names = _names(rows, level)
@@ -103,7 +101,7 @@ def group_level(rows: Sequence[Folders], first: int = 0) -> int | None:
     return None
 
 
-def _too_few(places: Sequence[tuple[str, Folders]], level: int) -> bool:
+def _too_few(places: Sequence[tuple[str, Parts]], level: int) -> bool:
     """Whether the folders, none named as a patient, are so few that a class could not be in every split."""
     names = _names([folders for _, folders in places], level)
     if len(names) >= MANY or any(map(_PATIENT.fullmatch, names)):
@@ -114,5 +112,5 @@ def _too_few(places: Sequence[tuple[str, Folders]], level: int) -> bool:
     return min(map(len, groups.values())) < LEAST_GROUPS
 
 
-def _names(rows: Sequence[Folders], level: int) -> set[str]:
+def _names(rows: Sequence[Parts], level: int) -> set[str]:
     return {plain_name(folders[level]) for folders in rows if len(folders) > level}

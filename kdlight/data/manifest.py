@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import unicodedata
+import codecs
+import csv
+from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import normalize
 
-from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Structure, split_word
-from kdlight.data.folder import outlines, with_doubtful
+from kdlight.data.dataset import UNSPLIT, DataError, Structure, split_word
+from kdlight.data.files import Labels, Row
 from kdlight.data.masks import paired
-from kdlight.data.source import Row, labelled
-from kdlight.data.table import read_table
 from kdlight.data.walk import Ledger, images_of, walk
 
 MANIFEST = "manifest.csv"
+COLUMNS = ("path", "class", "split", "group")
 
 
-def open_table(path: Path, inside: bool = False, task: str = "") -> Dataset:
-    """The set that a CSV lists: path (relative to the CSV), class, and where given split and group.
+def read_manifest(path: Path, inside: bool = False) -> Labels:
+    """What a CSV lists: path (relative to the CSV), class, and where given split and group.
 
     `inside`: it is the manifest of its folder; paths must stay inside, the masks in the folder belong to its images,
     and the images that it does not list are left out and counted. Raises DataError that names the line.
     """
     root, rows = path.parent, _rows(path, inside)
     structure = Structure(
-        "table" if any(split != UNSPLIT for _, _, split, _ in rows) else "none",
-        "table" if any(group != ref for ref, _, _, group in rows) else "file",
+        "table" if any(row.split != UNSPLIT for row in rows) else "none",
+        "table" if any(row.group != row.path for row in rows) else "file",
     )
     if not inside:
-        return labelled(root, rows, structure=structure, task=task)
-    listed = {tuple(Path(ref).parts) for ref, _, _, _ in rows}
-    tree = walk(root)
-    there = images_of(tree)
+        return Labels(rows, structure=structure)
+    listed = {tuple(Path(row.path).parts) for row in rows}
+    there, ledger = images_of(walk(root)), Ledger()
     pairs = paired(root, [*sorted(listed), *(parts for parts in there if parts not in listed)])
-    ledger = Ledger()
-    masks = {ref: found for ref, found in outlines(root, pairs, ledger).items() if tuple(Path(ref).parts) in listed}
     images = set(pairs.images)
+    pairs.count(ledger)
     ledger.add("not-listed", *("/".join(parts) for parts in there if parts in images and parts not in listed))
-    kept = [row for row in rows if tuple(Path(row[0]).parts) in images]
-    return with_doubtful(labelled(root, kept, masks, ledger, structure, task), pairs)
+    masks = {image: files for image, files in pairs.files(root).items() if tuple(Path(image).parts) in listed}
+    present = [row for row in rows if tuple(Path(row.path).parts) in images]
+    return Labels(present, masks, ledger, structure, pairs.beside)
 
 
 def _rows(path: Path, inside: bool) -> list[Row]:
@@ -53,15 +54,46 @@ def _rows(path: Path, inside: bool) -> list[Row]:
             raise DataError(f"{where}: {ref} does not exist in {path.parent}; remove the line or restore the file.")
         lines[ref] = line
         split = row.get("split") or UNSPLIT
-        rows.append((ref, row["class"], split_word(split) or split, row.get("group") or ref))
+        rows.append(Row(ref, row["class"], split_word(split) or split, row.get("group") or ref))
     return rows
 
 
 def _as_written_here(root: Path, ref: str) -> str:
     """The path as this machine has it: with slashes where Windows wrote it, in the Unicode form of the file's name."""
-    ways = [way for text in (ref, ref.replace("\\", "/")) for way in (text, *_forms(text))]
-    return next((way for way in ways if (root / way).is_file()), ref)
+    slashes = ref.replace("\\", "/")
+    forms = [text for way in (ref, slashes) for text in (way, normalize("NFC", way), normalize("NFD", way))]
+    return next((form for form in forms if (root / form).is_file()), ref)
 
 
-def _forms(text: str) -> tuple[str, str]:
-    return unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)
+def read_table(
+    path: Path, required: tuple[str, ...], known: tuple[str, ...] = COLUMNS
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line number, row) for every row of a CSV, its `known` columns only, spaces stripped.
+
+    Cells are parted by what stands between the columns of the first line: commas, semicolons (a spreadsheet in many
+    languages) or tabs. The text is UTF-8, or UTF-16 where its first bytes say so.
+    Raises DataError that names the line where a required cell is empty or missing, or the column that is.
+    """
+    with path.open("rb") as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        with path.open(newline="", encoding="utf-16" if utf16 else "utf-8-sig") as handle:
+            first = handle.readline()
+            handle.seek(0)
+            reader = csv.DictReader(handle, strict=True, delimiter=max(",;\t", key=first.count))
+            names = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            absent = [name for name in required if name not in names]
+            if absent:
+                raise DataError(
+                    f"{path.name} has no column {', '.join(absent)} (its columns: {', '.join(names) or 'none'}); "
+                    f"{', '.join(known)} were expected. Name them in the first line."
+                )
+            for row in reader:
+                values = {name: (row[name] or "").strip() for name in known if name in names}
+                empty = [name for name in required if not values[name]]
+                if empty:
+                    where = f"{path.name} line {reader.line_num}"
+                    raise DataError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the line.")
+                yield reader.line_num, values
+    except (UnicodeError, csv.Error) as error:
+        raise DataError(f"{path.name} is not a readable CSV: {error}. Save it as UTF-8, comma separated.") from error

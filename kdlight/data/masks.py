@@ -21,11 +21,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from kdlight.data.dataset import DataError, Dataset, Item, plain_name, printable, split_word
-from kdlight.data.decode import decode_file
-from kdlight.data.walk import images_of, walk
+from kdlight.data.files import decode_file
+from kdlight.data.walk import Ledger, Parts, images_of, walk
 
-Parts = tuple[str, ...]
-"""The parts of a path below the set's folder."""
 Key = tuple[Parts, str]
 """Folders and name without its ending, as an image and its mask have them in common."""
 
@@ -59,6 +57,20 @@ class Paired:
     doubtful: Mapping[Parts, Parts]
     """Images that lie where a mask does, by that mask's image: their content is none of a mask."""
 
+    @property
+    def beside(self) -> dict[str, str]:
+        """`doubtful` as paths."""
+        return {"/".join(parts): "/".join(image) for parts, image in self.doubtful.items()}
+
+    def files(self, root: Path) -> dict[str, tuple[Path, ...]]:
+        """The masks by the path of their image."""
+        return {"/".join(image): tuple(root.joinpath(*m) for m in masks) for image, masks in self.masks.items()}
+
+    def count(self, ledger: Ledger) -> None:
+        """Count the masks as left out, and those without an image."""
+        ledger.add("mask", *("/".join(mask) for masks in self.masks.values() for mask in masks))
+        ledger.add("mask-without-image", *("/".join(mask) for mask in self.alone))
+
 
 def paired(root: Path, files: Sequence[Parts]) -> Paired:
     """Tell the masks among the image files of a folder from the images."""
@@ -73,7 +85,7 @@ def paired(root: Path, files: Sequence[Parts]) -> Paired:
     left = {*masks, *alone}
     images = tuple(parts for parts in files if parts not in left)
     doubtful = {parts: image for parts, image in placed.items() if parts not in left}
-    return Paired(images, {image: tuple(found) for image, found in by_image.items()}, alone, doubtful)
+    return Paired(images, {image: tuple(files) for image, files in by_image.items()}, alone, doubtful)
 
 
 def masks_in(folder: str | Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdlight.data.dataset import DataError, Dataset
-from kdlight.data.folder import FolderSource
+from kdlight.data.files import FolderSource
+from kdlight.data.manifest import COLUMNS
 from kdlight.data.splits import parted
-from kdlight.data.table import COLUMNS
 
 
 def merge(sets: Mapping[str, Dataset], shares: Mapping[str, float], seed: int) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdlight.data.dataset import LeftOut, Reason, printable
 from kdlight.images import sniff
 
+Parts = tuple[str, ...]
+"""The parts of a path below the set's folder."""
 SYSTEM = re.compile(
     r"thumbs\.db(:.*)?|ehthumbs\.db|desktop\.ini|icon\r|~\$.*|__macosx|__pycache__|lost\+found|recycler"
     r"|\$recycle\.bin|system volume information|found\.\d{3}|[@#](eadir|recycle|recently-snapshot|snapshot|tmp|sharebin"
@@ -55,8 +56,8 @@ class Tree:
     """The visible files and folders below a root, as the parts of their paths, sorted."""
 
     root: Path
-    files: tuple[tuple[str, ...], ...]
-    folders: tuple[tuple[str, ...], ...]
+    files: tuple[Parts, ...]
+    folders: tuple[Parts, ...]
     ledger: Ledger
 
 
@@ -67,23 +68,25 @@ def walk(root: Path) -> Tree:
     loop, is cut and counted.
     """
     ledger = Ledger()
-    files: list[tuple[str, ...]] = []
-    folders: list[tuple[str, ...]] = []
+    files: list[Parts] = []
+    folders: list[Parts] = []
     entered: set[tuple[int, int]] = set()
-    waiting: list[tuple[str, ...]] = [()]
-    links: list[tuple[str, ...]] = []
+    waiting: list[Parts] = [()]
+    links: list[Parts] = []
     while waiting or links:
         here = waiting.pop() if waiting else links.pop(0)
-        found = root.joinpath(*here).stat()
-        if (found.st_dev, found.st_ino) in entered:
+        stat = root.joinpath(*here).stat()
+        if (stat.st_dev, stat.st_ino) in entered:
             ledger.add("link", "/".join(here))
             continue
-        entered.add((found.st_dev, found.st_ino))
+        entered.add((stat.st_dev, stat.st_ino))
         folders.append(here)
-        for entry in _visible(root, here, ledger):
-            parts, place = (*here, entry.name), Path(entry.path)  # a Path is no folder and no file in a loop of links
-            if place.is_dir():
-                (links if entry.is_symlink() else waiting).append(parts)
+        for place in sorted(root.joinpath(*here).iterdir()):
+            parts, reason = (*here, place.name), _reason(place)
+            if reason is not None:
+                ledger.add(reason, *("/".join((*here, *below)) for below in _files_of(place)))
+            elif place.is_dir():
+                (links if place.is_symlink() else waiting).append(parts)
             elif place.is_file():
                 files.append(parts)
             else:
@@ -91,23 +94,12 @@ def walk(root: Path) -> Tree:
     return Tree(root, tuple(sorted(files)), tuple(sorted(folders)), ledger)
 
 
-def _visible(root: Path, here: tuple[str, ...], ledger: Ledger) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder without what systems and DICOM media leave there, which is counted file by file."""
-    with os.scandir(root.joinpath(*here)) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            reason = _reason(entry)
-            if reason is None:
-                yield entry
-            else:
-                ledger.add(reason, *("/".join((*here, *below)) for below in _files_of(entry)))
-
-
-def _files_of(entry: os.DirEntry[str]) -> Iterable[tuple[str, ...]]:
-    """The files that an entry stands for: itself, or all below it, links not followed."""
-    if not entry.is_dir(follow_symlinks=False):
-        return [(entry.name,)]
-    above = Path(entry.path).parent
-    return [Path(folder, name).relative_to(above).parts for folder, _, names in os.walk(entry.path) for name in names]
+def _files_of(place: Path) -> list[Parts]:
+    """The files that a path stands for: itself, or all below it, links not followed."""
+    if place.is_symlink() or not place.is_dir():
+        return [(place.name,)]
+    below = (Path(folder, name) for folder, _, names in os.walk(place) for name in names)
+    return [path.relative_to(place.parent).parts for path in below]
 
 
 def is_visible(name: str) -> bool:
@@ -115,11 +107,11 @@ def is_visible(name: str) -> bool:
     return not name.startswith(".") and not SYSTEM.fullmatch(name)
 
 
-def _reason(entry: os.DirEntry[str]) -> Reason | None:
-    """Why an entry of a folder is left out by its name; None where it is not."""
-    if DICOMDIR.fullmatch(entry.name) and not entry.is_dir():
+def _reason(place: Path) -> Reason | None:
+    """Why a file or folder is left out by its name; None where it is not."""
+    if DICOMDIR.fullmatch(place.name) and not place.is_dir():
         return "dicomdir"
-    return None if is_visible(entry.name) else "system" if SYSTEM.fullmatch(entry.name) else "hidden"
+    return None if is_visible(place.name) else "system" if SYSTEM.fullmatch(place.name) else "hidden"
 
 
 def is_image(path: Path) -> bool:
@@ -130,23 +122,18 @@ def is_image(path: Path) -> bool:
         return sniff(file.read(HEAD)) is not None
 
 
-def images_of(tree: Tree) -> list[tuple[str, ...]]:
+def images_of(tree: Tree) -> list[Parts]:
     """The files that are images; the others are counted as left out."""
-    found = []
-    for parts in tree.files:
-        if is_image(tree.root.joinpath(*parts)):
-            found.append(parts)
-        else:
-            tree.ledger.add("not-an-image", "/".join(parts))
-    return found
+    images = [parts for parts in tree.files if is_image(tree.root.joinpath(*parts))]
+    tree.ledger.add("not-an-image", *("/".join(parts) for parts in sorted({*tree.files} - {*images})))
+    return images
 
 
 def visible_folders(root: Path) -> list[Path]:
     """The folders in a folder that a person put there, sorted."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and is_visible(path.name))
+    return sorted(path for path in root.iterdir() if path.is_dir() and is_visible(path.name)) if root.is_dir() else []
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The images in a folder and the folders below it, sorted."""
-    tree = walk(folder)
-    return [folder.joinpath(*parts) for parts in images_of(tree)]
+    """The images in a folder and the folders below it, sorted; none where there is no such folder."""
+    return [folder.joinpath(*parts) for parts in images_of(walk(folder))] if folder.is_dir() else []

@@ -115,7 +115,7 @@ def test_two_folders_of_one_split_are_refused(put: Put) -> None:
 
 
 def test_two_folders_of_one_split_in_a_class_are_refused(put: Put) -> None:
-    with pytest.raises(DataError, match="a holds dev and val, which are one split"):
+    with pytest.raises(DataError, match="a holds dev and val, which are all the val split"):
         open_dataset(put("a/train/1.png", "a/val/2.png", "a/dev/3.png", "b/Train/4.png"))
 
 

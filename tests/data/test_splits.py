@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdlight.data import DataError, Dataset, Item, carve, open_dataset
-from kdlight.data.folder import FolderSource
+from kdlight.data.files import FolderSource
 
 
 def made(rows: list[tuple[int, str]], split: str = "all") -> Dataset:

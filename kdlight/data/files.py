@@ -1,0 +1,188 @@
+"""Files as the source of a set's pixels, and the labels that a layout reads as a set."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import unicodedata
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+import pydicom
+
+from kdlight.data.dataset import DataError, Dataset, Item, Structure, plain_name, printable
+from kdlight.data.walk import HEAD, Ledger
+from kdlight.images import Image, read, sniff
+from kdlight.images.limits import LIMITS
+from kdlight.images.picture import decode_picture
+from kdlight.images.tiff import pages
+
+FRAMES = "frames"
+"""The task that takes every frame of a file as an image: `PATH#frames`."""
+PLAIN = ("jpeg", "png")
+"""Decoded in this process by the sandbox's own function: the person's own training set, thousands of files, a child for
+each would take several times as long."""
+
+
+class Row(NamedTuple):
+    """One file of a set."""
+
+    path: str
+    """Below the set's folder, or an absolute one."""
+    name: str
+    """Its class."""
+    split: str
+    group: str
+
+
+@dataclass(slots=True)
+class Labels:
+    """What a layout reads: a row per file, and what else was understood."""
+
+    rows: list[Row] = field(default_factory=list)
+    masks: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    """The masks of an image, by its path."""
+    ledger: Ledger = field(default_factory=Ledger)
+    structure: Structure = field(default_factory=Structure)
+    doubtful: Mapping[str, str] = field(default_factory=dict)
+    """Paths of images that lie where a mask does, with that of the image beside."""
+    not_patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Files under `root`; a ref is a path relative to it (or an absolute one, where a table gives it)."""
+
+    root: Path
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """File and frame of the refs that are not simply the path of a file: `path#3` for its third frame, and names whose
+    bytes are not UTF-8."""
+
+    @property
+    def name(self) -> str:
+        return str(self.root)
+
+    def image(self, ref: str) -> Image:
+        return decode_file(self.file(ref), self.places.get(ref, (ref, 0))[1])
+
+    def file(self, ref: str) -> Path:
+        return self.root / self.places.get(ref, (ref, 0))[0]
+
+    def stamp(self, ref: str) -> str:
+        try:
+            stat = self.file(ref).stat()
+        except OSError as error:
+            raise DataError(f"{ref} in {self.name} cannot be opened: {error.strerror}. Restore it.") from error
+        return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def decode_file(path: Path, frame: int = 0) -> Image:
+    """Decode one frame. Raises DataError that names the file and says why; an unreadable image is never replaced."""
+    try:
+        if path.stat().st_size > LIMITS.bytes:
+            raise DataError(f"{path} is larger than {LIMITS.bytes // 2**20} MB; make it smaller or remove it.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}. Restore it or remove it from the set.") from error
+    try:
+        kind = sniff(data)
+        if kind in PLAIN:
+            return replace(decode_picture(data, frame, kind), sha256=hashlib.sha256(data).hexdigest())
+        return read(data, frame)
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read as an image. {error} Replace it or remove it from the set.") from error
+
+
+@lru_cache(maxsize=200_000)
+def frame_count(path: Path, _size: int, _changed: int) -> int:
+    """Frames of a DICOM file, pages of a TIFF, pictures of an animated WebP or PNG, from the header alone.
+
+    1 for every other file, and where the header cannot be read: what is wrong is said when the file is decoded.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        kind = sniff(head)
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if kind == "dicom":
+                tags = ["NumberOfFrames"]
+                header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
+                return max(1, int(header.get("NumberOfFrames") or 1))
+            if kind == "tiff":
+                file.seek(0)
+                return max(1, len(pages(file)))
+            if kind == "webp" or (kind == "png" and b"acTL" in head):
+                with PIL.Image.open(path, formats=[kind]) as picture:
+                    return int(getattr(picture, "n_frames", 1))
+    return 1
+
+
+def labelled(root: Path, labels: Labels, task: str = "") -> Dataset:
+    """Labels as a set, sorted so that the order never hangs on the file system.
+
+    Of a file of several frames the first is read, as everywhere where no frame is named, and the others are left out
+    and counted; with the task FRAMES each is an image of the file's group. An image that lies where a mask does is in
+    the group of the image beside it. Raises DataError.
+    """
+    rows, ledger = sorted(labels.rows), labels.ledger
+    if not rows:
+        raise DataError(
+            f"{root} holds no labelled images; <split>/<class>/<file> or <class>/<file> was expected. "
+            f"Put each image into a folder named after its class."
+        )
+    names = _class_names(root, {row.name for row in rows})
+    classes = tuple(sorted(set(names.values())))
+    groups = {row.path: row.group for row in rows}
+    beside = {path: groups[image] for path, image in labels.doubtful.items() if path in groups and image in groups}
+    places: dict[str, tuple[str, int]] = {}
+    items = [
+        Item(ref, classes.index(names[row.name]), row.split, plain_name(printable(beside.get(row.path, row.group))))
+        for row in rows
+        for ref in _refs(root, row.path, ledger, places, task)
+    ]
+    return Dataset(
+        classes,
+        tuple(items),
+        FolderSource(root, places),
+        {printable(path): masks for path, masks in labels.masks.items()},
+        ledger.left_out(),
+        labels.structure,
+        tuple(sorted(map(printable, beside))),
+        labels.not_patients,
+    )
+
+
+def _refs(root: Path, path: str, ledger: Ledger, places: dict[str, tuple[str, int]], task: str) -> list[str]:
+    """What the images of a file are called in the set; `places` learns where those are that are no plain path."""
+    stat, ref = (root / path).stat(), printable(path)
+    frames = frame_count(root / path, stat.st_size, stat.st_mtime_ns)
+    if frames > 1 and task == FRAMES:
+        refs = {f"{ref}#{frame + 1}": (path, frame) for frame in range(frames)}
+        places.update(refs)
+        return list(refs)
+    if frames > 1:
+        ledger.add("frames", path)
+        ledger.frames += frames - 1
+    if ref != path:
+        places[ref] = (path, 0)
+    return [ref]
+
+
+def _class_names(root: Path, written: Iterable[str]) -> dict[str, str]:
+    """Each way of writing a class to its name: two Unicode forms are one; other differences are refused."""
+    names: dict[str, str] = {}
+    by_fold: dict[str, str] = {}
+    for name in sorted(written):
+        if name != printable(name):
+            raise DataError(f"{root} has a class {printable(name)!r}, whose name is not UTF-8. Rename its folder.")
+        form = unicodedata.normalize("NFC", name)
+        other = by_fold.setdefault(" ".join(form.casefold().split()), form)
+        if other != form:
+            raise DataError(f"{root} has classes {other!r} and {form!r}; one way of writing was expected. Rename one.")
+        names[name] = plain_name(name)
+    return names
