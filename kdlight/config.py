@@ -26,7 +26,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 UNTRAINED = "random weights"
 """What a teacher without weights to start from starts from, in words; older runs and records say it in no other way."""
 
-Epochs = Annotated[int, Option("Times that all training images are gone through.", ge=1, le=10_000)]
+Epochs = Annotated[
+    int,
+    Option(
+        "How often all training images are gone through. More takes longer; the best epoch on validation is kept.",
+        ge=1,
+        le=10_000,
+    ),
+]
 Rate = Annotated[float, Option("Peak learning rate of AdamW.", ge=1e-7, le=10)]
 Decay = Annotated[float, Option("Weight decay of AdamW.", ge=0, le=1)]
 BatchSize = Annotated[int, Option("Images in one step.", ge=2, le=4096)]
@@ -118,7 +125,11 @@ class TeacherConfig(Settings):
 
     name: Annotated[str, Option("A teacher of kdlight, timm:NAME, or ensemble:NAME+NAME.")] = "mobilenetv2"
     weights: Annotated[
-        str, Option("State dict to start from (.safetensors or .pth); empty takes timm's pretrained weights.")
+        str,
+        Option(
+            "State dict that the teacher's training starts with (.safetensors or .pth); empty takes published ImageNet "
+            "weights. Where those cannot be downloaded the teacher starts from random weights."
+        ),
     ] = ""
     epochs: Epochs = 15
     lr: Rate = 5e-4
@@ -143,9 +154,9 @@ class StudentConfig(Settings):
     init: Annotated[
         Init,
         Option(
-            "First weights. selection: channels of the teacher's starting weights; teacher: channels of the trained "
-            "teacher; general: distilled before on all sets at once (the student alone then starts by selection); "
-            "published: the student's own."
+            "Weights that the student's training starts with; their license applies to the trained pair. selection: "
+            "channels of the teacher's starting weights; teacher: channels of the trained teacher; general: distilled "
+            "before on other images (the student alone then starts by selection); published: the student's own."
         ),
     ] = "teacher"
     weights: Annotated[
@@ -164,7 +175,9 @@ class DistillConfig(Settings):
 
     model_config = ConfigDict(extra="allow")
 
-    method: Annotated[str, Option("A distillation method.")] = "kd"
+    method: Annotated[
+        str, Option("How the student learns from its teacher: the method, whose own options follow it.")
+    ] = "kd"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -190,16 +203,33 @@ class TrainConfig(Settings):
     ] = "balanced"
     label_smoothing: Smoothing = 0.0
     seed: Annotated[int, Option("Seed of weights, batches and augmentation.")] = 0
-    alone: Annotated[bool, Option("Also train the same student without the teacher, from selected weights.")] = True
-    scratch: Annotated[bool, Option("Also train it without the teacher, from random weights.")] = False
+    alone: Annotated[
+        bool,
+        Option(
+            "Also train the same student on the labels without its teacher: the baseline that a gain is measured "
+            "against. Takes longer."
+        ),
+    ] = True
+    scratch: Annotated[
+        bool,
+        Option(
+            "Also train it on the labels, without its teacher and from random weights: shows what the starting weights "
+            "gave. Takes longer."
+        ),
+    ] = False
     same_start: Annotated[
-        bool, Option("Also train it without the teacher, from the weights that the taught one starts with.")
+        bool,
+        Option(
+            "Also train it without its teacher from the same starting weights, which already help: only what is gained "
+            "over this is the teacher's doing. Takes longer."
+        ),
     ] = False
     views: Annotated[
         int,
         Option(
-            "Fixed augmented views of each training image, taken in turn, whose teacher outputs are cached; 0 draws "
-            "new ones every epoch.",
+            "Each training image is shown in this many fixed augmented versions (turned, cropped, brighter, darker), "
+            "in turn. The teacher's output for each is computed once and cached, which saves most of its time. 0 draws "
+            "new augmentations in every epoch.",
             ge=0,
             le=10_000,
         ),

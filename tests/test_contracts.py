@@ -29,6 +29,7 @@ from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, Classifier, create_model
 from kdlight.models.fusion import Fusion
 from kdlight.models.vgg import VGG19
+from kdlight.options import OptionError, checked, declared
 
 CLASSES = 3
 SIDE = 64
@@ -171,8 +172,28 @@ def test_a_step_teaches_the_student_and_leaves_the_teacher_as_it_is(method: Dist
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_each_option_does_and_holds_its_range(name: str) -> None:
+    """Numbers have a lowest value; just beyond either end, and of another type, a value is refused by its name."""
+    assert METHODS[name].summary.endswith(".")
+    for option in declared(METHODS[name]):
+        assert option.help.endswith(".")
+        assert checked(METHODS[name], {})[option.name] == option.default
+        ends: list[object] = [None, ["x"]]
+        if option.kind in ("int", "float"):
+            assert option.low is not None
+            ends += [option.low if option.open_low else option.low - 1, "1", True, float("nan")]
+            ends += [] if option.high is None else [option.high if option.open_high else option.high + 1]
+        elif option.kind == "str":
+            assert option.default in option.choices
+            ends += ["", 1]
+        for value in ends:
+            with pytest.raises(OptionError, match=rf"^distill\.{option.name} is .*; .* was expected\. Change it\.$"):
+                checked(METHODS[name], {option.name: value}, "distill")
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_refuses_an_option_it_does_not_have(name: str) -> None:
-    with pytest.raises(ValueError, match="does not know 'magic'"):
+    with pytest.raises(ValueError, match=r"distill\.magic is not known"):
         create_distiller(name, *pair(name), magic=1)
 
 

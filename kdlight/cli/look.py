@@ -127,13 +127,15 @@ def _checked(result: Check) -> Any:
 def _models() -> list[dict[str, Any]]:
     from kdlight.models import MODELS
 
-    return [{"name": name, "summary": summary} for name, (_, summary) in MODELS.items()]
+    return [
+        {"name": name, "role": n.role, "summary": f"{n.role}: {n.summary} ({n.source})"} for name, n in MODELS.items()
+    ]
 
 
 def _methods() -> list[dict[str, Any]]:
     from kdlight.distillers import METHODS, hyperparameters
 
-    return [{"name": n, "summary": _first_line(m), "options": hyperparameters(m)} for n, m in METHODS.items()]
+    return [{"name": n, "summary": m.summary, "options": hyperparameters(m)} for n, m in METHODS.items()]
 
 
 def _datasets() -> list[dict[str, Any]]:
@@ -183,10 +185,6 @@ def _bundles() -> list[dict[str, Any]]:
         card = bundle.read_card(path)
         rows.append({"name": card.id, "summary": card.name, "modality": card.modality, "path": str(path)})
     return rows
-
-
-def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
 
 
 LISTS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +58,4 @@ def methods() -> dict[str, Method]:
     from kdlight.distillers import METHODS, hyperparameters
     from kdlight.results.page import Method
 
-    return {
-        name: Method(kind.paper, (inspect.getdoc(kind) or name).partition("\n")[0], hyperparameters(kind))
-        for name, kind in METHODS.items()
-    }
+    return {name: Method(kind.paper, kind.summary, hyperparameters(kind)) for name, kind in METHODS.items()}

@@ -26,6 +26,7 @@ from kdlight.distillers.rkd import RKD
 from kdlight.distillers.self_training import SelfTraining
 from kdlight.distillers.ssd_kd import SSDKD
 from kdlight.models.base import Classifier
+from kdlight.options import declared
 
 __all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
 
@@ -43,24 +44,12 @@ def create_distiller(
     focal: float = 0.0,
     **options: Any,
 ) -> Distiller:
-    """Build a method by its name; `options` are its own hyper-parameters.
+    """Build a method by its name; `options` are its own.
 
-    Raises ValueError for an unknown method or option, a value of another type or out of range, or a task that the
-    method is not defined for.
+    Raises ValueError for an unknown method or option, a value that is not as declared, or a task that the method is
+    not defined for.
     """
-    kind = find(method)
-    kind.check_task("binary" if student.num_classes == 2 else "multi-class")
-    known = hyperparameters(kind)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        expected = f"one of {', '.join(known)}" if known else "no option at all"
-        raise ValueError(f"{method} does not know {unknown[0]!r}; {expected} was expected under [distill].")
-    for name, value in options.items():
-        wanted = type(known[name])
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise ValueError(f"distill.{name} is {value!r}; a value of type {wanted.__name__} was expected. Change it.")
-    shared: dict[str, Any] = {"class_weights": class_weights, "label_smoothing": label_smoothing, "focal": focal}
-    return kind(student, teacher, **shared, **options)
+    return find(method)(student, teacher, class_weights, label_smoothing, focal, **options)
 
 
 def find(method: str) -> type[Distiller]:
@@ -71,9 +60,5 @@ def find(method: str) -> type[Distiller]:
 
 
 def hyperparameters(kind: type[Distiller]) -> dict[str, Any]:
-    """The method's own keyword arguments with their defaults, in the order of its signature."""
-    import inspect
-
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    shared = set(inspect.signature(Distiller.__init__).parameters)
-    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in shared}
+    """The method's options with their defaults, in the order of their declaration."""
+    return {option.name: option.default for option in declared(kind)}

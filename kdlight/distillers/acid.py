@@ -11,50 +11,44 @@ at least: batch norm needs them); an image without a label is scored by the teac
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl
+from kdlight.options import Option
 
 
 class ACID(Distiller):
-    """Learn from the images that the student still gets wrong and the teacher does not."""
-
     name = "acid"
+    summary = "Learn from the images that the student still gets wrong and the teacher does not."
     paper = "ACID and ACED, Udandarao et al. 2024"
-    reads = "logits"
-    tasks = ("binary", "multi-class")
+    needs = "logits"
     unlabeled = True
 
-    def __init__(
-        self, *args: Any, keep: float = 0.2, softmax_kd: float = 1.0, temperature: float = 4.0, **kwargs: Any
-    ) -> None:
-        """keep: share of each batch to learn from, above 0, up to 1. softmax_kd: weight of the teacher's answer on the
-        kept images, 0 or above; 0 is ACID, more is ACED. temperature: of that answer, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if not 0 < keep <= 1 or softmax_kd < 0 or not temperature > 0:
-            raise ValueError("acid needs keep above 0 and up to 1, softmax_kd of 0 or above and temperature above 0.")
-        self.keep = keep
-        self.softmax_kd = softmax_kd
-        self.temperature = temperature
+    keep: Annotated[float, Option("Share of each batch that is trained on: the images that help most.", gt=0, le=1)] = (
+        0.2
+    )
+    softmax_kd: Annotated[
+        float, Option("Weight of the teacher's output on the images that are kept: 0 is ACID, more is ACED.", ge=0)
+    ] = 1.0
+    temperature: Temperature = 4.0
 
     def choose(self, batch: Batch) -> Batch:
         """The images of a super-batch worth most, with the teacher's view of them, in the batch's order."""
-        view = self.look(batch)
+        view = self.teacher_view(batch)
         scores = learnability(self.scoring_logits(batch.x), view.logits, batch.y)
         count = min(len(scores), max(2, round(self.keep * len(scores))))
-        kept = scores.topk(count).indices.sort().values
+        best = scores.topk(count).indices.sort().values
         return replace(
             batch,
-            x=batch.x[kept],
-            y=batch.y[kept],
-            index=None if batch.index is None else batch.index[kept],
-            target=None if batch.target is None else batch.target[kept],
-            teacher=View(view.logits[kept], [maps[kept] for maps in view.features]),
+            x=batch.x[best],
+            y=batch.y[best],
+            index=None if batch.index is None else batch.index[best],
+            target=None if batch.target is None else batch.target[best],
+            teacher=View(view.logits[best], [maps[best] for maps in view.features]),
         )
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
@@ -73,7 +67,7 @@ class ACID(Distiller):
 
 def learnability(student: Tensor, reference: Tensor, y: Tensor) -> Tensor:
     """L(student) - L(reference) per image (B,), in nats; logits (B, K), labels y (B,) with -1 where there is none."""
-    own, other = F.log_softmax(student.float(), dim=1), F.log_softmax(reference.float(), dim=1)
-    labels = F.one_hot(y.clamp_min(0), student.shape[1]).to(own)
-    weights = torch.where(y[:, None] >= 0, labels, other.exp())
-    return (weights * (other - own)).sum(dim=1)
+    log_p, log_q = F.log_softmax(student.float(), dim=1), F.log_softmax(reference.float(), dim=1)
+    labels = F.one_hot(y.clamp_min(0), student.shape[1]).to(log_p)
+    weights = torch.where(y[:, None] >= 0, labels, log_q.exp())
+    return (weights * (log_q - log_p)).sum(dim=1)

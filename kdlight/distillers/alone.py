@@ -8,12 +8,10 @@ from kdlight.distillers.base import Batch, Distiller, View
 
 
 class Alone(Distiller):
-    """The task loss, nothing else; a teacher that is given is not asked."""
-
     name = "alone"
+    summary = "The task loss, nothing else; a teacher that is given is not asked."
     paper = "baseline"
-    reads = "nothing"
-    tasks = ("binary", "multi-class")
+    needs = "nothing"
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         return student.logits.new_zeros(())

@@ -9,13 +9,14 @@ MobileNetV2 on CIFAR-100: 58.6 against 64.6 without any teacher), so it is nobod
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, softened_kl
 from kdlight.distillers.matching import pairs
+from kdlight.options import Option
 
 
 def attention(maps: Tensor, height: int, width: int) -> Tensor:
@@ -31,30 +32,21 @@ def attention_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Attention(Distiller):
-    """The student looks where the teacher looks, stage by stage; can lose points between unlike networks."""
-
     name = "attention"
+    summary = "The student looks where the teacher looks, stage by stage; can lose points between unlike networks."
     paper = "Zagoruyko & Komodakis, ICLR 2017"
-    reads = "maps"
+    needs = "features"
     unlabeled = True
 
-    def __init__(
-        self, *args: Any, beta: float = 1000.0, alpha: float = 0.0, temperature: float = 4.0, **kwargs: Any
-    ) -> None:
-        """beta: weight of the attention, 0 or above. alpha: share of softened answers, 0 to 1.
+    beta: Annotated[float, Option("Weight of the attention beside the loss of the labels.", ge=0)] = 1000.0
+    alpha: Alpha = 0.0
+    temperature: Temperature = 4.0
 
-        temperature: of those answers, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if beta < 0 or not 0 <= alpha <= 1 or not temperature > 0:
-            raise ValueError("attention needs beta of 0 or above, alpha in [0, 1] and temperature above 0.")
-        self.beta = beta
-        self.alpha = alpha
-        self.temperature = temperature
-        self.pairs = [(a.index, b.index) for a, b in pairs(self.student, self.guide)]
+    def build(self) -> None:
+        self.pairs = [(a.index, b.index) for a, b in pairs(self.student, self.teacher_model)]
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        answer = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
-        for own, other in self.pairs:
-            answer = answer + self.beta * attention_distance(student.features[own], teacher.features[other])
-        return answer
+        loss = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
+        for index, partner in self.pairs:
+            loss = loss + self.beta * attention_distance(student.features[index], teacher.features[partner])
+        return loss

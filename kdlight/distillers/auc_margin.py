@@ -15,47 +15,34 @@ a batch need not be, and a class that a batch lacks leaves its terms out (ours).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl
+from kdlight.options import Option
 
 
 class AUCMargin(Distiller):
-    """Rank every positive above every negative by a margin, with the teacher's answers beside. Two classes only."""
-
     name = "auc_margin"
+    summary = "Rank every positive above every negative by a margin, beside the teacher's output. Two classes only."
     paper = "Deep AUC maximization, Yuan et al., ICCV 2021"
-    reads = "logits"
     tasks = ("binary",)
+    needs = "logits"
     unlabeled = True
+    alpha = 1.0
 
-    def __init__(
-        self,
-        *args: Any,
-        margin: float = 1.0,
-        ascent: float = 0.1,
-        kd: float = 1.0,
-        temperature: float = 4.0,
-        **kwargs: Any,
-    ) -> None:
-        """margin: between the mean scores of the classes, above 0, up to 1. ascent: step of the dual variable, above 0
-        and below 1. kd: weight of the teacher's answer, 0 or above. temperature: of that answer, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if not 0 < margin <= 1 or not 0 < ascent < 1 or kd < 0 or not temperature > 0:
-            raise ValueError(
-                "auc_margin needs margin in (0, 1], ascent in (0, 1), kd of 0 or above and temperature above 0."
-            )
-        self.alpha = 1.0
-        self.margin, self.ascent = margin, ascent
-        self.kd, self.temperature = kd, temperature
+    margin: Annotated[float, Option("Margin between the mean scores of the two classes.", gt=0, le=1)] = 1.0
+    ascent: Annotated[float, Option("Step of the dual variable.", gt=0, lt=1)] = 0.1
+    kd: Annotated[float, Option("Weight of the teacher's output; 0 leaves the teacher out.", ge=0)] = 1.0
+    temperature: Temperature = 4.0
+    dual: Tensor
+    slope: Tensor
+
+    def build(self) -> None:
         self.a, self.b = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
-        self.dual: Tensor
-        self.register_buffer("dual", torch.tensor(margin))
-        self.slope: Tensor
+        self.register_buffer("dual", torch.tensor(self.margin))
         self.register_buffer("slope", torch.tensor(0.0))
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.models.base import Classifier
+from kdlight.options import Option, checked
 
-TASKS = ("binary", "multi-class", "multi-label")
+Task = Literal["binary", "multi-class", "multi-label"]
+Needs = Literal["nothing", "logits", "pooled", "features"]
+"""What a method takes from the teacher, from the least to the most: each one includes those before it."""
+Alpha = Annotated[
+    float,
+    Option(
+        "Weight of the teacher's output against the labels in the student's loss: 0 is the labels alone, 1 the teacher "
+        "alone.",
+        ge=0,
+        le=1,
+    ),
+]
+Temperature = Annotated[
+    float,
+    Option(
+        "How far outputs are softened before the student copies them. At 1 they stay as they are; higher shows more of "
+        "what the teacher thinks of the less likely classes.",
+        gt=0,
+    ),
+]
 TRIAL_SIDE = 64
 """Pixels of the trial image, but for networks that insist on another side."""
-READS = ("nothing", "logits", "pooled", "maps")
-"""From the least to the most: each one includes those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +50,7 @@ class Batch:
     """x (B, 3, H, W) standardised, y (B,) class indices with -1 where the label is not known.
 
     progress: epochs done, 0 to below 1 of the whole run. index (B,): places in the training split. target (B, K): soft
-    labels of mixed images. teacher: the teacher's view where it was kept from before; then the teacher is not asked.
+    labels of mixed images. teacher: the teacher's view where it is cached; then the teacher is not run.
     """
 
     x: Tensor
@@ -44,28 +62,30 @@ class Batch:
 
 
 class Distiller(nn.Module, ABC):
-    """A method. Subclasses write `distill` only; their keyword arguments are their hyper-parameters.
+    """A method. Subclasses declare their options as annotated attributes and write `distill`.
 
     total = (1 - alpha) * task + distill, where distill carries its own weight. The teacher is frozen here and nowhere
     else: eval mode, no gradient, not among `parameters()`, not in `state_dict()`.
     """
 
     name: ClassVar[str]
+    summary: ClassVar[str]
+    """What the student learns, in one line for people."""
     paper: ClassVar[str]
-    tasks: ClassVar[tuple[str, ...]] = ("binary", "multi-class")
-    reads: ClassVar[str] = "maps"
-    """What the method takes from the teacher, one of READS; what is below maps can be kept from before."""
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "multi-class")
+    needs: ClassVar[Needs]
+    """What the method takes from the teacher; logits and pooled features can be cached."""
     unlabeled: ClassVar[bool] = False
     """Whether `distill` is defined for images whose label is not known."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
-    counts_from: float = 0.0
+    best_epoch_from: float = 0.0
     """Share of the run, 0 to 1, before which validation says nothing of the method: no epoch before it is the best one,
     and none counts towards train.patience. The last epoch always counts."""
     partner: Classifier | None
     """A second model like the student that learns beside it, where the method has one."""
     teacher_bfloat16: bool = False
-    """Ask the teacher in bfloat16: where the processor has it, that costs two thirds of float32."""
+    """Run the teacher in bfloat16: where the processor has it, that costs two thirds of float32."""
 
     def __init__(
         self,
@@ -74,9 +94,19 @@ class Distiller(nn.Module, ABC):
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
         focal: float = 0.0,
+        **options: Any,
     ) -> None:
-        """focal: exponent of the focal task loss, 0 is cross-entropy; it knows no label smoothing."""
+        """focal: exponent of the focal task loss, 0 is cross-entropy; it has no label smoothing. options: the method's.
+
+        Raises ValueError for a task that the method is not defined for, an option that is unknown or not as declared,
+        or where the method needs a teacher and there is none.
+        """
         super().__init__()
+        task: Task = "binary" if student.num_classes == 2 else "multi-class"
+        if task not in self.tasks:
+            raise ValueError(f"{self.name} supports {' and '.join(self.tasks)} tasks, not {task}. Take another method.")
+        for name, value in checked(type(self), options, "distill").items():
+            setattr(self, name, value)
         self.student = student
         self.partner = None
         self.task_loss = (
@@ -84,24 +114,22 @@ class Distiller(nn.Module, ABC):
             if focal
             else nn.CrossEntropyLoss(weight=class_weights, label_smoothing=label_smoothing)
         )
-        if teacher is None and self.reads != "nothing":
+        if teacher is None and self.needs != "nothing":
             raise ValueError(f"{self.name} needs a teacher; none was given. Give it one, or use the method alone.")
         self._frozen = [teacher.eval().requires_grad_(False)] if teacher is not None else []
+        self.build()
+
+    def build(self) -> None:
+        """Make what the method trains or remembers beside the student; called once, when its options are set."""
 
     @property
     def teacher(self) -> Classifier | None:
         return self._frozen[0] if self._frozen else None
 
     @property
-    def guide(self) -> Classifier:
+    def teacher_model(self) -> Classifier:
         """The teacher of a method that needs one."""
         return self._frozen[0]
-
-    @classmethod
-    def check_task(cls, task: str) -> None:
-        """Raises ValueError if the method is not defined for `task` (one of TASKS)."""
-        if task not in cls.tasks:
-            raise ValueError(f"{cls.name} supports {' and '.join(cls.tasks)} tasks, not {task}. Choose another method.")
 
     @abstractmethod
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
@@ -119,7 +147,7 @@ class Distiller(nn.Module, ABC):
         batch = self.choose(batch)
         student = View(*self.student.forward_with_features(batch.x))
         task = self.task(student.logits.float(), batch)
-        distill = self.distill(student, self.look(batch), batch)
+        distill = self.distill(student, self.teacher_view(batch), batch)
         return {"task": task, "distill": distill, "total": (1 - self.alpha) * task + distill}
 
     def task(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -131,11 +159,11 @@ class Distiller(nn.Module, ABC):
             return logits.sum() * 0
         return self.task_loss(logits[known], batch.y[known])  # type: ignore[no-any-return]
 
-    def look(self, batch: Batch) -> View:
+    def teacher_view(self, batch: Batch) -> View:
         """What the teacher makes of a batch, without gradient; empty for a method that takes nothing from it."""
         if batch.teacher is not None:
             return batch.teacher
-        if self.teacher is None or self.reads == "nothing":
+        if self.teacher is None or self.needs == "nothing":
             return View(batch.x.new_zeros(0), [])
         with torch.no_grad(), torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.teacher_bfloat16):
             return View(*self.teacher.forward_with_features(batch.x))
@@ -166,6 +194,17 @@ class FocalLoss(nn.Module):
 def pooled(features: Tensor) -> Tensor:
     """Feature maps (B, C, h, w) to their spatial means (B, C)."""
     return features.mean(dim=(2, 3))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, momentum: float) -> None:
+    """average = momentum average + (1 - momentum) model: weights and batch-norm statistics; counters are copied."""
+    state = model.state_dict()
+    for name, tensor in average.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(state[name], 1 - momentum)
+        else:
+            tensor.copy_(state[name])
 
 
 @torch.no_grad()

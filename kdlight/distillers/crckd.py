@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Self
+from typing import Annotated, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, widths
+from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, update_average, widths
+from kdlight.options import Option
 
 WIDTH = 128
 """Dimensions of an embedding."""
@@ -54,54 +55,36 @@ class Memory(nn.Module):
     def remember(self, student: Tensor, mean: Tensor, y: Tensor, index: Tensor) -> None:
         """Write embeddings (B, 128) of images `index` (B,), labels y (B,); averaged with what an image had before."""
         place = index % len(self.label)
-        kept = MOMENTUM * (self.image[place] == index).float()[:, None]
+        old = MOMENTUM * (self.image[place] == index).float()[:, None]
         for bank, new in ((self.student, student), (self.mean, mean)):
-            bank[place] = F.normalize(kept * bank[place] + (1 - kept) * new.float(), dim=1)
+            bank[place] = F.normalize(old * bank[place] + (1 - old) * new.float(), dim=1)
         self.label[place], self.image[place] = y, index
 
 
 class CRCKD(Distiller):
-    """The student follows its own average, in answers and in how images relate to classes. Needs no big teacher."""
-
     name = "crckd"
+    summary = "The student follows its average, in output and in how images relate to classes. Needs no big teacher."
     paper = "CRCKD, Xing et al., MICCAI 2021"
-    reads = "nothing"
-    tasks = ("binary", "multi-class")
+    needs = "nothing"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        ccd: float = 0.1,
-        crp: float = 1.0,
-        tau: float = 0.07,
-        positives: int = 20,
-        negatives: int = 4096,
-        memory: int = 8192,
-        rampup: float = 0.375,
-        decay: float = 0.99,
-        **kwargs: Any,
-    ) -> None:
-        """ccd: weight of the class-guided contrast, 0 or above. crp: weight of the relations to classes, 0 or above.
-        tau: temperature of both, above 0. positives: drawn of an image's own class, 1 or above. negatives: drawn of
-        others, 1 or above. memory: images remembered, 1 or above. rampup: share of the run until the mean teacher's
-        answer has its full weight, above 0, up to 1. decay: of the mean teacher, 0 to 1 and not 1.
-        """
-        super().__init__(*args, **kwargs)
-        if min(ccd, crp) < 0 or not tau > 0 or min(positives, negatives, memory) < 1:
-            raise ValueError(
-                "crckd needs ccd and crp of 0 or above, tau above 0, and positives, negatives and memory of 1 or above."
-            )
-        if not 0 < rampup <= 1 or not 0 <= decay < 1:
-            raise ValueError("crckd needs rampup above 0 and up to 1, and decay of 0 or above and below 1.")
-        self.ccd, self.crp, self.tau = ccd, crp, tau
-        self.positives, self.negatives = positives, negatives
-        self.rampup, self.decay = rampup, decay
+    ccd: Annotated[float, Option("Weight of the class-guided contrast.", ge=0)] = 0.1
+    crp: Annotated[float, Option("Weight of the relations to classes.", ge=0)] = 1.0
+    tau: Annotated[float, Option("How sharply near and far are told apart: smaller is sharper.", gt=0)] = 0.07
+    positives: Annotated[int, Option("Images drawn of an image's own class.", ge=1)] = 20
+    negatives: Annotated[int, Option("Images drawn of other classes.", ge=1)] = 4096
+    memory: Annotated[int, Option("Images remembered.", ge=1)] = 8192
+    rampup: Annotated[
+        float, Option("Share of the run until the mean teacher's output has its full weight.", gt=0, le=1)
+    ] = 0.375
+    decay: Annotated[float, Option("How slowly the mean teacher follows; near 1 is slow.", ge=0, lt=1)] = 0.99
+    steps: Tensor
+
+    def build(self) -> None:
         channels = widths(self.student)[-1]
         self.embed_student, self.embed_mean = nn.Linear(channels, WIDTH), nn.Linear(channels, WIDTH)
-        self.memory = Memory(memory)
+        self.bank = Memory(self.memory)
         self.mean_teacher = copy.deepcopy(self.student).eval().requires_grad_(False)
-        self.steps: Tensor
         self.register_buffer("steps", torch.tensor(0))
 
     def train(self, mode: bool = True) -> Self:
@@ -113,44 +96,37 @@ class CRCKD(Distiller):
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         with torch.no_grad():
             mean = View(*self.mean_teacher.forward_with_features(batch.x))
-        mine = F.normalize(self.embed_student(pooled(student.features[-1])).float(), dim=1)
-        theirs = F.normalize(self.embed_mean(pooled(mean.features[-1])).float(), dim=1)
+        embedding = F.normalize(self.embed_student(pooled(student.features[-1])).float(), dim=1)
+        target = F.normalize(self.embed_mean(pooled(mean.features[-1])).float(), dim=1)
         known = batch.y >= 0
         if batch.index is not None:
-            self.memory.remember(mine[known], theirs[known], batch.y[known], batch.index[known])
-        answer = rise(batch.progress / self.rampup) * softened_kl(student.logits, mean.logits, 1.0)
-        contrast = self.contrast(mine[known], self.memory.mean, batch.y[known])
-        contrast = contrast + self.contrast(theirs[known], self.memory.student, batch.y[known])
-        return answer + self.ccd * contrast + self.crp * self.relations(mine, theirs)
+            self.bank.remember(embedding[known], target[known], batch.y[known], batch.index[known])
+        loss = rise(batch.progress / self.rampup) * softened_kl(student.logits, mean.logits, 1.0)
+        contrast = self.contrast(embedding[known], self.bank.mean, batch.y[known])
+        contrast = contrast + self.contrast(target[known], self.bank.student, batch.y[known])
+        return loss + self.ccd * contrast + self.crp * self.relations(embedding, target)
 
     def contrast(self, embeddings: Tensor, bank: Tensor, y: Tensor) -> Tensor:
         """CCD of embeddings (B, 128) with labels (B,) against the other network's memory."""
-        same = self.memory.label[None] == y[:, None]  # (B, places)
-        other = (self.memory.label[None] >= 0) & ~same
+        same = self.bank.label[None] == y[:, None]  # (B, places)
+        other = (self.bank.label[None] >= 0) & ~same
         return class_contrast(embeddings @ bank.T / self.tau, draw(same, self.positives), draw(other, self.negatives))
 
     def relations(self, student: Tensor, mean: Tensor) -> Tensor:
         """CRP over the classes that the memory holds; 0 with fewer than two of them."""
-        labels = self.memory.label
-        own, other = (
-            centroids(bank, labels, self.student.num_classes) for bank in (self.memory.student, self.memory.mean)
-        )
+        labels = self.bank.label
+        banks = (self.bank.student, self.bank.mean)
+        centers, targets = (centroids(bank, labels, self.student.num_classes) for bank in banks)
         present = torch.bincount(labels + 1)[1:].nonzero()[:, 0]
         if len(present) < 2:
             return student.sum() * 0
-        return relation_kl(student @ own[present].T, mean @ other[present].T, self.tau)
+        return relation_kl(student @ centers[present].T, mean @ targets[present].T, self.tau)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """The mean teacher takes its step toward the student; whole numbers, such as counts, are copied."""
+        """The mean teacher takes its step toward the student."""
         decay = min(1 - 1 / (int(self.steps) + 1), self.decay)
-        for mine, theirs in zip(
-            self.mean_teacher.state_dict().values(), self.student.state_dict().values(), strict=True
-        ):
-            if mine.is_floating_point():
-                mine.lerp_(theirs.to(mine), 1 - decay)
-            else:
-                mine.copy_(theirs)
+        update_average(self.mean_teacher, self.student, decay)
         self.steps += 1
 
 
@@ -184,11 +160,11 @@ def class_contrast(scores: Tensor, positive: Tensor, negative: Tensor) -> Tensor
 
 def centroids(bank: Tensor, label: Tensor, classes: int) -> Tensor:
     """Mean embedding of each class, of length 1: (classes, D) from (N, D); zeros for a class that is not there."""
-    owns = F.one_hot(label.clamp_min(0), classes).to(bank) * (label >= 0)[:, None]
-    return F.normalize(owns.T @ bank, dim=1)
+    member = F.one_hot(label.clamp_min(0), classes).to(bank) * (label >= 0)[:, None]
+    return F.normalize(member.T @ bank, dim=1)
 
 
 def relation_kl(student: Tensor, mean: Tensor, tau: float) -> Tensor:
     """KL(softmax(r_m / tau), softmax(r_s / tau)) of cosines (B, K) to class centroids, mean over the batch."""
-    own, other = F.log_softmax(student.float() / tau, dim=1), F.log_softmax(mean.detach().float() / tau, dim=1)
-    return F.kl_div(own, other, reduction="batchmean", log_target=True)
+    log_p, log_q = (F.log_softmax(cosines.float() / tau, dim=1) for cosines in (student, mean.detach()))
+    return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)

@@ -13,14 +13,15 @@ images point one way, and the first steps would only chase that.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl
 from kdlight.distillers.matching import ends
+from kdlight.options import Option
 
 EMPTY = -1
 """Owner of a row that no image has taken yet."""
@@ -62,8 +63,8 @@ class Bank(nn.Module):
         rows, order = torch.unique(index % len(self.owner), return_inverse=True)
         last = torch.empty_like(rows).scatter_(0, order, torch.arange(len(index), device=index.device))
         keep = momentum * (self.owner[rows] == index[last])[:, None]
-        for kept, new in ((self.student, student[last]), (self.teacher, teacher[last])):
-            kept[rows] = F.normalize(keep * kept[rows] + (1 - keep) * new.to(kept.dtype), dim=1)
+        for bank, new in ((self.student, student[last]), (self.teacher, teacher[last])):
+            bank[rows] = F.normalize(keep * bank[rows] + (1 - keep) * new.to(bank.dtype), dim=1)
         self.owner[rows], self.labels[rows] = index[last], y[last]
 
     def negatives(self, index: Tensor, y: Tensor) -> Tensor:
@@ -82,59 +83,41 @@ def embed(head: nn.Module, maps: Tensor) -> Tensor:
 
 
 class CRD(Distiller):
-    """The student's embedding of an image is told from other images by the teacher's embedding of the same one."""
-
     name = "crd"
+    summary = "The student's embedding of an image is told from other images by the teacher's of the same one."
     paper = "Tian et al., ICLR 2020"
-    reads = "pooled"
+    needs = "pooled"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        beta: float = 0.8,
-        bank: int = 4096,
-        width: int = 128,
-        tau: float = 0.07,
-        momentum: float = 0.5,
-        alpha: float = 0.0,
-        temperature: float = 4.0,
-        **kwargs: Any,
-    ) -> None:
-        """beta: weight of the contrast, 0 or above. bank: images kept to be told from, 1 or above.
+    beta: Annotated[float, Option("Weight of the contrast beside the loss of the labels.", ge=0)] = 0.8
+    bank: Annotated[int, Option("Images whose embeddings are kept to be told from.", ge=1)] = 4096
+    width: Annotated[int, Option("Dimensions of an embedding.", ge=1)] = 128
+    tau: Annotated[float, Option("How sharply near and far are told apart: smaller is sharper.", gt=0)] = 0.07
+    momentum: Annotated[
+        float, Option("How slowly a kept embedding follows what is new: near 1 is slow and steady.", ge=0, le=1)
+    ] = 0.5
+    alpha: Alpha = 0.0
+    temperature: Temperature = 4.0
 
-        width: of the embedding, 1 or above. tau: how sharply near ones are told apart, above 0.
-        momentum: of what is kept, 0 to 1. alpha: share of softened answers, 0 to 1. temperature: of those, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if beta < 0 or bank < 1 or width < 1 or not tau > 0:
-            raise ValueError("crd needs beta of 0 or above, bank and width of 1 or above, and tau above 0.")
-        if not 0 <= momentum <= 1 or not 0 <= alpha <= 1 or not temperature > 0:
-            raise ValueError("crd needs momentum and alpha in [0, 1], and a temperature above 0.")
-        self.beta = beta
-        self.tau = tau
-        self.momentum = momentum
-        self.alpha = alpha
-        self.temperature = temperature
-        self.student_head = nn.Linear(ends(self.student)[-1].channels, width)
-        self.teacher_head = nn.Linear(ends(self.guide)[-1].channels, width)
-        self.bank = Bank(bank, width)
+    def build(self) -> None:
+        self.student_head = nn.Linear(ends(self.student)[-1].channels, self.width)
+        self.teacher_head = nn.Linear(ends(self.teacher_model)[-1].channels, self.width)
+        self.embeddings = Bank(self.bank, self.width)
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        own = embed(self.student_head, student.features[-1])
-        other = embed(self.teacher_head, teacher.features[-1])
+        anchors = embed(self.student_head, student.features[-1])
+        targets = embed(self.teacher_head, teacher.features[-1])
         index = self._places(batch)
-        self.bank.renew(index, batch.y, own, other, self.momentum)
-        allowed = self.bank.negatives(index, batch.y)
-        partner = (own * other).sum(dim=1)
-        contrast = self._contrast(0, partner, own @ self.bank.teacher.T, allowed)
-        contrast = contrast + self._contrast(1, partner, other @ self.bank.student.T, allowed)
-        answer = softened_kl(student.logits, teacher.logits, self.temperature)
-        return self.beta * contrast + self.alpha * answer
+        self.embeddings.renew(index, batch.y, anchors, targets, self.momentum)
+        allowed = self.embeddings.negatives(index, batch.y)
+        partner = (anchors * targets).sum(dim=1)
+        contrast = self._contrast(0, partner, anchors @ self.embeddings.teacher.T, allowed)
+        contrast = contrast + self._contrast(1, partner, targets @ self.embeddings.student.T, allowed)
+        return self.beta * contrast + self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
 
     def _contrast(self, side: int, partner: Tensor, others: Tensor, allowed: Tensor) -> Tensor:
         """nce of one side's anchors; 0 until a first batch has something to be told from."""
-        scales, others = self.bank.scales, others.float()
+        scales, others = self.embeddings.scales, others.float()
         if float(scales[side]) == 0 and bool(allowed.any()):
             scales[side] = (others.detach()[allowed] / self.tau).exp().mean()
         if float(scales[side]) == 0:
@@ -145,4 +128,4 @@ class CRD(Distiller):
         """The images' places in the training split; where they are not told, each counts as a new image."""
         if batch.index is not None:
             return batch.index
-        return self.bank.owner.max() + 1 + torch.arange(len(batch.y), device=batch.y.device)
+        return self.embeddings.owner.max() + 1 + torch.arange(len(batch.y), device=batch.y.device)

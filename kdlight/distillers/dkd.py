@@ -6,45 +6,38 @@ L = alpha TCKD + beta NCKD, each at temperature T and times T^2. With two classe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View
+from kdlight.distillers.base import Batch, Distiller, Temperature, View
+from kdlight.options import Option
 
 
 def tckd(student: Tensor, teacher: Tensor, y: Tensor, temperature: float) -> Tensor:
     """T^2 KL over (p_target, 1 - p_target), mean over the batch; logits (B, K), y (B,). In log space throughout."""
-    own, other = _binary(student, y, temperature), _binary(teacher, y, temperature)
-    return temperature**2 * F.kl_div(own, other, reduction="batchmean", log_target=True)
+    log_p, log_q = _binary(student, y, temperature), _binary(teacher, y, temperature)
+    return temperature**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
 def nckd(student: Tensor, teacher: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """T^2 KL over the classes that are not the target, renormalised; logits (B, K), y (B,)."""
-    own, other = _rest(student, y, temperature), _rest(teacher, y, temperature)
-    return temperature**2 * F.kl_div(own, other, reduction="batchmean", log_target=True)
+    """T^2 KL over the classes that are not the target, renormalized; logits (B, K), y (B,)."""
+    log_p, log_q = _rest(student, y, temperature), _rest(teacher, y, temperature)
+    return temperature**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
 class DKD(Distiller):
-    """Target and non-target knowledge, weighed apart. Needs three classes or more: with two it is KD's first term."""
-
     name = "dkd"
+    summary = "Target and non-target knowledge, weighed apart. Needs three classes or more."
     paper = "Zhao et al., CVPR 2022"
-    reads = "logits"
     tasks = ("multi-class",)
+    needs = "logits"
 
-    def __init__(
-        self, *args: Any, alpha_target: float = 1.0, beta: float = 2.0, temperature: float = 4.0, **kwargs: Any
-    ) -> None:
-        """alpha_target, beta: weights of the two terms, 0 or above. temperature: above 0."""
-        super().__init__(*args, **kwargs)
-        if alpha_target < 0 or beta < 0 or not temperature > 0:
-            raise ValueError("dkd needs alpha_target and beta of 0 or above, and a temperature above 0.")
-        self.alpha_target = alpha_target
-        self.beta = beta
-        self.temperature = temperature
+    alpha_target: Annotated[float, Option("Weight of the target class against all others.", ge=0)] = 1.0
+    beta: Annotated[float, Option("Weight of the classes that are not the target.", ge=0)] = 2.0
+    temperature: Temperature = 4.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         terms = (student.logits.float(), teacher.logits.float(), batch.y, self.temperature)

@@ -13,56 +13,44 @@ as it was at its best epoch on validation; a study reports B of that epoch and t
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl, update_average
 from kdlight.models.base import Classifier
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
+from kdlight.options import Option
 
 
 class Dual(Distiller):
-    """A student and its complementary partner; the teacher gives the partner's first weights and is not asked again."""
-
     name = "dual"
+    summary = (
+        "A student and its complementary partner; the teacher gives the partner's first weights and is not asked again."
+    )
     paper = "Tsutsumi et al. 2025"
-    reads = "nothing"
+    needs = "nothing"
     unlabeled = True
+
+    dual: Annotated[bool, Option("Train a partner beside the student.")] = True
+    self_distill: Annotated[bool, Option("Follow the moving averages of the models.")] = True
+    both: Annotated[bool, Option("Follow the mean of both averages, not the other's alone.")] = False
+    weight: Annotated[float, Option("Weight of what follows the averages beside the loss of the labels.", ge=0)] = 1.0
+    temperature: Temperature = 3.0
+    momentum: Annotated[float, Option("How slowly the averages follow: near 1 is slow and steady.", ge=0, lt=1)] = 0.99
+    selection: Annotated[
+        Literal["uniform", "consecutive"], Option("Which channels the partner takes; as the student's own.")
+    ] = "uniform"
+    layers: Annotated[
+        Literal["first", "even"], Option("Which blocks of a stage the partner takes; as the student's own.")
+    ] = "first"
     steps: Tensor
 
-    def __init__(
-        self,
-        *args: Any,
-        dual: bool = True,
-        self_distill: bool = True,
-        both: bool = False,
-        weight: float = 1.0,
-        temperature: float = 3.0,
-        momentum: float = 0.99,
-        selection: str = "uniform",
-        layers: str = "first",
-        **kwargs: Any,
-    ) -> None:
-        """dual: with a partner. self_distill: with the KL. both: to the mean of both averages, not the other's alone.
-
-        weight: of the KL, 0 or above. temperature: above 0. momentum: of the averages, 0 to below 1; the first steps
-        take 1 - 1 / (n + 1) while that is less. selection (uniform or consecutive) and layers (first or even): as the
-        student's own, so that the two are halves. Raises ValueError if a partner is asked for and there is no teacher
-        of the student's family to select from.
-        """
-        super().__init__(*args, **kwargs)
-        if weight < 0 or not temperature > 0 or not 0 <= momentum < 1:
-            raise ValueError("dual needs weight of 0 or above, temperature above 0 and momentum in [0, 1).")
-        if selection not in ("uniform", "consecutive"):
-            raise ValueError(f"dual knows selection uniform and consecutive, not {selection!r}; name one of the two.")
-        self.weight = weight
-        self.temperature = temperature
-        self.momentum = momentum
-        self.both = both
-        self.partner = self._partner(selection, layers) if dual else None
-        learners = self.learners() if self_distill else []
+    def build(self) -> None:
+        """Raises ValueError if a partner is asked for and there is no teacher of the student's family for it."""
+        self.partner = self._partner() if self.dual else None
+        learners = self.learners() if self.self_distill else []
         self.averages = nn.ModuleList(copy.deepcopy(model).requires_grad_(False) for model in learners).eval()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -74,11 +62,11 @@ class Dual(Distiller):
         """The student's KL, and all of the partner's loss."""
         loss = student.logits.new_zeros(())
         with torch.random.fork_rng([batch.x.device] if batch.x.is_cuda else []):
-            logits = [student.logits] if self.partner is None else [student.logits, self._answer(self.partner, batch)]
+            logits = [student.logits] if self.partner is None else [student.logits, self._logits(self.partner, batch)]
             with torch.no_grad():
                 averaged = [average(batch.x) for average in self.averages]
-        for own, target in zip(logits, targets(averaged, self.both), strict=False):
-            loss = loss + self.weight * softened_kl(own, target, self.temperature)
+        for given, target in zip(logits, targets(averaged, self.both), strict=False):
+            loss = loss + self.weight * softened_kl(given, target, self.temperature)
         return loss if self.partner is None else loss + self.task(logits[1].float(), batch)
 
     @torch.no_grad()
@@ -86,7 +74,7 @@ class Dual(Distiller):
         self.steps += 1
         momentum = min(1 - 1 / (int(self.steps) + 1), self.momentum)
         for average, model in zip(self.averages, self.learners(), strict=False):
-            follow(average, model, momentum)
+            update_average(average, model, momentum)
 
     def train(self, mode: bool = True) -> Dual:
         """The averages stay in eval mode: they answer with their own statistics, without dropout."""
@@ -94,14 +82,14 @@ class Dual(Distiller):
         self.averages.eval()
         return self
 
-    def _partner(self, selection: str, layers: str) -> Classifier:
+    def _partner(self) -> Classifier:
         if self.teacher is None:
             raise ValueError("dual takes its partner's first weights from a larger model; give a teacher, or dual off.")
         partner = copy.deepcopy(self.student)
-        select_weights(self.teacher, partner, offset=1, how=selection, layers=layers)
+        select_weights(self.teacher, partner, offset=1, how=self.selection, layers=self.layers)
         return partner
 
-    def _answer(self, partner: Classifier, batch: Batch) -> Tensor:
+    def _logits(self, partner: Classifier, batch: Batch) -> Tensor:
         """The partner's logits (B, K). Selected channels shift every mean, so the first batch sets its batch norm."""
         if self.training and int(self.steps) == 0:
             reestimate_batch_norm(partner, [batch.x])
@@ -115,13 +103,3 @@ def targets(averaged: list[Tensor], both: bool) -> list[Tensor]:
     if both and averaged:
         return [torch.stack(averaged).mean(dim=0)] * len(averaged)
     return averaged[::-1]
-
-
-def follow(average: nn.Module, model: nn.Module, momentum: float) -> None:
-    """average = momentum average + (1 - momentum) model: weights and batch-norm statistics; counters are copied."""
-    own = model.state_dict()
-    for name, tensor in average.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.lerp_(own[name], 1 - momentum)
-        else:
-            tensor.copy_(own[name])

@@ -13,42 +13,36 @@ Stage 1 leaves the student's head as it began, so its answers mean nothing until
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, widths
+from kdlight.distillers.base import Batch, Distiller, Temperature, View, pooled, softened_kl, widths
 from kdlight.models.base import Classifier
-
-MODES = ("reuse", "retrain", "end_to_end")
+from kdlight.options import Option
 
 
 class EFCM(Distiller):
-    """First the teacher's features without any label, then a head: reused, retrained, or all of it end to end."""
-
     name = "efcm"
+    summary = "First the teacher's features without any label, then a head: reused, retrained, or all of it end to end."
     paper = "EFCM 2024"
-    reads = "pooled"
-    tasks = ("binary", "multi-class")
+    needs = "pooled"
     unlabeled = True
 
-    def __init__(
-        self, *args: Any, mode: str = "end_to_end", stage1: float = 0.5, temperature: float = 4.0, **kwargs: Any
-    ) -> None:
-        """mode: reuse, retrain or end_to_end. stage1: share of the run for the features, 0 to 1 without its ends.
-        temperature: of the teacher's answers where they are reused, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if mode not in MODES:
-            raise ValueError(f"efcm does not know the mode {mode!r}; one of {', '.join(MODES)} was expected.")
-        if not 0 < stage1 < 1 or not temperature > 0:
-            raise ValueError("efcm needs stage1 between 0 and 1 (neither of them), and temperature above 0.")
-        self.mode = mode
-        self.stage1 = self.counts_from = stage1
-        self.temperature = temperature
+    mode: Annotated[
+        Literal["reuse", "retrain", "end_to_end"],
+        Option("Second stage: learn from the teacher's head, train a new head, or train all of the student."),
+    ] = "end_to_end"
+    stage1: Annotated[
+        float, Option("How long the first stage, without labels, lasts as a share of the whole run.", gt=0, lt=1)
+    ] = 0.5
+    temperature: Temperature = 4.0
+
+    def build(self) -> None:
+        self.best_epoch_from = self.stage1
         self.projecting = True
-        self.projection = nn.Linear(widths(self.student)[-1], widths(self.guide)[-1])
+        self.projection = nn.Linear(widths(self.student)[-1], widths(self.teacher_model)[-1])
         head_of(self.student)
 
     def choose(self, batch: Batch) -> Batch:

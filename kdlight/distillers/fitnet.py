@@ -10,13 +10,14 @@ one run under one learning rate schedule, not a run of its own. Validation count
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, softened_kl
 from kdlight.distillers.matching import pairs
+from kdlight.options import Option
 
 
 def hint_loss(guided: Tensor, hint: Tensor) -> Tensor:
@@ -26,34 +27,22 @@ def hint_loss(guided: Tensor, hint: Tensor) -> Tensor:
 
 
 class FitNet(Distiller):
-    """First a hint from the teacher's middle for the student's lower half, then KD for all of it."""
-
     name = "fitnet"
+    summary = "First a hint from the teacher's middle for the student's lower half, then KD for all of it."
     paper = "Romero et al., ICLR 2015"
-    reads = "maps"
+    needs = "features"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        stage: float = 0.3,
-        gamma: float = 1.0,
-        alpha: float = 0.7,
-        temperature: float = 4.0,
-        **kwargs: Any,
-    ) -> None:
-        """stage: share of the run for the hint, 0 to 1. gamma: weight of the hint, 0 or above.
+    stage: Annotated[
+        float, Option("How long the first stage, the hint, lasts as a share of the whole run.", ge=0, le=1)
+    ] = 0.3
+    gamma: Annotated[float, Option("How much the teacher's hint counts in the first stage.", ge=0)] = 1.0
+    alpha: Alpha = 0.7
+    temperature: Temperature = 4.0
 
-        alpha: share of softened answers after it, 0 to 1. temperature: of those answers, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if not 0 <= stage <= 1 or gamma < 0 or not 0 <= alpha <= 1 or not temperature > 0:
-            raise ValueError("fitnet needs stage and alpha in [0, 1], gamma of 0 or above and temperature above 0.")
-        self.stage = self.counts_from = stage
-        self.gamma = gamma
-        self.alpha = alpha
-        self.temperature = temperature
-        matched = pairs(self.student, self.guide)
+    def build(self) -> None:
+        self.best_epoch_from = self.stage
+        matched = pairs(self.student, self.teacher_model)
         guided, hint = matched[(len(matched) - 1) // 2]
         self.guided, self.hint = guided.index, hint.index
         self.regressor = nn.Conv2d(guided.channels, hint.channels, 1)

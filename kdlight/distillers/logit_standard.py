@@ -10,42 +10,32 @@ larger and has no gradient, so the method asks for three or more.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from torch import Tensor
 
-from kdlight.distillers.base import Batch, Distiller, View, softened_kl
+from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl
+from kdlight.options import Option
 
 
 def standardized(logits: Tensor) -> Tensor:
     """Logits (B, K) less each row's mean, divided by its deviation (over K); rows of equal logits become 0."""
-    centred = logits - logits.mean(dim=1, keepdim=True)
-    return centred / centred.square().mean(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    return centered / centered.square().mean(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
 
 
 class LogitStandard(Distiller):
-    """KD on logits that were standardized per image: the shape of an answer counts, its range does not."""
-
     name = "logit_standard"
+    summary = "KD on logits that were standardized per image: the shape of an output counts, its range does not."
     paper = "Sun et al., CVPR 2024"
-    reads = "logits"
-    unlabeled = True
     tasks = ("multi-class",)
+    needs = "logits"
+    unlabeled = True
 
-    def __init__(
-        self, *args: Any, alpha: float = 0.9, weight: float = 9.0, temperature: float = 2.0, **kwargs: Any
-    ) -> None:
-        """alpha: share that the labels give up, 0 to 1. weight: of the distillation, 0 or above.
-
-        temperature: above 0; fewer classes want a lower one.
-        """
-        super().__init__(*args, **kwargs)
-        if not 0 <= alpha <= 1 or weight < 0 or not temperature > 0:
-            raise ValueError("logit_standard needs alpha in [0, 1], weight of 0 or above and temperature above 0.")
-        self.alpha = alpha
-        self.weight = weight
-        self.temperature = temperature
+    alpha: Annotated[float, Option("Weight that the labels give up: 1 leaves them out.", ge=0, le=1)] = 0.9
+    weight: Annotated[float, Option("Weight of the teacher's output.", ge=0)] = 9.0
+    temperature: Temperature = 2.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        own, other = (standardized(view.logits.float()) for view in (student, teacher))
-        return self.weight * softened_kl(own, other, self.temperature)
+        own, target = (standardized(view.logits.float()) for view in (student, teacher))
+        return self.weight * softened_kl(own, target, self.temperature)

@@ -9,11 +9,9 @@ The sum over classes and T^2 keep it as large as KD's divergence when T changes 
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from kdlight.distillers.base import Batch, Distiller, View
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View
 
 
 def softened_mse(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -23,20 +21,14 @@ def softened_mse(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 class MSE(Distiller):
-    """The student's softened probabilities are drawn to the teacher's by their squared distance."""
-
     name = "mse"
+    summary = "The student's softened probabilities are drawn to the teacher's by their squared distance."
     paper = "after Mir & Rizvi 2025"
-    reads = "logits"
+    needs = "logits"
     unlabeled = True
 
-    def __init__(self, *args: Any, alpha: float = 0.5, temperature: float = 4.0, **kwargs: Any) -> None:
-        """alpha: share of the distillation, 0 to 1. temperature: above 0."""
-        super().__init__(*args, **kwargs)
-        if not 0 <= alpha <= 1 or not temperature > 0:
-            raise ValueError(f"mse needs alpha in [0, 1] and temperature above 0, not {alpha} and {temperature}.")
-        self.alpha = alpha
-        self.temperature = temperature
+    alpha: Alpha = 0.5
+    temperature: Temperature = 4.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         return self.alpha * softened_mse(student.logits.float(), teacher.logits.float(), self.temperature)

@@ -10,13 +10,17 @@ paper's weights are 25 and 50; alpha, for its combination with Hinton's loss, is
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl
+from kdlight.options import Option
+
+DistanceWeight = Annotated[float, Option("Weight of the distances among the images of a batch.", ge=0)]
+AngleWeight = Annotated[float, Option("Weight of the angles among the images of a batch.", ge=0)]
 
 
 def distances(features: Tensor) -> Tensor:
@@ -24,8 +28,8 @@ def distances(features: Tensor) -> Tensor:
     count = len(features)
     squared = (features[:, None] - features[None]).square().sum(dim=2)  # (B, B)
     other = 1 - torch.eye(count, device=features.device)
-    found = squared.clamp_min(1e-12).sqrt() * other
-    return found * max(1, count * (count - 1)) / found.sum().clamp_min(1e-6)
+    lengths = squared.clamp_min(1e-12).sqrt() * other
+    return lengths * max(1, count * (count - 1)) / lengths.sum().clamp_min(1e-6)
 
 
 def angles(features: Tensor) -> Tensor:
@@ -35,37 +39,19 @@ def angles(features: Tensor) -> Tensor:
 
 
 class RKD(Distiller):
-    """The student places the images of a batch to each other as the teacher does."""
-
     name = "rkd"
+    summary = "The student places the images of a batch to each other as the teacher does."
     paper = "Park et al., CVPR 2019"
-    reads = "pooled"
+    needs = "pooled"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        distance: float = 25.0,
-        angle: float = 50.0,
-        alpha: float = 0.0,
-        temperature: float = 4.0,
-        **kwargs: Any,
-    ) -> None:
-        """distance, angle: weights of the two relations, 0 or above. alpha: share of softened answers, 0 to 1.
-
-        temperature: of those answers, above 0.
-        """
-        super().__init__(*args, **kwargs)
-        if distance < 0 or angle < 0 or not 0 <= alpha <= 1 or not temperature > 0:
-            raise ValueError("rkd needs distance and angle of 0 or above, alpha in [0, 1] and temperature above 0.")
-        self.distance = distance
-        self.angle = angle
-        self.alpha = alpha
-        self.temperature = temperature
+    distance: DistanceWeight = 25.0
+    angle: AngleWeight = 50.0
+    alpha: Alpha = 0.0
+    temperature: Temperature = 4.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        own, other = (pooled(view.features[-1].float()) for view in (student, teacher))
-        far = F.smooth_l1_loss(distances(own), distances(other))
-        turned = F.smooth_l1_loss(angles(own), angles(other))
-        answer = softened_kl(student.logits, teacher.logits, self.temperature)
-        return self.distance * far + self.angle * turned + self.alpha * answer
+        mine, target = (pooled(view.features[-1].float()) for view in (student, teacher))
+        loss = self.distance * F.smooth_l1_loss(distances(mine), distances(target))
+        loss = loss + self.angle * F.smooth_l1_loss(angles(mine), angles(target))
+        return loss + self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)

@@ -11,50 +11,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View
+from kdlight.distillers.base import Batch, Distiller, Temperature, View
+from kdlight.options import Option
 
 
 class SelfTraining(Distiller):
-    """The teacher labels what nobody has labeled; mixed images and a penalty keep the student from being too sure."""
-
     name = "self_training"
+    summary = "The teacher labels what has no label; mixed images and a penalty keep the student from being too sure."
     paper = "Rajan et al. 2020"
-    reads = "logits"
-    tasks = ("binary", "multi-class")
+    needs = "logits"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        trust: float = 0.5,
-        temperature: float = 2.0,
-        mixup: float = 0.2,
-        penalty: float = 0.1,
-        **kwargs: Any,
-    ) -> None:
-        """trust: the teacher's share in the target of an image that has a label, 0 to 1. temperature: of the teacher's
-        answers, above 0. mixup: parameter of the Beta distribution, 0 or above; 0 does not mix. penalty: weight of the
-        confidence penalty, 0 or above.
-        """
-        super().__init__(*args, **kwargs)
-        if not 0 <= trust <= 1 or not temperature > 0 or mixup < 0 or penalty < 0:
-            raise ValueError(
-                "self_training needs trust in [0, 1], temperature above 0, and mixup and penalty of 0 or above."
-            )
-        self.trust = trust
-        self.temperature = temperature
-        self.mixup = mixup
-        self.penalty = penalty
+    trust: Annotated[
+        float, Option("How much the teacher's output counts where an image has a label already.", ge=0, le=1)
+    ] = 0.5
+    temperature: Temperature = 2.0
+    mixup: Annotated[
+        float, Option("How much pairs of images are blended into one (shape of mixup's Beta); 0 does not.", ge=0)
+    ] = 0.2
+    penalty: Annotated[float, Option("Weight of the confidence penalty.", ge=0)] = 0.1
 
     def choose(self, batch: Batch) -> Batch:
         """The batch with soft targets for all its images, mixed."""
-        view = self.look(batch)
+        view = self.teacher_view(batch)
         target = targets(batch.y, view.logits, self.trust, self.temperature)
         if batch.target is not None:
             target = (1 - self.trust) * batch.target + self.trust * tempered(view.logits, self.temperature)
@@ -76,10 +61,10 @@ def tempered(logits: Tensor, temperature: float) -> Tensor:
 
 def targets(y: Tensor, teacher: Tensor, trust: float, temperature: float) -> Tensor:
     """Soft labels (B, K): the teacher's where y (B,) is -1, else (1 - trust) of the label and trust of the teacher."""
-    answer = tempered(teacher, temperature)
+    softened = tempered(teacher, temperature)
     known = (y >= 0)[:, None]
-    label = F.one_hot(y.clamp_min(0), teacher.shape[1]).to(answer)
-    return torch.where(known, (1 - trust) * label + trust * answer, answer)
+    label = F.one_hot(y.clamp_min(0), teacher.shape[1]).to(softened)
+    return torch.where(known, (1 - trust) * label + trust * softened, softened)
 
 
 def mixed(values: Tensor, order: Tensor, share: Tensor) -> Tensor:

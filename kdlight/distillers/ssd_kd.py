@@ -14,78 +14,62 @@ maps to the teacher's channels before G.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, widths
-from kdlight.distillers.rkd import angles, distances
+from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl, widths
+from kdlight.distillers.rkd import AngleWeight, DistanceWeight, angles, distances
+from kdlight.options import Option
 
 EPS = 1e-12
 """Under a root, whose slope at 0 has no end."""
 
 
 class SSDKD(Distiller):
-    """The teacher's answers on upright and turned images, and how it relates images and channels to each other."""
-
     name = "ssd_kd"
+    summary = "The teacher's output on upright and turned images, and how it relates images and channels to each other."
     paper = "SSD-KD, Wang et al. 2022"
-    reads = "maps"
-    tasks = ("binary", "multi-class")
+    needs = "features"
     unlabeled = True
 
-    def __init__(
-        self,
-        *args: Any,
-        alpha: float = 0.9,
-        temperature: float = 4.0,
-        rotated: float = 2.7,
-        similarity: float = 10.0,
-        tau: float = 0.5,
-        distance: float = 25.0,
-        angle: float = 50.0,
-        gram: float = 1000.0,
-        **kwargs: Any,
-    ) -> None:
-        """alpha: share of the softened answer, 0 to 1. temperature: of the answers, above 0. rotated: weight of the
-        answers on turned images, 0 or above. similarity: weight of the cosines between turned and upright images, 0 or
-        above. tau: temperature of the cosines, above 0. distance: weight of distances among images, 0 or above.
-        angle: weight of angles among images, 0 or above. gram: weight of the relations among channels, 0 or above.
-        """
-        super().__init__(*args, **kwargs)
-        weights = (rotated, similarity, distance, angle, gram)
-        if not 0 <= alpha <= 1 or not temperature > 0 or not tau > 0 or min(weights) < 0:
-            raise ValueError("ssd_kd needs alpha in [0, 1], temperature and tau above 0, and weights of 0 or above.")
-        self.alpha, self.temperature, self.tau = alpha, temperature, tau
-        self.rotated, self.similarity = rotated, similarity
-        self.distance, self.angle, self.gram = distance, angle, gram
-        self.lift = nn.Conv2d(widths(self.student)[-1], widths(self.guide)[-1], 1, bias=False)
+    alpha: Alpha = 0.9
+    temperature: Temperature = 4.0
+    rotated: Annotated[float, Option("Weight of the teacher's output on turned images.", ge=0)] = 2.7
+    similarity: Annotated[float, Option("Weight of the cosines between turned and upright images.", ge=0)] = 10.0
+    tau: Annotated[float, Option("Temperature of the cosines: smaller is sharper.", gt=0)] = 0.5
+    distance: DistanceWeight = 25.0
+    angle: AngleWeight = 50.0
+    gram: Annotated[float, Option("Weight of the relations among channels.", ge=0)] = 1000.0
+
+    def build(self) -> None:
+        self.lift = nn.Conv2d(widths(self.student)[-1], widths(self.teacher_model)[-1], 1, bias=False)
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        answer = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
-        return answer + self.relations(student, teacher) + self.turned(student, teacher, batch)
+        loss = self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)
+        return loss + self.relations(student, teacher) + self.turned(student, teacher, batch)
 
     def relations(self, student: View, teacher: View) -> Tensor:
         """The dual relational loss: among the images of the batch, and among the channels of each image."""
-        own, other = student.features[-1], teacher.features[-1].float()
-        mine, theirs = pooled(own).float(), pooled(other)
-        far = F.smooth_l1_loss(distances(mine), distances(theirs))
-        wide = F.smooth_l1_loss(angles(mine), angles(theirs))
-        return self.distance * far + self.angle * wide + self.gram * gram_loss(self.lift(own), other)
+        maps, target = student.features[-1], teacher.features[-1].float()
+        means, target_means = pooled(maps).float(), pooled(target)
+        loss = self.distance * F.smooth_l1_loss(distances(means), distances(target_means))
+        loss = loss + self.angle * F.smooth_l1_loss(angles(means), angles(target_means))
+        return loss + self.gram * gram_loss(self.lift(maps), target)
 
     def turned(self, student: View, teacher: View, batch: Batch) -> Tensor:
         """The answers on turned images, and the similarity of turned images to upright ones."""
         if not self.rotated and not self.similarity:
             return student.logits.new_zeros(())
         x = turn(batch.x, torch.randint(1, 4, (len(batch.x),), device=batch.x.device))
-        own = View(*self.student.forward_with_features(x))
-        other = self.look(replace(batch, x=x, teacher=None))
-        answer = self.rotated * softened_kl(own.logits, other.logits, self.temperature)
-        mine = cosines(pooled(own.features[-1]), pooled(student.features[-1]))
-        theirs = cosines(pooled(other.features[-1]), pooled(teacher.features[-1]))
-        return answer + self.similarity * softened_kl(mine, theirs, self.tau)
+        turned = View(*self.student.forward_with_features(x))
+        target = self.teacher_view(replace(batch, x=x, teacher=None))
+        loss = self.rotated * softened_kl(turned.logits, target.logits, self.temperature)
+        similar = cosines(pooled(turned.features[-1]), pooled(student.features[-1]))
+        target_similar = cosines(pooled(target.features[-1]), pooled(teacher.features[-1]))
+        return loss + self.similarity * softened_kl(similar, target_similar, self.tau)
 
 
 def turn(x: Tensor, quarters: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual  # type: ignore[impo
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.models.base import Classifier
+from kdlight.models.zoo import TimmClassifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class MobileNet(Classifier):
         self.head = Conv2dNormActivation(channels, shape.head, kernel_size=1, activation_layer=nn.ReLU6)
         self.dropout = nn.Dropout(shape.dropout)
         self.classifier = nn.Linear(shape.head, num_classes)
-        self._initialise()
+        self._initialize()
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.stem(x)
@@ -111,7 +112,7 @@ class MobileNet(Classifier):
         """The stages that reach a stride of 8 and of 16."""
         return (self.stages[2], self.stages[3])
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -120,8 +121,14 @@ class MobileNet(Classifier):
                 nn.init.zeros_(module.bias)
 
 
-def build(name: str, num_classes: int) -> MobileNet:
-    return MobileNet(SHAPES[name], num_classes)
+def build(name: str, num_classes: int, pretrained: bool = False) -> MobileNet:
+    """Raises ValueError if pretrained weights are asked for a student, which has none of its own."""
+    model = MobileNet(SHAPES[name], num_classes)
+    if pretrained and name != "mobilenetv2":
+        raise ValueError(f"No pretrained weights are published for {name}; use weight selection from mobilenetv2.")
+    if pretrained:
+        load_backbone(model, TimmClassifier("mobilenetv2_100", num_classes, True).net.state_dict())
+    return model
 
 
 def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:

@@ -16,30 +16,12 @@ import timm
 import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
-from kdlight.models import ensemble, fusion
+from kdlight.models.registry import published_networks
 
 ANSWER = 2.5
 """Seconds in which a server must answer; ours."""
-BEHIND = {
-    "mobilenetv2": ("mobilenetv2_100",),
-    "vgg19": ("vgg19",),
-    "visformer_s": ("visformer_small",),
-    "autoformerv2_t": ("swin_s3_tiny_224",),
-    **{name: tuple(fusion.SHALLOWER.get(one, one) for one in team) for name, team in fusion.TEAMS.items()},
-}
-"""Our networks -> the timm networks whose weights they take; the others have no published ones."""
 FILES = ("model.safetensors", "pytorch_model.bin")
 """What timm's repositories on the hub hold, the better first."""
-
-
-def networks(name: str) -> tuple[str, ...]:
-    """The timm networks whose weights a network takes; none where nothing is published for it."""
-    if name.startswith(ensemble.PREFIX):
-        parts = [networks(one) for one in ensemble.members(name)]
-        return tuple(one for part in parts for one in part) if all(parts) else ()
-    if name.startswith("timm:"):
-        return (name.removeprefix("timm:").partition("@")[0],)
-    return BEHIND.get(name, ())
 
 
 @cache
@@ -48,7 +30,7 @@ def lacking(name: str) -> str | None:
 
     Takes less than 3 s, whatever the network connection does; asked once for each network in a process.
     """
-    wanted = networks(name)
+    wanted = published_networks(name)
     configs = _configs(wanted)
     if not wanted or len(configs) < len(wanted):
         return f"no weights are published for {name}"
@@ -64,7 +46,7 @@ def lacking(name: str) -> str | None:
 
 def licenses(name: str) -> tuple[str, ...]:
     """Under which licenses timm publishes the weights of a network, each once; empty where it does not say."""
-    return tuple(dict.fromkeys(str(config.license) for config in _configs(networks(name)) if config.license))
+    return tuple(dict.fromkeys(str(config.license) for config in _configs(published_networks(name)) if config.license))
 
 
 def _configs(names: Sequence[str]) -> list[timm.models.PretrainedCfg]:

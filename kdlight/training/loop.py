@@ -119,7 +119,7 @@ def fit(
         began = time.perf_counter()
         losses, lr = loop.epoch(state.epoch)
         val_loss, accuracy = validate(loop.fabric, distiller.student, val, loop.spec)
-        counts = state.epoch >= distiller.counts_from * schedule.epochs or state.epoch + 1 == schedule.epochs
+        counts = state.epoch >= distiller.best_epoch_from * schedule.epochs or state.epoch + 1 == schedule.epochs
         improved = progress.take(distiller.student, val_loss, accuracy, counts)
         if progress.mean is not None and state.epoch > schedule.averaged_from:
             progress.mean.update_parameters(distiller.student)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from kdlight.compress import round_to_half
 from kdlight.config import Recipe, TeacherConfig, TrainConfig
-from kdlight.distillers import METHODS, Distiller, create_distiller
+from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.runs import Run, origin
@@ -67,8 +67,8 @@ class Phases:
             return
         model, teacher = self.new_student(phase), None
         if phase not in BASELINES:
-            method, init = METHODS.get(self.recipe.distill.method, Distiller), self.recipe.student.init
-            asked = method.reads != "nothing" or init == "teacher"
+            method, init = find(self.recipe.distill.method), self.recipe.student.init
+            asked = method.needs != "nothing" or init == "teacher"
             teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
         distiller = self._distiller(phase, model, teacher)
         yield from self._fit(phase, distiller, student_schedule(self.recipe.train), self.teacher_cache(distiller))
@@ -84,7 +84,7 @@ class Phases:
             if self.recipe.data.labeled < 1 and not distiller.unlabeled:
                 able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
                 raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
-        share, epochs = distiller.counts_from, self.recipe.train.epochs
+        share, epochs = distiller.best_epoch_from, self.recipe.train.epochs
         if epochs - 1 < share * epochs < epochs:
             raise ValueError(
                 f"{self.recipe.distill.method} spends {share:.0%} of the epochs on its first phase, and train.epochs = "
@@ -95,10 +95,10 @@ class Phases:
 
     def teacher_cache(self, distiller: Distiller) -> TeacherCache | None:
         """A cache of the teacher's outputs, where the recipe fixes the views and the method needs no feature maps."""
-        if not self.recipe.train.views or distiller.reads not in ("logits", "pooled"):
+        if not self.recipe.train.views or distiller.needs not in ("logits", "pooled"):
             return None
         split = self.data.splits["train"].pixels
-        return TeacherCache.of(distiller.guide, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
+        return TeacherCache.of(distiller.teacher_model, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
 
     def finished(self, phase: str) -> Classifier:
         """A model that a phase has left, its weights rounded to the float16 that is shipped."""

@@ -26,9 +26,10 @@ def number(place: Any, label: str, low: float | None, value: float, key: str, **
     return type(value)(place.number_input(label, low, value=_kept(key, value), **_keeping(key), **more))
 
 
-def share(place: Any, label: str, value: float, key: str, **more: Any) -> float:
-    """A slider from 0 to 1."""
-    return float(place.slider(label, 0.0, 1.0, _kept(key, value), 0.01, **_keeping(key), **more))
+def slide(place: Any, label: str, low: float, high: float, value: float, key: str, **more: Any) -> float:
+    """A slider from low to high, in hundredths of the way."""
+    step = (high - low) / 100
+    return float(place.slider(label, float(low), float(high), _kept(key, value), step, **_keeping(key), **more))
 
 
 def switch(place: Any, label: str, value: bool, key: str, **more: Any) -> bool:

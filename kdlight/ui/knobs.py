@@ -1,59 +1,65 @@
-"""The hyper-parameters of a method as controls, each with the reach that its own line of help says."""
+"""The options of a method as controls, each drawn as it is declared."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from kdlight.ui import form, terms
+from kdlight.options import Declared, declared
+from kdlight.ui import form
 
 
-def draw(method: str, described: Mapping[str, Any], begin: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """One control per hyper-parameter of a method, and their values by name.
+def draw(options: Sequence[Declared], begin: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """One control per option, and their values by name.
 
-    described: the method's knobs (defaults) and help (lines) as the catalog gives them; begin: values that go before
-    the defaults; of: the recipe that fills the form, another one of which starts the widgets anew.
+    begin: values that go before the defaults; of: what fills the form, another one of which starts the widgets anew.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     columns = st.columns(2)
-    for number, (name, default) in enumerate(described["knobs"].items()):
-        line = described["help"].get(name)
+    for number, option in enumerate(options):
         with columns[number % len(columns)]:
-            shown = terms.explained(method, name, line)
-            found[name] = _knob(name, begin.get(name, default), line, f"{method} {name} {of}", shown)
-    return found
+            values[option.name] = _control(option, begin.get(option.name, option.default), f"{option.name} {of}")
+    return values
 
 
-def _knob(name: str, value: Any, line: str | None, key: str, shown: str | None) -> Any:
-    """A switch, a slider for what goes from 0 to 1, a number field, or a choice among the words of its line."""
-    label = name.replace("_", " ")
-    if isinstance(value, bool):
+def help_of(section: Callable[..., Any], name: str) -> str:
+    """The line of help of one option of a recipe's section."""
+    return next(option.help for option in declared(section) if option.name == name)
+
+
+def explained(option: Declared) -> str:
+    """What an option does, then the numbers that it takes."""
+    words = option.range
+    return f"{option.help}  \n*{words[:1].upper()}{words[1:]}.*" if words else option.help
+
+
+def _control(option: Declared, value: Any, key: str) -> Any:
+    """A switch, a choice, a slider where a number has both ends, else a field."""
+    label, shown = option.name.replace("_", " "), explained(option)
+    if option.kind == "bool":
         return form.switch(st, label, value, key, help=shown)
-    if isinstance(value, float) and "0 to 1" in (line or ""):
-        return form.share(st, label, value, key, help=shown)
-    if isinstance(value, (int, float)):
-        least, step = reach(value, line or "")
-        digits = "%d" if isinstance(value, int) else "%g"
-        return form.number(st, label, least, value, key, step=step, format=digits, help=shown)
-    known = choices(line or "")
-    return form.choice(st, label, known, value, key, help=shown) if value in known else value
+    if option.choices:
+        return form.choice(st, label, option.choices, value, key, help=shown)
+    low, high, step = reach(option, value)
+    if option.kind == "float" and (low, high) == (option.low, option.high) and low is not None and high is not None:
+        return form.slide(st, label, low, high, value, key, help=shown)
+    digits = "%d" if option.kind == "int" else "%g"
+    return form.number(st, label, low, value, key, max_value=high, step=step, format=digits, help=shown)
 
 
-def choices(line: str) -> list[str]:
-    """The words of a line such as "reuse, retrain or end_to_end."."""
-    return [word for word in re.split(r",\s*|\s+or\s+", line.rstrip(".")) if word]
+def reach(option: Declared, value: float) -> tuple[float | None, float | None, float]:
+    """Least and largest value and step of a field, all of the value's type; `value` itself is always within.
 
-
-def reach(value: float, line: str) -> tuple[float | None, float]:
-    """Least value and step of a knob: the least from the words of its line, the step from the size of its value.
-
-    Both have the value's type. A float moves by half its decade (4 by 0.5, 0.07 by 0.005), a whole number by a quarter.
+    A float moves by half its decade (4 by 0.5, 0.07 by 0.005), a whole number by a quarter. An end that the option
+    must not take is a tenth of a step away, for whole numbers one.
     """
-    whole = isinstance(value, int)
-    step = max(1, value // 4) if whole else 0.5 * 10 ** math.floor(math.log10(abs(value))) if value else 0.5
-    lows = {"1 or above": 1, "0 or above": 0, "above 0": 1 if whole else step / 10}
-    return next((type(value)(low) for said, low in lows.items() if said in line), None), step
+    whole, kind = option.kind == "int", type(value)
+    step = max(1, int(value) // 4) if whole else 0.5 * 10 ** math.floor(math.log10(abs(value))) if value else 0.5
+    inset = 1 if whole else step / 10
+    low, high = option.low, option.high
+    least = None if low is None else min(value, kind(low + inset * option.open_low))
+    most = None if high is None else max(value, kind(high - inset * option.open_high))
+    return least, most, step

@@ -9,11 +9,22 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.config import DataConfig, DistillConfig, Recipe, RecipeError, default_recipe, read_recipe, shipped
+from kdlight.config import (
+    DataConfig,
+    DistillConfig,
+    Recipe,
+    StudentConfig,
+    TrainConfig,
+    default_recipe,
+    read_recipe,
+    shipped,
+)
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
 from kdlight.results.same_start import ALIKE
-from kdlight.ui import form, knobs, shelf, starting_weights, terms, waiting, words
+from kdlight.ui import form, knobs, shelf, starting_weights, waiting, words
+from kdlight.ui.catalog import catalog
+from kdlight.ui.knobs import help_of
 from kdlight.ui.starting_weights import INITS
 
 TRIAL = "kdlight-synthetic"
@@ -23,15 +34,6 @@ SOURCES = {TRIAL: "Synthetic shapes (demo)", OWN: "My images"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
 """The recipes of the shipped pairs: one of them fills the form."""
 SIZES = [64, 96, 128, 160, 192, 224]
-
-
-@st.cache_resource(show_spinner="Looking up models and methods")
-def catalog() -> dict[str, Any]:
-    """Models and methods as the registries hold them; asked once per server, in a process of its own."""
-    from kdlight.ui.jobs import Job
-
-    found: dict[str, Any] = Job("catalog").wait(120)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def _own() -> Start:
         _check(path)
     elif path:
         st.error("No labeled set is at this place: name a folder, an .npz or a .csv on this machine.")
-    augmentation = kind if kind in catalog()["augmentations"] else "standard"
+    augmentation = kind if kind in catalog().augmentations else "standard"
     data = DataConfig(
         path=path or OWN,
         modality=kind,
@@ -150,8 +152,16 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     name = _network("student")
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
-    views = form.whole(right, "Fixed augmentations", 0, 1000, recipe.train.views, f"views {start.of}", help=terms.VIEWS)
-    inits = starting_weights.inits_of(recipe.teacher.name, name, catalog()["general"])
+    views = form.whole(
+        right,
+        "Fixed augmentations",
+        0,
+        1000,
+        recipe.train.views,
+        f"views {start.of}",
+        help=help_of(TrainConfig, "views"),
+    )
+    inits = starting_weights.inits_of(recipe.teacher.name, name, catalog().general)
     init = form.choice(
         st,
         "Starting weights",
@@ -159,32 +169,39 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
         recipe.student.init if recipe.student.init in inits else inits[0],
         f"starting weights {start.of} {recipe.teacher.name} {name}",
         format_func=INITS.__getitem__,
-        help=terms.STUDENT_WEIGHTS,
+        help=help_of(StudentConfig, "init"),
     )
     data = recipe.data
     if start.of != TRIAL or init != recipe.student.init:
         data = data.changed(weights_licence=starting_weights.license_of_pair(recipe, init, PAIRS))
-    alone = form.switch(st, "Also train it without the teacher", recipe.train.alone, "train alone", help=terms.ALONE)
-    scratch = form.switch(
-        st, "Also train it from random weights", recipe.train.scratch, "train scratch", help=terms.SCRATCH
-    )
-    same = init not in ALIKE and form.switch(
-        st,
-        "Also train it from the same starting weights without the teacher",
-        start.of != TRIAL,
-        f"train same start {start.of == TRIAL}",
-        help=terms.SAME_START,
-    )
-    train = recipe.train.changed(epochs=epochs, alone=alone, scratch=scratch, same_start=same, views=views)
+    train = _baselines(start, recipe.train.changed(epochs=epochs, views=views), init)
     return recipe.changed(data=data, student=recipe.student.changed(name=name, init=init), train=train)
+
+
+def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:
+    """Which students are trained beside it without the teacher."""
+    drawn = start.of == TRIAL
+    switches = {
+        "alone": ("Also train it without the teacher", train.alone, "train alone"),
+        "scratch": ("Also train it from random weights", train.scratch, "train scratch"),
+        "same_start": (
+            "Also train it from the same starting weights without the teacher",
+            not drawn,
+            f"train same start {drawn}",
+        ),
+    }
+    chosen = {
+        name: form.switch(st, label, value, key, help=help_of(TrainConfig, name))
+        for name, (label, value, key) in switches.items()
+        if name != "same_start" or init not in ALIKE
+    }
+    return train.changed(**{"same_start": False, **chosen})
 
 
 def _network(role: str) -> str:
     """One of kdlight's networks of this role, or any of timm's."""
-    known = {
-        name: line.partition(": ")[2] for name, line in catalog()["models"].items() if line.startswith(f"{role}: ")
-    }
-    lines = [f"**{words.architecture(name)}**: {line}" for name, line in known.items()]
+    known = {name: network.summary for name, network in catalog().networks.items() if network.role == role}
+    lines = [f"**{words.architecture(name)}**: {line}." for name, line in known.items()]
     return form.choice(
         st,
         "Network",
@@ -198,13 +215,13 @@ def _network(role: str) -> str:
 
 
 def _epochs(column: Any, value: int, key: str) -> int:
-    return form.whole(column, "Epochs", 1, 1000, value, key, help=terms.EPOCHS)
+    return form.whole(column, "Epochs", 1, 1000, value, key, help=help_of(TrainConfig, "epochs"))
 
 
 def method_step(start: Start, recipe: Recipe) -> Recipe:
     """The method, with one knob per keyword of its signature."""
     st.subheader("4  Method", anchor=False)
-    methods: dict[str, Any] = {n: m for n, m in catalog()["methods"].items() if n != "alone"}
+    methods = {name: method for name, method in catalog().methods.items() if name != "alone"}
     names = list(methods)
     name = form.choice(
         st,
@@ -213,23 +230,19 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
         recipe.distill.method if recipe.distill.method in names else names[0],
         f"distillation {start.of}",
         format_func=lambda n: n.upper() if len(n) < 4 else n,
-        help=terms.METHOD,
+        help=help_of(DistillConfig, "method"),
     )
-    about = f"{methods[name]['summary']} {methods[name]['paper']}."
+    about = f"{methods[name].summary} {methods[name].paper}."
     st.html(f'<div class="kd-line">{words.safe(about)}</div>')
     begin = recipe.distill.options if name == recipe.distill.method else {}
-    return recipe.changed(distill=DistillConfig(method=name, **knobs.draw(name, methods[name], begin, start.of)))
+    return recipe.changed(
+        distill=DistillConfig(method=name, **knobs.draw(methods[name].options, begin, f"{name} {start.of}"))
+    )
 
 
 def checked(recipe: Recipe) -> str | None:
-    """The recipe as TOML, or None with the reason on the page."""
-    if starting_weights.is_lacking(recipe.teacher.weights):
-        return None
-    try:
-        return Recipe.from_mapping(_parsed(recipe.to_toml())).to_toml()
-    except RecipeError as error:
-        st.error(words.plain(error))
-        return None
+    """The recipe as TOML; None where it names weights that are not there, which the page then says."""
+    return None if starting_weights.is_lacking(recipe.teacher.weights) else recipe.to_toml()
 
 
 def launch(toml: str, begin: Callable[[str], None]) -> None:
@@ -271,9 +284,3 @@ def _check(path: str) -> None:
         st.html(f'<div class="kd-line">{words.safe(note)}</div>')
     if result.ok:
         st.html(f'<div class="kd-line">{result.images} images, {result.groups} groups: nothing wrong was found.</div>')
-
-
-def _parsed(toml: str) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(toml)

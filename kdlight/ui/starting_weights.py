@@ -10,9 +10,10 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.config import UNTRAINED, Recipe, read_recipe, shipped
-from kdlight.ui import form, terms, words
+from kdlight.config import UNTRAINED, Recipe, TeacherConfig, read_recipe, shipped
+from kdlight.ui import form, words
 from kdlight.ui.jobs import Job
+from kdlight.ui.knobs import help_of
 
 INITS = {
     "selection": "From the teacher's starting weights",
@@ -51,7 +52,7 @@ def of_teacher(recipe: Recipe, of: str) -> str:
         recipe.teacher.weights,
         f"teacher weights {of}",
         placeholder="a .safetensors or .pth file, or empty",
-        help=terms.TEACHER_WEIGHTS,
+        help=help_of(TeacherConfig, "weights"),
     )
     if file:
         if is_lacking(file):

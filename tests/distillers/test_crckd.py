@@ -47,7 +47,7 @@ def test_the_mean_teacher_is_kept_but_never_trained() -> None:
     before = {k: v.clone() for k, v in method.mean_teacher.state_dict().items()}
     method(Batch(pictures(6), torch.arange(6) % 3, index=torch.arange(6)))["total"].backward()
     assert all(torch.equal(v, before[k]) for k, v in method.mean_teacher.state_dict().items())
-    assert {"mean_teacher.classifier.weight", "memory.student", "steps"} <= set(method.state_dict())
+    assert {"mean_teacher.classifier.weight", "bank.student", "steps"} <= set(method.state_dict())
     assert method.embed_student.weight.grad is not None
     assert method.embed_mean.weight.grad is not None
 
@@ -111,8 +111,8 @@ def test_relations_are_compared_over_the_classes_that_are_there_only() -> None:
     method = built(classes=4, tau=0.2)
     rng = torch.Generator().manual_seed(0)
     embeddings, others = (F.normalize(torch.randn(5, 128, generator=rng), dim=1) for _ in range(2))
-    method.memory.remember(embeddings, others, torch.tensor([3, 1, 3, 1, 1]), torch.arange(5))
-    banks = [method.memory.student[:5].numpy(), method.memory.mean[:5].numpy()]
+    method.bank.remember(embeddings, others, torch.tensor([3, 1, 3, 1, 1]), torch.arange(5))
+    banks = [method.bank.student[:5].numpy(), method.bank.mean[:5].numpy()]
     cos = []
     for bank, e in zip(banks, (embeddings, others), strict=True):
         means = [bank[rows].mean(0) for rows in ([1, 3, 4], [0, 2])]
@@ -121,7 +121,7 @@ def test_relations_are_compared_over_the_classes_that_are_there_only() -> None:
     expected = (q * np.log(q / p)).sum(1).mean()
     assert float(method.relations(embeddings, others)) == pytest.approx(expected, rel=1e-4)
     assert float(relation_kl(*(torch.from_numpy(c * 0.2) for c in cos), 0.2)) == pytest.approx(expected, rel=1e-4)
-    method.memory.label.fill_(-1)
+    method.bank.label.fill_(-1)
     assert float(method.relations(embeddings, others)) == 0.0
 
 
@@ -145,7 +145,7 @@ def test_the_first_batch_finds_its_own_images_in_an_empty_memory() -> None:
     method = built(ccd=1.0, crp=0.0, tau=0.5).eval()
     batch = Batch(pictures(4), torch.tensor([0, 0, 1, -1]), index=torch.tensor([7, 8, 9, 10]))
     found = method(batch)["distill"].item()
-    assert (method.memory.label >= 0).sum().item() == 3
+    assert (method.bank.label >= 0).sum().item() == 3
     with torch.no_grad():
         features = method.student.forward_with_features(batch.x)[1][-1].mean((2, 3))
         mine = F.normalize(method.embed_student(features), dim=1)[:3].numpy()
@@ -171,7 +171,7 @@ def test_one_class_no_labels_or_no_index_keep_it_finite() -> None:
 def test_a_big_teacher_is_not_needed_and_one_that_is_given_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(pictures(4), torch.tensor([0, 1, 2, 1]), index=torch.arange(4))
     method = built().eval()
-    monkeypatch.setattr(method.guide, "forward_with_features", lambda x: pytest.fail("the teacher was asked"))
+    monkeypatch.setattr(method.teacher_model, "forward_with_features", lambda x: pytest.fail("the teacher was asked"))
     alone = create_distiller("crckd", Small(5), None, memory=64).eval()
     alone.load_state_dict(method.state_dict())
     assert alone(batch)["total"].item() == pytest.approx(method(batch)["total"].item(), rel=1e-6)
@@ -180,7 +180,7 @@ def test_a_big_teacher_is_not_needed_and_one_that_is_given_not_asked(monkeypatch
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"tau": 0.0}, "tau above 0"),
+        ({"tau": 0.0}, "tau is 0.0; a number above 0"),
         ({"positives": 0}, "positives"),
         ({"rampup": 0.0}, "rampup"),
         ({"decay": 1.0}, "decay"),

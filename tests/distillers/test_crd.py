@@ -94,7 +94,7 @@ def test_a_restored_checkpoint_goes_on_with_the_same_bank(tmp_path: Path) -> Non
     batches = [Batch(pictures(4, seed), y, index=torch.arange(4) + 4 * seed) for seed in range(3)]
     for batch in batches[:2]:
         method(batch)
-    assert method.bank.scales.min() > 0
+    assert method.embeddings.scales.min() > 0
     save_file(method.state_dict(), tmp_path / "kept.safetensors")
     again = crd()
     again.load_state_dict(load_file(tmp_path / "kept.safetensors"))
@@ -108,4 +108,4 @@ def test_images_of_unknown_place_count_as_new_ones() -> None:
     method, y = crd(), torch.tensor([0, 1, 2])
     for _ in range(2):
         method(Batch(pictures(3), y))
-    assert method.bank.owner.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
+    assert method.embeddings.owner.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from kdlight.distillers import Batch, Distiller, View, create_distiller, hyperparameters
 from kdlight.distillers.base import FocalLoss, widths
 from kdlight.distillers.dkd import nckd, tckd
-from kdlight.distillers.feature import standardised
+from kdlight.distillers.feature import standardized
 from kdlight.models import create_model
 
 T = 3.0
@@ -63,7 +63,7 @@ def test_feature_adds_the_distance_of_projected_features(logits: tuple[torch.Ten
     found = method.distill(View(own, [mine]), View(other, [theirs]), Batch(own, y))
     assert isinstance(method.projection, nn.Linear)
     projected = mine.mean((2, 3)) @ method.projection.weight.T + method.projection.bias
-    target = standardised(theirs.mean((2, 3)))
+    target = standardized(theirs.mean((2, 3)))
     gap = (projected - target).abs()
     expected = 2.0 * torch.where(gap < 1, 0.5 * gap**2, gap - 0.5).mean()
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -105,8 +105,8 @@ def test_alone_learns_from_labels_only() -> None:
     ("method", "options", "says"),
     [
         ("nope", {}, "one of alone, kd"),
-        ("kd", {"beta": 1.0}, "does not know 'beta'"),
-        ("kd", {"alpha": 1.5}, r"alpha in \[0, 1\]"),
+        ("kd", {"beta": 1.0}, r"distill\.beta is not known; one of alpha, temperature was expected"),
+        ("kd", {"alpha": 1.5}, r"distill\.alpha is 1\.5; a number from 0 to 1 was expected"),
         ("alone", {"alpha": 0.5}, "no option at all"),
         ("feature", {"gamma": -1.0}, "gamma"),
     ],
@@ -116,7 +116,7 @@ def test_mistakes_are_named(method: str, options: dict[str, float], says: str) -
         build(method, **options)
 
 
-def test_hyperparameters_are_read_from_the_signature() -> None:
+def test_hyperparameters_are_those_that_are_declared() -> None:
     assert hyperparameters(type(build("kd"))) == {"alpha": 0.7, "temperature": 4.0}
 
 
@@ -133,7 +133,7 @@ def test_focal_loss_is_cross_entropy_at_zero_and_weighs_what_is_hard(logits: tup
 
 @pytest.mark.parametrize("value", ["abc", True, None])
 def test_an_option_of_another_type_is_named(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"distill.temperature is .*; a value of type float was expected"):
+    with pytest.raises(ValueError, match=r"^distill\.temperature is .*; a number above 0 was expected"):
         build("kd", temperature=value)
 
 

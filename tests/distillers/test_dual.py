@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, View, create_distiller
-from kdlight.distillers.dual import Dual, follow, targets
+from kdlight.distillers.base import update_average
+from kdlight.distillers.dual import Dual, targets
 from kdlight.models.weight_selection import select_weights
 from tests.distillers.small import Small, pictures
 
@@ -75,7 +76,7 @@ def test_targets_are_those_of_the_other() -> None:
 
 def test_the_partner_takes_the_half_that_the_student_leaves() -> None:
     method = build()
-    large = method.guide.state_dict()["body.0.weight"]
+    large = method.teacher_model.state_dict()["body.0.weight"]
     torch.testing.assert_close(method.student.state_dict()["body.0.weight"], large[::2])
     torch.testing.assert_close(method.partner.state_dict()["body.0.weight"], large[1::2])
 
@@ -107,9 +108,9 @@ def test_momentum_0_copies_and_1_keeps() -> None:
     average, model = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     before = average.weight.detach().clone()
     with torch.no_grad():
-        follow(average, model, 1.0)
+        update_average(average, model, 1.0)
         assert torch.equal(average.weight, before)
-        follow(average, model, 0.0)
+        update_average(average, model, 0.0)
     torch.testing.assert_close(average.weight, model.weight)
 
 
@@ -167,7 +168,7 @@ def test_unlabelled_images_teach_by_the_averages_alone() -> None:
 
 def test_a_consecutive_partner_takes_the_second_half() -> None:
     method = build(selection="consecutive")
-    large = method.guide.state_dict()["body.0.weight"]
+    large = method.teacher_model.state_dict()["body.0.weight"]
     torch.testing.assert_close(method.partner.state_dict()["body.0.weight"], large[4:])
 
 

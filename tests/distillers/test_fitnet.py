@@ -28,9 +28,9 @@ def test_labels_and_answers_wait_for_the_second_stage() -> None:
     method = small("fitnet", stage=0.5, alpha=0.6, temperature=2.0)
     x, y = pictures(4), torch.tensor([0, 1, 2, 0])
     first, second = (method(Batch(x, y, progress)) for progress in (0.4, 0.5))
-    assert method.counts_from == 0.5
+    assert method.best_epoch_from == 0.5
     assert first["task"].item() == 0
-    own, other = method.student(x), method.guide(x)
+    own, other = method.student(x), method.teacher_model(x)
     assert second["distill"].item() == pytest.approx(0.6 * softened_kl(own, other, 2.0).item(), rel=1e-5)
     task = torch.nn.functional.cross_entropy(own, y).item()
     assert second["total"].item() == pytest.approx(0.4 * task + second["distill"].item(), rel=1e-5)

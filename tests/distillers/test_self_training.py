@@ -58,7 +58,7 @@ def test_the_total_is_the_cross_entropy_of_the_targets_and_the_penalty() -> None
     method = small("self_training", trust=0.4, temperature=2.0, mixup=0.0, penalty=0.3).eval()
     batch = Batch(pictures(5), torch.tensor([0, -1, 2, -1, 1]))
     with torch.no_grad():
-        losses, own, other = method(batch), method.student(batch.x), method.guide(batch.x)
+        losses, own, other = method(batch), method.student(batch.x), method.teacher_model(batch.x)
     expected = 0.0
     for i in range(5):
         log_p = F.log_softmax(own[i].double(), 0).numpy()
@@ -80,8 +80,8 @@ def test_with_every_label_and_no_trust_no_mixing_no_penalty_it_is_the_task() -> 
 def test_a_batch_without_any_label_teaches_and_the_teacher_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     method = small("self_training")
     asked = []
-    ask = method.guide.forward_with_features
-    monkeypatch.setattr(method.guide, "forward_with_features", lambda x: (asked.append(len(x)), ask(x))[1])
+    ask = method.teacher_model.forward_with_features
+    monkeypatch.setattr(method.teacher_model, "forward_with_features", lambda x: (asked.append(len(x)), ask(x))[1])
     losses = method(Batch(pictures(4), torch.full((4,), -1)))
     losses["total"].backward()
     assert asked == [4]
@@ -93,10 +93,10 @@ def test_soft_labels_that_are_there_are_kept() -> None:
     given = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
     batch = method.choose(Batch(pictures(2), torch.tensor([0, 2]), target=given))
     assert batch.target is not None
-    torch.testing.assert_close(batch.target, 0.5 * given + 0.5 * method.guide(pictures(2)).softmax(1))
+    torch.testing.assert_close(batch.target, 0.5 * given + 0.5 * method.teacher_model(pictures(2)).softmax(1))
 
 
 @pytest.mark.parametrize("options", [{"trust": 1.1}, {"temperature": 0.0}, {"mixup": -1.0}, {"penalty": -1.0}])
 def test_values_out_of_range_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="self_training needs trust"):
+    with pytest.raises(ValueError, match=rf"^distill\.{next(iter(options))} is .*; a number"):
         small("self_training", **options)

@@ -36,7 +36,7 @@ def test_pooled_features_kept_from_before_say_the_same_as_maps(name: str) -> Non
     first, second = unlike(name).eval(), unlike(name).eval()
     seen = batch()
     own = View(*first.student.forward_with_features(seen.x))
-    other = first.look(seen)
+    other = first.teacher_view(seen)
     kept = View(other.logits, [other.features[-1].mean((2, 3), keepdim=True)])
     whole, pooled = first.distill(own, other, seen), second.distill(own, kept, seen)
     torch.testing.assert_close(pooled, whole)

@@ -21,6 +21,7 @@ from kdlight.models import (
     start_student,
 )
 from kdlight.models.mobilenet import load_backbone
+from kdlight.models.registry import published_networks
 
 BUDGETS = {"kdlight_nano": 235_000, "kdlight_small": 650_000, "kdlight_base": 1_950_000}
 
@@ -178,7 +179,7 @@ def test_a_network_without_published_weights_is_known(name: str) -> None:
 
 
 def test_every_teacher_has_weights_or_says_that_it_has_none() -> None:
-    teachers = {name for name, (_, summary) in MODELS.items() if summary.startswith("teacher")}
-    assert {name for name in teachers if not published.networks(name)} == set()
+    teachers = {name for name, network in MODELS.items() if network.role == "teacher"}
+    assert {name for name in teachers if not published_networks(name)} == set()
     assert published.licenses("mobilenetv2") == ("apache-2.0",)
     assert published.licenses("kdlight_nano") == ()

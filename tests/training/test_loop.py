@@ -104,7 +104,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
     scores = iter((0.9, 0.5, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4))
     monkeypatch.setattr("kdlight.training.loop.validate", lambda *_: (1.0, next(scores)))
     method, seen = create_distiller("alone", model(), None), []
-    method.counts_from = 0.5
+    method.best_epoch_from = 0.5
     for log in fit(Loop.of(method, split, schedule(8, patience=1), SPEC, plain), split, "t"):
         seen.append({k: v.clone() for k, v in method.student.state_dict().items()})
         assert log.best == (log.epoch == 5)
@@ -114,7 +114,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
 
 def test_the_last_epoch_counts_whatever_the_method_says(split: Arrays) -> None:
     method = create_distiller("alone", model(), None)
-    method.counts_from = 1.0
+    method.best_epoch_from = 1.0
     logs = list(fit(Loop.of(method, split, schedule(2), SPEC, plain), split, "t"))
     assert [log.best for log in logs] == [False, True]
 

@@ -10,7 +10,11 @@ import pytest
 
 from kdlight.bundle import Bundle
 from kdlight.config import read_recipe, shipped
+from kdlight.distillers import METHODS
 from kdlight.inference import machine
+from kdlight.models import MODELS
+from kdlight.options import declared
+from kdlight.ui.catalog import Catalog
 from kdlight.ui.jobs import Job, JobError, work
 
 CLASSES = ("benign", "malignant", "normal")
@@ -64,19 +68,13 @@ def test_waiting_is_bounded() -> None:
 
 def test_the_catalog_holds_every_method_with_its_knobs() -> None:
     found = work.catalog(quiet)
-    assert found["methods"]["kd"]["knobs"] == {"alpha": 0.7, "temperature": 4.0}
-    assert "0 to 1" in found["methods"]["kd"]["help"]["alpha"]
-    assert {"mobilenetv2", "kdlight_nano"} <= set(found["models"])
-    json.dumps(found)
-
-
-def test_knobs_take_their_help_from_the_docstring() -> None:
-    said = work.knob_help("alpha, beta: weights of the two terms. temperature: above 0.")
-    assert said == {
-        "alpha": "weights of the two terms.",
-        "beta": "weights of the two terms.",
-        "temperature": "above 0.",
+    carried = Catalog.model_validate(json.loads(json.dumps(found)))
+    assert carried.methods["kd"].options == declared(METHODS["kd"])
+    assert {option.name: option.default for option in carried.methods["kd"].options} == {
+        "alpha": 0.7,
+        "temperature": 4.0,
     }
+    assert {name: network.role for name, network in carried.networks.items()} == {n: m.role for n, m in MODELS.items()}
 
 
 def test_a_comparison_counts_what_the_models_say(

@@ -15,9 +15,11 @@ from kdlight import runs
 from kdlight.bundle import Bundle
 from kdlight.config import Recipe, default_recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
+from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
 from kdlight.runs import origin
-from kdlight.ui import knobs, recipe_form, shelf, starting_weights, terms, words
+from kdlight.ui import knobs, recipe_form, shelf, starting_weights, words
+from kdlight.ui.catalog import Catalog
 from kdlight.ui.jobs import work
 from tests.ui.conftest import page, said
 
@@ -37,7 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    found = work.catalog(lambda *_: None)
+    found = Catalog.model_validate(work.catalog(lambda *_: None))
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
     monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": ["apache-2.0"]})
     return page(app, "train")
@@ -56,6 +58,10 @@ def a_run(state: str, stage: str = "student", message: str = "", live: bool = Fa
         (run.path / "process.json").write_text(json.dumps(process))
     run.update(state=state, stage=stage, message=message, started=time.time() - 60)
     return run
+
+
+GAMMAS = ("dist", "feature", "fitnet")
+"""Methods with an option gamma."""
 
 
 def open_run(app: AppTest, run: runs.Run) -> AppTest:
@@ -97,10 +103,10 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     def box(label: str, number: int = 0) -> Any:
         return [s for s in train.selectbox if s.label == label][number]
 
-    models = recipe_form.catalog()["models"]
+    networks = recipe_form.catalog().networks
     for number, role in enumerate(("teacher", "student")):
         assert box("Network", number).options == [
-            words.architecture(n) for n, line in models.items() if line.startswith(role)
+            words.architecture(name) for name, network in networks.items() if network.role == role
         ]
     box("Network").select("vgg19").run()
     box("Network", 1).select("ofa595").run()
@@ -120,39 +126,57 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     ],
 )
 def test_only_first_weights_of_the_family_are_offered(teacher: str, student: str, fitting: list[str]) -> None:
-    assert starting_weights.inits_of(teacher, student, work.catalog(lambda *_: None)["general"]) == fitting
+    assert (
+        starting_weights.inits_of(teacher, student, Catalog.model_validate(work.catalog(lambda *_: None)).general)
+        == fitting
+    )
 
 
-def test_every_method_has_a_knob_per_keyword(train: AppTest) -> None:
-    methods = {n: m for n, m in recipe_form.catalog()["methods"].items() if n != "alone"}
+def test_every_method_has_a_control_per_option(train: AppTest) -> None:
+    methods = {n: m for n, m in recipe_form.catalog().methods.items() if n != "alone"}
+    given = read_recipe(shipped()[recipe_form.PAIRS[0]]).distill.options  # of feature, which fill the form
     for name, method in methods.items():
         next(s for s in train.selectbox if s.label == "Distillation").select(name).run()
-        labels = {w.label for kind in ("slider", "number_input", "toggle") for w in train.get(kind)}
-        wanted = {k.replace("_", " ") for k, v in method["knobs"].items() if isinstance(v, (int, float))}
-        assert wanted <= labels
-
-
-def test_a_choice_is_among_the_words_of_its_line() -> None:
-    said = work.catalog(lambda *_: None)["methods"]["efcm"]["help"]["mode"]
-    assert knobs.choices(said) == ["reuse", "retrain", "end_to_end"]
+        assert not train.exception
+        controls = {w.label: w for kind in ("slider", "number_input", "toggle", "selectbox") for w in train.get(kind)}
+        for option in method.options:
+            control = controls[option.name.replace("_", " ")]
+            assert control.value == (given if name == "feature" else {}).get(option.name, option.default)
+            assert control.proto.help.startswith(option.help)
+            if option.choices:
+                assert control.options == list(option.choices)
 
 
 @pytest.mark.parametrize(
-    ("value", "line", "expected"),
+    ("value", "bounds", "expected"),
     [
-        (4.0, "above 0; larger shows more", (0.05, 0.5)),
-        (0.07, "how sharply near ones are told apart, above 0.", (0.0005, 0.005)),
-        (25.0, "weights of the two relations, 0 or above.", (0.0, 5.0)),
-        (0.0, "weight, 0 or above.", (0.0, 0.5)),
-        (4096, "images kept to be told from, 1 or above.", (1, 1024)),
-        (2, "", (None, 1)),
+        (4.0, {"gt": 0}, (0.05, None, 0.5)),
+        (0.07, {"gt": 0}, (0.0005, None, 0.005)),
+        (25.0, {"ge": 0}, (0.0, None, 5.0)),
+        (0.0, {"ge": 0}, (0.0, None, 0.5)),
+        (4096, {"ge": 1}, (1, None, 1024)),
+        (2, {}, (None, None, 1)),
+        (0.99, {"ge": 0, "lt": 1}, (0.0, 0.995, 0.05)),
+        (0.001, {"gt": 0.0005, "le": 1}, (0.00055, 1.0, 0.0005)),
+        (0.999, {"lt": 1}, (None, 0.999, 0.05)),
     ],
 )
-def test_a_knob_reaches_as_far_as_its_words_say(value: float, line: str, expected: tuple[float | None, float]) -> None:
-    least, step = knobs.reach(value, line)
-    assert least == pytest.approx(expected[0])
-    assert step == pytest.approx(expected[1])
-    assert type(step) is type(value)
+def test_a_field_reaches_as_far_as_its_option_is_declared(
+    value: float, bounds: dict[str, float], expected: tuple[float | None, float | None, float]
+) -> None:
+    option = Declared(
+        name="x",
+        kind="int" if isinstance(value, int) else "float",
+        help="X.",
+        default=value,
+        low=bounds.get("ge", bounds.get("gt")),
+        high=bounds.get("le", bounds.get("lt")),
+        open_low="gt" in bounds,
+        open_high="lt" in bounds,
+    )
+    for found, wanted in zip(knobs.reach(option, value), expected, strict=True):
+        assert found == (None if wanted is None else pytest.approx(wanted))
+        assert found is None or type(found) is type(value)
 
 
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
@@ -202,9 +226,9 @@ def test_the_words_of_training_are_explained(train: AppTest) -> None:
     for label in ("alpha", "temperature", "gamma", "Fixed augmentations", "Epochs", "Distillation"):
         assert len(helps[label]) > 60, label
     assert "labels alone" in helps["alpha"]
-    assert "Share of the softened answer, 0 to 1." in helps["alpha"]  # the method's own line stays
-    assert terms.explained("dist", "gamma", "weight.") != terms.explained("feature", "gamma", "weight.")
-    assert terms.explained("kd", "unknown", None) is None
+    assert "From 0 to 1." in helps["alpha"]
+    gammas = [next(o.help for o in recipe_form.catalog().methods[name].options if o.name == "gamma") for name in GAMMAS]
+    assert len(set(gammas)) == len(GAMMAS)  # each method means something else by it
 
 
 def test_general_weights_are_offered_where_they_are_shipped(
@@ -213,8 +237,8 @@ def test_general_weights_are_offered_where_they_are_shipped(
     def first_weights() -> Any:
         return next(s for s in train.selectbox if s.label == "Starting weights")
 
-    assert recipe_form.catalog()["general"] == [path.stem for path in sorted(SHIPPED.glob("*.safetensors"))]
-    found = {**recipe_form.catalog(), "general": ["kdlight_small"]}
+    assert recipe_form.catalog().general == tuple(path.stem for path in sorted(SHIPPED.glob("*.safetensors")))
+    found = recipe_form.catalog().model_copy(update={"general": ("kdlight_small",)})
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
     words = recipe_form.INITS["general"]
     train.run()
@@ -431,7 +455,7 @@ def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tm
     next(s for s in train.selectbox if s.label == "Distillation").select("dkd").run()
     next(n for n in train.number_input if n.label == "Fixed augmentations").set_value(3).run()
     next(t for t in train.toggle if t.label == "Also train it from random weights").set_value(True).run()
-    knob = next(n for n in train.number_input if n.key.startswith("dkd "))
+    knob = next(n for n in train.number_input if " dkd " in n.key)
     knob.set_value(knob.value + 1).run()
     a_run("failed", message="Before.")
     page(train, "library")
@@ -442,7 +466,7 @@ def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tm
     recipe = Recipe.from_mapping(tomllib.loads(started[0]))
     assert (recipe.data.path, recipe.data.modality, recipe.data.size) == (str(tmp_path / "lungs"), "ct", 96)
     assert (recipe.distill.method, recipe.train.views, recipe.train.scratch) == ("dkd", 3, True)
-    assert recipe.distill.options[knob.key.split()[1]] == knob.value
+    assert recipe.distill.options[knob.key.split()[0]] == knob.value
     assert recipe.student.init == "selection"
 
 
@@ -533,7 +557,7 @@ def test_a_select_holds_short_names_and_the_rest_stands_below(train: AppTest, tm
     methods = next(s for s in train.selectbox if s.label == "Distillation").options
     assert max(map(len, methods)) <= shelf.FITS
     chosen = next(s for s in train.selectbox if s.label == "Distillation").value
-    assert recipe_form.catalog()["methods"][chosen]["paper"] in said(train)
+    assert recipe_form.catalog().methods[chosen].paper in said(train)
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "chests")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select("kdlight-cxr3").run()

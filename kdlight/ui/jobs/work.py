@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import inspect
 import io
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,33 +23,27 @@ BATCHES = 10
 
 
 def catalog(say: Say) -> dict[str, Any]:
-    """Teachers, students, methods with their knobs, augmentations, and the students with shipped general weights."""
+    """What the registries hold, see `kdlight.ui.catalog.Catalog`."""
     say(0.1, "Looking up models and methods")
-    from kdlight.distillers import METHODS, hyperparameters
+    from kdlight.distillers import METHODS
     from kdlight.models import MODELS, SHIPPED
+    from kdlight.options import declared
     from kdlight.preprocessing.augment import AUGMENTATIONS
+    from kdlight.ui.catalog import Catalog, Method, Network
 
-    methods = {
-        name: {
-            "summary": (inspect.getdoc(kind) or name).partition("\n")[0],
-            "paper": kind.paper,
-            "tasks": list(getattr(kind, "tasks", ())),
-            "knobs": hyperparameters(kind),
-            "help": knob_help(inspect.getdoc(kind.__init__) or ""),
-        }
-        for name, kind in METHODS.items()
-    }
-    models = {name: summary for name, (_, summary) in MODELS.items()}
-    general = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-    return {"methods": methods, "models": models, "augmentations": list(AUGMENTATIONS), "general": general}
-
-
-def knob_help(text: str) -> dict[str, str]:
-    """One line per knob out of a docstring such as `alpha: share, 0 to 1. temperature: above 0.`"""
-    found: dict[str, str] = {}
-    for names, words in re.findall(r"(\w+(?:, \w+)*): (.*?)(?=(?:\s\w+(?:, \w+)*: )|\Z)", " ".join(text.split())):
-        found |= dict.fromkeys(names.split(", "), words.strip())
-    return found
+    found = Catalog(
+        methods={
+            name: Method(summary=kind.summary, paper=kind.paper, options=declared(kind))
+            for name, kind in METHODS.items()
+        },
+        networks={
+            name: Network(role=network.role, summary=f"{network.summary} ({network.source})")
+            for name, network in MODELS.items()
+        },
+        augmentations=tuple(AUGMENTATIONS),
+        general=tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))),
+    )
+    return found.model_dump(mode="json")
 
 
 def check(say: Say, path: str) -> dict[str, Any]:
