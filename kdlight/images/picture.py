@@ -1,46 +1,55 @@
-"""PNG, JPEG, TIFF, BMP and WebP to an Image, by Pillow. Runs in the decoding child only."""
+"""PNG, JPEG, TIFF, BMP and WebP to an Image, by Pillow; what Pillow would cut to 8 bits or not open by imagecodecs.
+
+Runs in the decoding child; a person's own training set is decoded without one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import PIL.Image
 import PIL.ImageChops
 import PIL.ImageCms
-import PIL.ImageOps
 import PIL.PngImagePlugin
+from imagecodecs import jpeg8_decode, jpegls_decode, jpegsof3_decode, png_decode
 
-from kdlight.images import deep, tiff
-from kdlight.images.codestream import segments
-from kdlight.images.deep import Samples, as_color, as_gray, gray_or_color
-from kdlight.images.errors import CodecError, FrameError, ImageError, TooBigError, TruncatedError, UnsupportedError
+from kdlight.images import tiff
+from kdlight.images.codestream import codestream, segments
+from kdlight.images.errors import (
+    CodecError,
+    FrameError,
+    HeaderError,
+    ImageError,
+    TooBigError,
+    TruncatedError,
+    UnsupportedError,
+)
 from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS, check_pixels
-from kdlight.modality import Window
+from kdlight.images.raster import Raster, shown
 
 PIL.Image.MAX_IMAGE_PIXELS = LIMITS.pixels
 PIL.PngImagePlugin.MAX_TEXT_CHUNK = PIL.PngImagePlugin.MAX_TEXT_MEMORY = LIMITS.inflated
 """Notes and color profiles of several megabytes are common, and no reason to refuse a picture."""
 _ORIENTATION, _WHITE_IS_ZERO = 0x0112, (262, 0)
-_SCAN, _COMMENT, _APP1, _APP13 = 0xDA, 0xFE, 0xE1, 0xED
 _FRAMED = ("tiff", "webp", "png")
-_SECRET_TAGS = {700: "XMP", 33723: "IPTC", 34377: "IPTC", 34665: "EXIF"}
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
-"""How samples are turned upright, by the EXIF orientation."""
 _WIDE = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_SECRETS = {"exif": "EXIF", "xmp": "XMP", "XML:com.adobe.xmp": "XMP", "comment": "Comment", "photoshop": "IPTC"}
+_NOTES = {"exif": "EXIF", "xmp": "XMP", "XML:com.adobe.xmp": "XMP", "comment": "Comment", "photoshop": "IPTC"}
+_TIFF_NOTES = {700: "XMP", 33723: "IPTC", 34377: "IPTC", 34665: "EXIF"}
+_CUT = ("truncated", "unexpected end", "end of file", "incomplete", "eof", "not enough", "too small")
+"""How the libraries say that a file ends too early."""
+_JPEG_KINDS = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), "JPEG"),
+    0xC3: "lossless JPEG",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical JPEG"),
+    **dict.fromkeys((0xC9, 0xCA, 0xCB), "JPEG with arithmetic coding"),
+    **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical JPEG with arithmetic coding"),
+    0xF7: "JPEG-LS",
+}
+"""Kinds of JPEG by the marker of their frame header (ITU-T T.81 table B.1, T.87)."""
 
 
 def decode_picture(data: bytes, frame: int, format_: str) -> Image:
@@ -48,12 +57,7 @@ def decode_picture(data: bytes, frame: int, format_: str) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
-            if format_ == "tiff" and (page := _deep_page(data, frame)) is not None:
-                return _deep_tiff(data, frame, *page)
-            if frame == 0 and (samples := deep.samples_of(data, format_)) is not None:
-                return _deep(samples, data, format_)
-            with PIL.Image.open(BytesIO(data), formats=[format_.upper()]) as picture:
-                return _read(picture, data, frame, format_)
+            return _deep(data, frame, format_) or _by_pillow(data, frame, format_)
         except (ImageError, MemoryError):
             raise
         except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
@@ -64,105 +68,106 @@ def decode_picture(data: bytes, frame: int, format_: str) -> Image:
             raise _reason(error, format_) from None
 
 
-def _read(picture: PIL.Image.Image, data: bytes, frame: int, format_: str) -> Image:
-    check_pixels(picture.height, picture.width)
-    frames = getattr(picture, "n_frames", 1) if format_ in _FRAMED else 1
-    _require_frame(frame, frames)
-    if frame:
-        picture.seek(frame)
+def _deep(data: bytes, frame: int, format_: str) -> Image | None:
+    """What Pillow does not read in full: deep TIFF, color or alpha of 16 bits in PNG, JPEG of other than 8 bits."""
+    if format_ == "tiff":
+        pages = tiff.pages(BytesIO(data))
+        if not 0 <= frame < len(pages) or not tiff.is_deep(pages[frame]):
+            return None
+        notes = {name for tag, name in _TIFF_NOTES.items() if tag in pages[frame].tags}
+        raster = tiff.raster_of(data, pages[frame])
+        return _image(raster, raster.bits, format_, (frame, len(pages)), notes)
+    if frame == 0 and format_ == "png" and data[24] == 16 and data[25] in (2, 4, 6):
+        return _with_notes(png_decode(data), 16, data, format_)
+    if frame == 0 and format_ == "jpeg" and (kind := _jpeg_kind(data)) not in ("", "an 8-bit JPEG"):
+        return _deep_jpeg(data, kind)
+    return None
+
+
+def _by_pillow(data: bytes, frame: int, format_: str) -> Image:
+    with PIL.Image.open(BytesIO(data), formats=[format_.upper()]) as picture:
         check_pixels(picture.height, picture.width)
-    dropped = _dropped(picture)
-    bits = _bits(picture, data, format_)
-    white = picture.mode in _WIDE and getattr(picture, "tag_v2", {}).get(_WHITE_IS_ZERO[0]) == _WHITE_IS_ZERO[1]
-    picture.load()
-    upright = PIL.ImageOps.exif_transpose(picture)
-    pixels, windows = as_gray(Samples(np.asarray(upright), bits)) if picture.mode in _WIDE else _bytes(upright)
-    return _image(pixels, windows, format_, bits, white, (frame, frames), dropped)
+        frames = getattr(picture, "n_frames", 1) if format_ in _FRAMED else 1
+        if not 0 <= frame < frames:
+            raise FrameError(f"Frame {frame + 1} was asked for; the file has {frames}.")
+        if frame:
+            picture.seek(frame)
+            check_pixels(picture.height, picture.width)
+        notes, bits = _notes(picture), _bits(picture, data, format_)
+        wide = picture.mode in _WIDE
+        white = wide and getattr(picture, "tag_v2", {}).get(_WHITE_IS_ZERO[0]) == _WHITE_IS_ZERO[1]
+        picture.load()
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+        values = np.asarray(picture) if wide else _bytes(picture)
+    return _image(Raster(values, bits if wide else 8, orientation, white), bits, format_, (frame, frames), notes)
 
 
-def _image(
-    pixels: np.ndarray,
-    windows: tuple[Window, ...],
-    format_: str,
-    bits: int,
-    white: bool,
-    place: tuple[int, int],
-    dropped: tuple[str, ...],
-) -> Image:
-    """`place`: frame and frames."""
-    gray = "MONOCHROME1" if white else "MONOCHROME2"
+def _image(raster: Raster, bits: int, format_: str, place: tuple[int, int], notes: set[str]) -> Image:
+    """`bits`: per sample in the file. `place`: frame and frames."""
+    pixels, windows = shown(raster)
+    inverted = raster.white_is_zero and pixels.ndim == 2
     return Image(
         pixels=pixels,
         sha256="",
         format=format_,
         bits=bits,
         windows=windows,
-        inverted=white,
+        inverted=inverted,
         frame=place[0],
         frames=place[1],
-        removed=dropped,
-        photometric=gray if pixels.ndim == 2 else "RGB",
+        removed=tuple(sorted(notes)),
+        photometric="RGB" if pixels.ndim == 3 else "MONOCHROME1" if inverted else "MONOCHROME2",
     )
 
 
-def _require_frame(frame: int, frames: int) -> None:
-    if not 0 <= frame < frames:
-        raise FrameError(f"Frame {frame + 1} was asked for; the file has {frames}.")
-
-
-def _deep_page(data: bytes, frame: int) -> tuple[tiff.Page, int] | None:
-    """The page that is asked for and how many there are, where it is not for Pillow."""
-    found = tiff.pages(BytesIO(data))
-    return (found[frame], len(found)) if 0 <= frame < len(found) and found[frame].is_deep else None
-
-
-def _deep_tiff(data: bytes, frame: int, page: tiff.Page, frames: int) -> Image:
-    samples = tiff.samples_of(data, page, frame)
-    dropped = tuple(sorted({word for tag, word in _SECRET_TAGS.items() if tag in page.tags}))
-    return _shown(samples, "tiff", page.number(_ORIENTATION, 1), (frame, frames), dropped)
-
-
-def _deep(samples: Samples, data: bytes, format_: str) -> Image:
-    """A PNG or JPEG by its samples; Pillow reads what stands beside them, where it opens the file."""
+def _deep_jpeg(data: bytes, kind: str) -> Image | None:
+    """12 bits, lossless or JPEG-LS; None where Pillow may say what is wrong with it."""
     try:
-        with PIL.Image.open(BytesIO(data), formats=[format_.upper()]) as picture:
-            frames = getattr(picture, "n_frames", 1) if format_ in _FRAMED else 1
-            dropped, orientation = _dropped(picture), picture.getexif().get(_ORIENTATION, 1)
-    except PIL.UnidentifiedImageError:
-        dropped, orientation, frames = *_jpeg_notes(data), 1
-    return _shown(samples, format_, orientation, (0, frames), dropped)
+        stream = codestream(data)
+    except (CodecError, HeaderError):
+        return None
+    check_pixels(stream.rows, stream.columns)
+    if stream.end is None:
+        raise TruncatedError("The JPEG file is truncated: a part of the picture is missing.")
+    decode = {"jpeg": jpeg8_decode, "lossless": jpegsof3_decode, "jpegls": jpegls_decode}[stream.kind]
+    try:
+        values = np.asarray(decode(data))
+    except Exception:  # noqa: BLE001  each decoder has errors of its own
+        raise UnsupportedError(
+            f"The file is {kind}, and this one cannot be decoded here. Save it as PNG and try again."
+        ) from None
+    if values.ndim == 3 and values.shape[2] != 3:
+        raise UnsupportedError(
+            f"The file is {kind} of {values.shape[2]} components, which is not read here. Save it as PNG."
+        )
+    return _with_notes(values, stream.precision, data, "jpeg")
 
 
-def _shown(samples: Samples, format_: str, orientation: int, place: tuple[int, int], dropped: tuple[str, ...]) -> Image:
-    plain = gray_or_color(samples)
-    plain = replace(plain, values=_UPRIGHT.get(orientation, np.asarray)(plain.values))
-    gray = plain.values.ndim == 2
-    pixels, windows = as_gray(plain) if gray else (as_color(plain), ())
-    return _image(pixels, windows, format_, samples.bits, gray and samples.white_is_zero, place, dropped)
+def _with_notes(values: np.ndarray, bits: int, data: bytes, format_: str) -> Image:
+    """A PNG or JPEG by its samples; Pillow reads what stands beside them."""
+    with PIL.Image.open(BytesIO(data if format_ == "png" else _as_baseline(data)), formats=[format_]) as picture:
+        frames = getattr(picture, "n_frames", 1) if format_ in _FRAMED else 1
+        raster = Raster(values, bits, picture.getexif().get(_ORIENTATION, 1))
+        return _image(raster, bits, format_, (0, frames), _notes(picture))
 
 
-def _jpeg_notes(data: bytes) -> tuple[tuple[str, ...], int]:
-    """Kinds of notes in a JPEG that Pillow does not open, and its orientation."""
-    names, orientation = set(), 1
-    for marker, content, _ in segments(data):
-        if marker == _COMMENT:
-            names.add("Comment")
-        elif marker == _APP1 and content.startswith(b"Exif\0\0"):
-            exif = PIL.Image.Exif()
-            exif.load(content)
-            orientation = exif.get(_ORIENTATION, 1)
-            names |= {"EXIF"} if set(exif) - {_ORIENTATION} else set()
-        elif marker == _APP1 and content.startswith(b"http://ns.adobe.com/xap/"):
-            names.add("XMP")
-        elif marker == _APP13:
-            names.add("IPTC")
-        elif marker == _SCAN:
-            break
-    return tuple(sorted(names)), orientation
+def _as_baseline(data: bytes) -> bytes:
+    """The JPEG with a frame header of 8 bits, since Pillow opens no other; its samples make no sense then."""
+    at = next(end - len(content) for marker, content, end in segments(data) if marker in _JPEG_KINDS)
+    return data[: at - 3] + b"\xc0" + data[at - 2 : at] + b"\x08" + data[at + 1 :]
 
 
-def _bytes(picture: PIL.Image.Image) -> tuple[np.ndarray, tuple[Window, ...]]:
-    """8 bits and less: gray where all three channels are equal, else RGB; what is transparent lies on black.
+def _jpeg_kind(data: bytes) -> str:
+    """What a JPEG is by its first frame header, such as a 16-bit arithmetic JPEG; empty where it has none."""
+    with contextlib.suppress(CodecError):
+        for marker, content, _ in segments(data):
+            if marker in _JPEG_KINDS and content:
+                return f"{'an' if content[0] == 8 else 'a'} {content[0]}-bit {_JPEG_KINDS[marker]}"
+    return ""
+
+
+def _bytes(picture: PIL.Image.Image) -> np.ndarray:
+    """8 bits and less as uint8 gray (H, W) or RGB (H, W, 3); what is transparent lies on black.
 
     An alpha channel of zeros everywhere, as programs leave in a BMP, would show nothing and is taken for none.
     """
@@ -172,12 +177,7 @@ def _bytes(picture: PIL.Image.Image) -> tuple[np.ndarray, tuple[Window, ...]]:
             picture = over.convert("RGB")
         else:
             picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", over.size, (0, 0, 0, 255)), over)
-    if picture.mode in ("1", "L"):
-        return np.asarray(picture.convert("L")).astype(np.float32), (Window(127.5, 255, "full"),)
-    rgb = np.asarray(_rgb(picture))
-    if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all():
-        return rgb[..., 0].astype(np.float32), (Window(127.5, 255, "full"),)
-    return np.ascontiguousarray(rgb), ()
+    return np.asarray(picture.convert("L") if picture.mode in ("1", "L") else _rgb(picture))
 
 
 def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -204,27 +204,20 @@ def _bits(picture: PIL.Image.Image, data: bytes, format_: str) -> int:
     return 1 if picture.mode == "1" else 8
 
 
-def _dropped(picture: PIL.Image.Image) -> tuple[str, ...]:
-    """Which kinds of notes the file carried; none is kept."""
-    names = {word for key, word in _SECRETS.items() if picture.info.get(key)}
-    if getattr(picture, "text", None):
-        names.add("Text")
-    if format_has_tags(picture):
-        names.add("EXIF")
-    return tuple(sorted(names))
-
-
-def format_has_tags(picture: PIL.Image.Image) -> bool:
-    """EXIF beyond the orientation, which is applied."""
-    return picture.format != "TIFF" and bool(set(picture.getexif()) - {_ORIENTATION})
+def _notes(picture: PIL.Image.Image) -> set[str]:
+    """Which kinds of notes the file carried; none is kept. EXIF is one if it holds more than the orientation."""
+    names = {name for key, name in _NOTES.items() if picture.info.get(key)}
+    names |= {"Text"} if getattr(picture, "text", None) else set()
+    beyond = picture.format != "TIFF" and set(picture.getexif()) - {_ORIENTATION}
+    return names | ({"EXIF"} if beyond else set())
 
 
 def _unidentified(data: bytes, format_: str) -> ImageError:
     """What a file is that Pillow does not open, where its header says so."""
-    if format_ == "tiff" and (found := tiff.pages(BytesIO(data))):
-        return tiff.unsupported(found[0])
-    if format_ == "jpeg" and (words := deep.jpeg_words(data)):
-        return UnsupportedError(f"The file is {words}, which is not read here. Save it as PNG and try again.")
+    if format_ == "tiff" and (pages := tiff.pages(BytesIO(data))):
+        return tiff.unsupported(pages[0])
+    if format_ == "jpeg" and (kind := _jpeg_kind(data)):
+        return UnsupportedError(f"The file is {kind}, which is not read here. Save it as PNG and try again.")
     return CodecError(f"The file begins like {_name(format_)}, but its header is damaged.")
 
 
@@ -232,10 +225,7 @@ def _reason(error: Exception, format_: str) -> ImageError:
     words = str(error).lower()
     if "max_text" in words or "text memory" in words:
         return TooBigError(f"The notes in the {_name(format_)} file take more than {LIMITS.inflated // 2**20} MB.")
-    if any(
-        w in words
-        for w in ("truncated", "unexpected end", "end of file", "incomplete", "eof", "not enough", "too small")
-    ):
+    if any(word in words for word in _CUT):
         return TruncatedError(f"The {_name(format_)} file is truncated: a part of the picture is missing.")
     return CodecError(f"The {_name(format_)} file cannot be decoded; it is damaged or in a form that is not supported.")
 

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageCms
 import pytest
+import tifffile
 from PIL.PngImagePlugin import PngInfo
 
 from kdlight.images import facts, read
@@ -271,13 +272,37 @@ def test_jpeg_2000_in_a_tiff_is_read() -> None:
     ("data", "words"),
     [
         (tiff(np.ones((4, 4), np.complex64)), "a TIFF of 64-bit complex gray samples, which is not read"),
-        (tiff(WIDE, data=bytes(60), t259=22610), "16-bit unsigned gray samples with JPEG XR compression"),
+        (tiff(WIDE, data=bytes(60), t259=34661), "16-bit unsigned gray samples with JBIG compression"),
         (tiff(WIDE.astype(np.uint8), data=bytes(60), t259=50002), "gray samples with JPEG XL compression"),
     ],
 )
 def test_a_tiff_that_is_not_read_is_called_what_it_is(data: bytes, words: str) -> None:
     with pytest.raises(UnsupportedError, match=words):
         read(data)
+
+
+@pytest.mark.parametrize("compression", ["jpegxl", "png", "zstd", "lerc"])
+def test_a_tiff_of_a_newer_compression_is_read(compression: str) -> None:
+    file = BytesIO()
+    tifffile.imwrite(file, WIDE.repeat(20, 0).repeat(20, 1), compression=compression)
+    assert np.array_equal(read(file.getvalue()).pixels, WIDE.repeat(20, 0).repeat(20, 1))
+
+
+def test_values_that_lerc_masks_are_empty() -> None:
+    values = np.linspace(1, 2, 400, dtype=np.float32).reshape(20, 20)
+    values[:5] = np.nan
+    file = BytesIO()
+    tifffile.imwrite(file, values, compression="lerc")
+    assert read(file.getvalue()).pixels.min() == values[5, 0]
+
+
+def test_a_damaged_stream_in_a_tiff_is_refused_and_never_filled_with_what_lay_in_memory() -> None:
+    wide = np.random.default_rng(2).integers(0, 65536, (40, 50)).astype(np.uint16)
+    data = bytearray(imagecodecs.tiff_encode(wide, compression="deflate"))
+    at = len(data) // 2
+    data[at : at + 8] = bytes(8)
+    with pytest.raises(CodecError):
+        read(bytes(data))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
