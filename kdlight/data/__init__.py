@@ -11,7 +11,7 @@ from kdlight.data.check import check
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
 from kdlight.data.files import FRAMES, Labels, labelled
 from kdlight.data.folder import read_folder
-from kdlight.data.imbalance import class_weights, weighted_indices
+from kdlight.data.imbalance import class_weights
 from kdlight.data.manifest import MANIFEST, read_manifest
 from kdlight.data.masks import masks_in, read_mask
 from kdlight.data.medmnist import open_npz
@@ -32,7 +32,6 @@ __all__ = [
     "open_dataset",
     "read_mask",
     "synthetic",
-    "weighted_indices",
 ]
 
 

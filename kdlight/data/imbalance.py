@@ -1,4 +1,4 @@
-"""Classes of different size: weights for the loss, and indices that draw rare classes more often. Use one, not both."""
+"""Classes of different size: weights for the loss."""
 
 from __future__ import annotations
 
@@ -30,18 +30,6 @@ def class_weights(labels: np.ndarray, mode: str, classes: int | None = None) -> 
     if mode == "none":
         return np.ones(k)
     if mode == "balanced":
-        balanced: NDArray[np.float64] = counts.sum() / (k * counts)
-        return balanced
+        return np.asarray(counts.sum() / (k * counts))
     rarity = (1 - BETA) / (1 - BETA**counts)
-    effective: NDArray[np.float64] = rarity * k / rarity.sum()
-    return effective
-
-
-def weighted_indices(labels: np.ndarray, seed: int, mode: str = "balanced", count: int | None = None) -> np.ndarray:
-    """Indices (count or N,) of an epoch drawn with replacement, each image by its class's weight.
-
-    With "balanced" every class is drawn equally often on average. Seeded by NumPy's PCG64.
-    """
-    weight = class_weights(labels, mode)[labels]
-    rng = np.random.default_rng(seed)
-    return rng.choice(len(labels), size=count or len(labels), p=weight / weight.sum())
+    return np.asarray(rarity * k / rarity.sum())

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from kdlight.data.dataset import DataError, Dataset, Item, plain_name, printable, split_word
+from kdlight.data.dataset import DataError, Dataset, plain_name, printable, split_word
 from kdlight.data.files import decode_file
 from kdlight.data.walk import Ledger, Parts, images_of, walk
 
@@ -102,19 +102,23 @@ def masks_in(folder: str | Path, dataset: Dataset) -> dict[str, tuple[Path, ...]
             f"{folder} is no folder{absent}; a folder of masks with the names of the images was expected. "
             f"Give that folder, or none where the masks lie beside their images."
         )
-    tree = walk(folder)
-    own = {os.path.realpath(path) for item in dataset.items if (path := dataset.source.file(item.ref)) is not None}
-    by_key: dict[Key, list[Path]] = defaultdict(list)
-    by_stem: dict[str, list[tuple[Parts, Path]]] = defaultdict(list)
-    for parts in images_of(tree):
-        path = folder.joinpath(*parts)
-        if os.path.realpath(path) not in own:
+    items = {os.path.realpath(path) for item in dataset.items if (path := dataset.source.file(item.ref)) is not None}
+    by_stem: dict[str, dict[Parts, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for parts in images_of(walk(folder)):
+        if os.path.realpath(folder.joinpath(*parts)) not in items:
             for stem in _stems(parts):
-                by_key[_common_home(parts), stem].append(path)
-                by_stem[stem].append((parts[:-1], path))
-    twice = {stem for stem, count in _counted(_stem(Path(item.ref).parts) for item in dataset.items) if count > 1}
-    found = {item.ref: _masks_of(item, dataset.classes[item.label], by_key, by_stem, twice) for item in dataset.items}
-    masks = {ref: paths for ref, paths in found.items() if paths}
+                by_stem[stem][_common_home(parts)].append(folder.joinpath(*parts))
+    stems = Counter(_stem(Path(item.ref).parts) for item in dataset.items)
+    masks = {}
+    for item in dataset.items:
+        parts, name = Path(item.ref).parts, dataset.classes[item.label]
+        homes = by_stem.get(_stem(parts), {})
+        known = [_common_home(parts), *(tuple(map(_folded, p)) for p in ((item.split, name), (name,), (item.split,)))]
+        paths = next((homes[home] for home in known if home in homes), None)
+        if paths is None and stems[_stem(parts)] == 1 == len(homes):
+            (paths,) = homes.values()
+        if paths:
+            masks[item.ref] = tuple(sorted(paths))
     if not masks:
         raise DataError(
             f"{folder} holds no mask with the name of an image of {dataset.source.name}; <split>/<class>/<name> or "
@@ -164,18 +168,18 @@ def _by_place(files: Sequence[Parts]) -> dict[Parts, Parts]:
             images.setdefault((home, _stem(parts)), parts)
             homes[home].append(parts)
             stems[_stem(parts)].append(parts)
-    found: dict[Parts, Parts] = {}
+    placed: dict[Parts, Parts] = {}
     for parts in files:
-        apart = _mask_folder(parts) is not None
-        names = _stems(parts) if apart else _stems(parts)[1:]
-        there = [beside[parts[:-1], name] for name in _stems(parts)[1:] if (parts[:-1], name) in beside]
-        there += [images[home, name] for home in _homes(parts) for name in names if (home, name) in images]
-        if not there and apart:  # a name that only one image has, or one image with a folder of masks
-            there = [stems[name][0] for name in names if len(stems[name]) == 1]
-            there += [homes[home][0] for home in _homes(parts) if len(homes[home]) == 1]
-        if there and there[0] != parts:
-            found[parts] = there[0]
-    return {mask: image for mask, image in found.items() if image not in found}
+        apart, names = _mask_folder(parts) is not None, _stems(parts)
+        candidates = [beside.get((parts[:-1], name)) for name in names[1:]]
+        candidates += [images.get((home, name)) for home in _homes(parts) for name in names[0 if apart else 1 :]]
+        if apart:  # at last, a name that only one image has, or one image with a folder of masks
+            alone = [stems[name] for name in names] + [homes[home] for home in _homes(parts)]
+            candidates += [group[0] for group in alone if len(group) == 1]
+        image = next(filter(None, candidates), parts)
+        if image != parts:
+            placed[parts] = image
+    return {mask: image for mask, image in placed.items() if image not in placed}
 
 
 def _by_content(root: Path, placed: Mapping[Parts, Parts]) -> dict[Parts, Parts]:
@@ -191,31 +195,6 @@ def _by_content(root: Path, placed: Mapping[Parts, Parts]) -> dict[Parts, Parts]
         if len(known) == 1:
             return dict(placed) if True in known else {}
         return {parts: placed[parts] for parts, yes in zip(order, pool.map(one, order), strict=True) if yes}
-
-
-def _masks_of(
-    item: Item,
-    name: str,
-    by_key: Mapping[Key, list[Path]],
-    by_stem: Mapping[str, list[tuple[Parts, Path]]],
-    twice: set[str],
-) -> tuple[Path, ...]:
-    parts = Path(item.ref).parts
-    stem = _stem(parts)
-    for home in (_common_home(parts), (item.split, name), (name,), (item.split,)):
-        paths = by_key.get((tuple(_folded(part) for part in home), stem))
-        if paths:
-            return tuple(sorted(paths))
-    places = by_stem.get(stem, [])
-    alone = stem not in twice and len({place for place, _ in places}) == 1
-    return tuple(sorted(path for _, path in places)) if alone else ()
-
-
-def _counted(stems: Iterable[str]) -> Iterable[tuple[str, int]]:
-    counts: dict[str, int] = defaultdict(int)
-    for stem in stems:
-        counts[stem] += 1
-    return counts.items()
 
 
 def _common_home(parts: Parts) -> Parts:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from kdlight.data import DataError, carve, class_weights, open_dataset, synthetic, weighted_indices
+from kdlight.data import DataError, carve, class_weights, open_dataset, synthetic
 from kdlight.preprocessing import InputSpec
 
 
@@ -55,13 +55,6 @@ def test_effective_weights_are_those_of_the_paper_and_milder() -> None:
     np.testing.assert_allclose(found, raw / raw.sum() * 2)
     balanced = class_weights(labels, "balanced")
     assert 1 < found[1] / found[0] < balanced[1] / balanced[0]
-
-
-def test_weighted_indices_draw_every_class_alike() -> None:
-    labels = np.repeat([0, 1], [950, 50])
-    drawn = weighted_indices(labels, seed=1, count=4000)
-    assert np.bincount(labels[drawn])[1] == pytest.approx(2000, abs=150)
-    np.testing.assert_array_equal(drawn, weighted_indices(labels, seed=1, count=4000))
 
 
 def test_a_class_without_images_and_an_unknown_mode_are_refused() -> None:
