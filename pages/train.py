@@ -26,6 +26,6 @@ if not start.named:
     st.info("Name a labeled set to go on.")
     st.stop()
 
-toml = recipe_form.checked(recipe)
-if toml is not None:
-    recipe_form.launch(toml, run_view.begin)
+checked = recipe_form.checked(recipe)
+if checked is not None:
+    recipe_form.launch(checked, run_view.begin)

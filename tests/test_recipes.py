@@ -96,7 +96,7 @@ def known_elsewhere(name: str) -> bool:
 @pytest.mark.slow
 def test_teacher_and_student_take_one_step(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kdlight.training.phases.start_from", lambda *_: Origin("random", "random weights"))
+    monkeypatch.setattr("kdlight.training.phases.start_from", lambda *_: Origin(kind="random", words="random weights"))
     if recipe.teacher.name.startswith(GIANTS):
         by_hand(recipe)
     else:
@@ -107,13 +107,13 @@ def in_a_run(recipe: Recipe, folder: Path) -> None:
     """The phases of a run on one batch: both log one finite epoch, and both leave weights that moved."""
     data = drawn(recipe, IMAGES)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, SIDE)
-    phases = Phases(recipe, runs.create(recipe.to_toml(), path=folder), data, weights(recipe), augment)
+    phases = Phases(recipe, runs.create(recipe, path=folder), data, weights(recipe), augment)
     teacher = list(phases.teacher())
     first = phases.new_student("student").state_dict()
     student = list(phases.student("student"))
-    for stage, log, epochs in (("teacher", teacher, 1), ("student", student, recipe.train.epochs)):
-        assert [(r["stage"], r["epoch"]) for r in log] == [(stage, epoch) for epoch in range(1, epochs + 1)]
-        assert np.isfinite([log[0][k] for k in ("loss", "task", "distill", "val_loss")]).all()
+    for phase, log, epochs in (("teacher", teacher, 1), ("student", student, recipe.train.epochs)):
+        assert [(r.phase, r.epoch) for r in log] == [(phase, epoch) for epoch in range(1, epochs + 1)]
+        assert np.isfinite([getattr(log[0], k) for k in ("loss", "task", "distill", "val_loss")]).all()
     assert share_moved(load_file(folder / "start.safetensors"), load_file(folder / "teacher.safetensors")) > 0.9
     assert share_moved(first, load_file(folder / "student.safetensors")) > 0.9
 

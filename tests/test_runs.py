@@ -15,15 +15,18 @@ import psutil
 import pytest
 
 from kdlight import runs
+from kdlight.config import Recipe, read_recipe
 from kdlight.runs import Run, RunError, origin
+from tests.epochs import epoch
 
+RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
 SLEEP = "import time; time.sleep(60)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return runs.create("[data]\n", root=tmp_path)
+    return runs.create(RECIPE, root=tmp_path)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     yield use
     for run in launched:
         if run.live():
-            psutil.Process(run.status()["pid"]).kill()
+            psutil.Process(run.status().pid).kill()
 
 
 def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -52,85 +55,72 @@ def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def test_a_new_run_is_queued_and_keeps_its_recipe(run: Run) -> None:
-    assert run.status()["state"] == "queued"
-    assert run.recipe.read_text() == "[data]\n"
+    assert run.status().state == "queued"
+    assert read_recipe(run.recipe) == RECIPE
 
 
 def test_update_changes_only_what_it_is_given(run: Run) -> None:
-    run.update(stage="teacher", epochs=12)
+    run.update(phase="teacher", epochs=12)
     run.update(epoch=3)
     status = run.status()
-    assert (status["stage"], status["epoch"], status["epochs"]) == ("teacher", 3, 12)
+    assert (status.phase, status.epoch, status.epochs) == ("teacher", 3, 12)
 
 
-@pytest.mark.parametrize("wrong", [{"state": "walking"}, {"stage": "lunch"}])
+@pytest.mark.parametrize("wrong", [{"state": "walking"}, {"phase": "lunch"}])
 def test_update_refuses_what_nobody_could_draw(run: Run, wrong: dict[str, str]) -> None:
-    with pytest.raises(RunError, match="was expected"):
+    with pytest.raises(RunError, match="Input should be"):
         run.update(**wrong)
 
 
 def test_the_log_keeps_order_and_values(run: Run) -> None:
-    records = [{"stage": "teacher", "epoch": e, "loss": 1 / (e + 1)} for e in range(3)]
+    records = [epoch("teacher", number, loss=1 / (number + 1)) for number in range(3)]
     for record in records:
         run.append(record)
     assert run.log() == records
 
 
 def test_half_a_line_of_a_killed_process_is_left_out_then_cut_off(run: Run) -> None:
-    run.append({"stage": "student", "epoch": 1})
+    run.append(epoch("student", 1))
     with (run.path / "log.jsonl").open("ab") as log:
         log.write(b'{"stage": "student", "ep')
-    assert run.log() == [{"stage": "student", "epoch": 1}]
-    run.append({"stage": "student", "epoch": 2})
+    assert run.log() == [epoch("student", 1)]
+    run.append(epoch("student", 2))
     assert [json.loads(line)["epoch"] for line in (run.path / "log.jsonl").read_text().splitlines()] == [1, 2]
 
 
 def test_an_epoch_repeated_after_a_kill_counts_once(run: Run) -> None:
     for loss in (0.9, 0.5):
-        run.append({"stage": "student", "epoch": 7, "loss": loss})
-    assert run.log() == [{"stage": "student", "epoch": 7, "loss": 0.5}]
+        run.append(epoch("student", 7, loss=loss))
+    assert run.log() == [epoch("student", 7, loss=0.5)]
 
 
 def test_a_number_that_json_has_no_word_for_is_refused(run: Run) -> None:
-    with pytest.raises(ValueError, match="Out of range"):
-        run.append({"loss": float("nan")})
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "status.json"
-    target.write_bytes(b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        runs.write_atomically(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(ValueError, match="finite number"):
+        run.append(epoch("student", 1, loss=float("nan")))
 
 
 def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="not empty"):
-        runs.create("", path=tmp_path)
+        runs.create(RECIPE, path=tmp_path)
 
 
 def test_a_run_that_learned_nothing_gives_its_folder_to_another(run: Run) -> None:
     run.update(state="failed")
     (run.path / "start.safetensors").write_bytes(b"of the other teacher")
-    again = runs.create("other", path=run.path)
-    assert (again.recipe.read_text(), again.status()["state"]) == ("other", "queued")
+    other = RECIPE.changed(train=RECIPE.train.changed(seed=5))
+    again = runs.create(other, path=run.path)
+    assert (read_recipe(again.recipe), again.status().state) == (other, "queued")
     assert not (run.path / "start.safetensors").exists()
     (run.path / "teacher.safetensors").write_bytes(b"learned")
     with pytest.raises(RunError, match="not empty"):
-        runs.create("third", path=run.path)
+        runs.create(RECIPE, path=run.path)
 
 
 def test_a_status_that_is_not_a_runs_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text('{"state": "of something else"}')
     with pytest.raises(RunError, match="is not a run"):
-        runs.create("", path=tmp_path)
+        runs.create(RECIPE, path=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
     assert "something else" in (tmp_path / "status.json").read_text()
 
@@ -142,7 +132,7 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
 
 def test_runs_are_listed_newest_first_and_strangers_passed_over(tmp_path: Path) -> None:
     (tmp_path / "stranger").mkdir()
-    older, newer = (runs.create("", path=tmp_path / name) for name in ("b", "a"))
+    older, newer = (runs.create(RECIPE, path=tmp_path / name) for name in ("b", "a"))
     older.update(started=1.0)
     assert runs.list_runs(tmp_path) == [newer, older]
     assert runs.list_runs(tmp_path / "nowhere") == []
@@ -150,26 +140,26 @@ def test_runs_are_listed_newest_first_and_strangers_passed_over(tmp_path: Path) 
 
 def test_a_started_run_is_a_process_of_its_own_session(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(SLEEP)
-    run = runs.start("[data]\n", tmp_path)
-    pid = run.status()["pid"]
+    run = runs.start(RECIPE, tmp_path)
+    pid = run.status().pid
     assert run.live()
     assert os.getsid(pid) == pid != os.getsid(0)
 
 
 def test_stop_ends_the_process_and_says_how_to_go_on(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(SLEEP)
-    run = runs.start("", tmp_path)
+    run = runs.start(RECIPE, tmp_path)
     runs.stop(run)
     assert not run.live()
-    assert run.status()["state"] == "stopped"
-    assert "resume" in run.status()["message"]
+    assert run.status().state == "stopped"
+    assert "resume" in run.status().message
     with pytest.raises(RunError, match="only a queued or running"):
         runs.stop(run)
 
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(DEAF)
-    run = runs.start("", tmp_path)
+    run = runs.start(RECIPE, tmp_path)
     _wait(lambda: "deaf" in run.output.read_text())
     runs.stop(run, grace=0.3)
     assert not run.live()
@@ -177,19 +167,19 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path, program: Calla
 
 def test_a_run_killed_from_outside_reads_as_stopped(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(SLEEP)
-    run = runs.start("", tmp_path)
+    run = runs.start(RECIPE, tmp_path)
     run.update(state="running")
-    psutil.Process(run.status()["pid"]).kill()
+    psutil.Process(run.status().pid).kill()
     _wait(lambda: not run.live())
-    assert run.status()["state"] == "stopped"
-    assert "without saying why" in run.status()["message"]
+    assert run.status().state == "stopped"
+    assert "without saying why" in run.status().message
 
 
 def test_a_process_that_fails_leaves_its_last_words(tmp_path: Path, program: Callable[[str], None]) -> None:
     program("raise SystemExit('The data folder is gone.')")
-    run = runs.start("", tmp_path)
-    _wait(lambda: run.status()["state"] == "failed")
-    assert run.status()["message"] == "The data folder is gone."
+    run = runs.start(RECIPE, tmp_path)
+    _wait(lambda: run.status().state == "failed")
+    assert run.status().message == "The data folder is gone."
 
 
 def test_another_process_under_the_same_number_is_never_touched(run: Run) -> None:
@@ -197,7 +187,7 @@ def test_another_process_under_the_same_number_is_never_touched(run: Run) -> Non
         record = {"pid": stranger.pid, "created": psutil.Process(stranger.pid).create_time() - 3600}
         (run.path / "process.json").write_text(json.dumps(record))
         run.update(state="running")
-        assert run.status()["state"] == "stopped"
+        assert run.status().state == "stopped"
         with pytest.raises(RunError, match="only a queued or running"):
             runs.stop(run)
         assert stranger.poll() is None
@@ -206,7 +196,7 @@ def test_another_process_under_the_same_number_is_never_touched(run: Run) -> Non
 
 def test_resume_starts_a_stopped_run_again_and_no_other(tmp_path: Path, program: Callable[[str], None]) -> None:
     program("import sys; print(sys.argv[1:])")
-    run = runs.create("", root=tmp_path)
+    run = runs.create(RECIPE, root=tmp_path)
     with pytest.raises(RunError, match="only a stopped or failed"):
         runs.resume(run)
     run.update(state="stopped")
@@ -220,7 +210,7 @@ def test_a_resumed_run_works_where_it_was_begun(
     program("import os; print(os.getcwd())")
     (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
-    run = runs.start("", tmp_path)
+    run = runs.start(RECIPE, tmp_path)
     _wait(lambda: not run.live())
     run.update(state="stopped")
     monkeypatch.chdir(tmp_path)
@@ -230,13 +220,13 @@ def test_a_resumed_run_works_where_it_was_begun(
 
 def test_claim_makes_the_caller_the_runs_process(run: Run) -> None:
     run.claim()
-    assert run.status()["state"] == "running"
-    assert run.status()["pid"] == os.getpid()
+    assert run.status().state == "running"
+    assert run.status().pid == os.getpid()
     assert run.live()
 
 
 def test_claim_refuses_a_run_that_was_begun_or_is_done(run: Run) -> None:
-    run.append({"stage": "teacher", "epoch": 1})
+    run.append(epoch("teacher", 1))
     with pytest.raises(RunError, match="--resume"):
         run.claim()
     run.claim(resume=True)
@@ -247,13 +237,13 @@ def test_claim_refuses_a_run_that_was_begun_or_is_done(run: Run) -> None:
 
 def test_claim_refuses_a_run_at_work_elsewhere(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(SLEEP)
-    run = runs.start("", tmp_path)
+    run = runs.start(RECIPE, tmp_path)
     with pytest.raises(RunError, match="another process"):
         run.claim(resume=True)
 
 
 def test_two_clicks_on_resume_start_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, launched = runs.create("", root=tmp_path), []
+    run, launched = runs.create(RECIPE, root=tmp_path), []
     run.update(state="stopped")
 
     def launch(run: Run, *options: str, folder: Path) -> None:
@@ -271,20 +261,20 @@ def test_a_process_that_comes_too_late_does_not_fail_the_run_of_another(
     tmp_path: Path, program: Callable[[str], None]
 ) -> None:
     program("import time; time.sleep(0.5); raise SystemExit('Another process is at it.')")
-    run = runs.start("", tmp_path)
-    late = run.status()["pid"]
+    run = runs.start(RECIPE, tmp_path)
+    late = run.status().pid
     _wait(lambda: run.path.joinpath("process.json").is_file())
     mine = {"pid": os.getpid(), "created": psutil.Process().create_time()}
     (run.path / "process.json").write_text(json.dumps(mine))
     run.update(state="running")
     _wait(lambda: not psutil.pid_exists(late))
     time.sleep(0.1)
-    assert run.status()["state"] == "running"
+    assert run.status().state == "running"
     (run.path / "process.json").unlink()  # this process, which the fixture would end
 
 
 def test_a_run_is_deleted_with_everything_in_it_once_it_has_ended(tmp_path: Path) -> None:
-    run = runs.create("[data]\n", root=tmp_path)
+    run = runs.create(RECIPE, root=tmp_path)
     run.claim()
     (run.path / "bundle").mkdir()
     (run.path / "bundle" / "teacher.safetensors").write_bytes(b"x" * 1000)
@@ -324,7 +314,21 @@ def test_the_kind_of_a_start_is_kept_and_of_older_records_known_by_their_words(k
 
 def test_a_run_keeps_where_its_teacher_began(tmp_path: Path) -> None:
     assert origin.read(tmp_path) is None
-    origin.Origin("random", "random weights: no network").write(tmp_path)
-    assert origin.read(tmp_path) == origin.Origin("random", "random weights: no network")
+    origin.Origin(kind="random", words="random weights: no network").write(tmp_path)
+    assert origin.read(tmp_path) == origin.Origin(kind="random", words="random weights: no network")
     (tmp_path / "start.txt").write_text("timm pretrained weights (ImageNet)")  # of an older run
-    assert origin.read(tmp_path) == origin.Origin("published", "timm pretrained weights (ImageNet)")
+    assert origin.read(tmp_path) == origin.Origin(kind="published", words="timm pretrained weights (ImageNet)")
+
+
+def test_a_run_of_an_older_version_is_read(run: Run) -> None:
+    """It called a phase a stage, and its status had what it has no more."""
+    old = {"state": "done", "stage": "bundle", "epoch": 3, "epochs": 3, "started": 5.0, "message": "", "updated": 9.0}
+    (run.path / "status.json").write_text(json.dumps({**old, "at_chance": ["student"], "mood": "good"}))
+    line = json.loads(epoch("student", 3).to_json())
+    line["stage"] = line.pop("phase")
+    (run.path / "log.jsonl").write_text(json.dumps(line) + "\n")
+    (run.path / "process.json").write_text(json.dumps({"pid": 1, "created": 2.0}))
+    status = run.status()
+    assert (status.state, status.phase, status.at_chance, status.started) == ("done", "bundle", ("student",), 5.0)
+    assert run.log() == [epoch("student", 3)]
+    assert runs.list_runs(run.path.parent) == [run]

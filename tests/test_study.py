@@ -20,19 +20,20 @@ from kdlight.config import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.inference.golden import check
 from kdlight.metrics import Interval
+from kdlight.runs import EpochRecord, Phase
 from kdlight.study import TEACHER, inherit, publish, study, summarize, take, words
 from kdlight.study import grid as grids
 from kdlight.training import Arrays, RunData
-from kdlight.training.loop import EpochLog
 from kdlight.training.phases import PARTNER, Phases, student_schedule
 from tests.distillers.small import Small
+from tests.epochs import epoch
 
 RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
 
 
 def answers(folder: Path, right: dict[str, float], seed: int) -> runs.Run:
     """A finished run of 120 images, each model right on its share of them."""
-    run = runs.create(RECIPE.to_toml(), path=folder / f"seed-{seed}")
+    run = runs.create(RECIPE, path=folder / f"seed-{seed}")
     answer(run, right, seed)
     return run
 
@@ -110,16 +111,16 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
     pair = create_distiller("dual", Small(4), Small(8))
     assert pair.partner is not None
 
-    def fit(*given: Any) -> Iterator[EpochLog]:
-        for epoch, best in enumerate((True, True, False), start=1):
+    def fit(*given: Any) -> Iterator[EpochRecord]:
+        for number, best in enumerate((True, True, False), start=1):
             with torch.no_grad():
-                pair.partner.classifier.bias.fill_(epoch)  # type: ignore[union-attr, operator]
+                pair.partner.classifier.bias.fill_(number)  # type: ignore[union-attr, operator]
             if best:
                 given[-1]()
-            yield EpochLog("student", epoch, 3, 1.0, 1.0, 0.0, 1.0, 0.5, best, 0.1, 1.0)
+            yield epoch("student", number, best=best)
 
     monkeypatch.setattr("kdlight.training.phases.fit", fit)
-    run = runs.create(RECIPE.to_toml(), path=tmp_path / "run")
+    run = runs.create(RECIPE, path=tmp_path / "run")
     nothing = torch.zeros(1, 32, 32, 3, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
     data = RunData(None, None, dict.fromkeys(("train", "val"), Arrays(*nothing)))  # type: ignore[arg-type]
     phases = Phases(RECIPE, run, data, torch.ones(3), None)  # type: ignore[arg-type]
@@ -174,9 +175,9 @@ def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Pa
     finished = [answers(tmp_path, {"teacher": 0.9, "student": 0.8, "alone": 0.6}, seed) for seed in range(2)]
     shutil.copytree(bundle_copy, finished[0].bundle)
     for run, seconds in zip(finished, (30.0, 90.0), strict=True):
-        for epoch in (1, 2):
-            run.append({"stage": "student", "epoch": epoch, "seconds": seconds})
-    finished[0].append({"stage": "teacher", "epoch": 1, "seconds": 12.0})
+        for number in (1, 2):
+            run.append(epoch("student", number, seconds=seconds))
+    finished[0].append(epoch("teacher", 1, seconds=12.0))
     said = summarize(RECIPE, finished)
     assert said["data"]["images"] == {"train": 12, "val": 3, "test": 4}
     assert said["data"]["size"] == 128
@@ -208,14 +209,15 @@ def test_a_student_from_scratch_stands_beside_the_others(tmp_path: Path) -> None
 
 
 def run_of(folder: Path, *files: str, **tables: dict[str, Any]) -> tuple[runs.Run, Recipe]:
-    """A run with the named files and a log line for each stage."""
+    """A run with the named files and a log line for each phase."""
     recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, **tables})
-    run = runs.create(recipe.to_toml(), path=folder)
+    run = runs.create(recipe, path=folder)
     for name in files:
         (run.path / name).write_text(f"{folder.name} {name}")
-    for stage in ("teacher", "alone"):
-        if f"{stage}.safetensors" in files:
-            run.append({"stage": stage, "epoch": 1, "seconds": 3.0})
+    phases: tuple[Phase, ...] = ("teacher", "alone")
+    for phase in phases:
+        if f"{phase}.safetensors" in files:
+            run.append(epoch(phase, 1, seconds=3.0))
     return run, recipe
 
 
@@ -240,7 +242,7 @@ def test_only_what_would_be_made_alike_is_taken(tmp_path: Path, tables: dict[str
     run, recipe = run_of(tmp_path / "run", **tables)
     inherit(run, recipe, other)
     assert {name for name in ("teacher", "alone", "student") if (run.path / f"{name}.safetensors").exists()} == taken
-    assert {record["stage"] for record in run.log()} == taken
+    assert {record.phase for record in run.log()} == taken
 
 
 def test_a_later_seed_gives_no_teacher_since_its_own_is_the_first_one_s(tmp_path: Path) -> None:
@@ -257,12 +259,12 @@ def test_the_seeds_of_a_study_have_one_teacher(tmp_path: Path, monkeypatch: pyte
     recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
     taught = {}
 
-    def train(one: Recipe, run: runs.Run) -> Iterator[dict[str, Any]]:
+    def train(one: Recipe, run: runs.Run) -> Iterator[EpochRecord]:
         for name in TEACHER:
             if not (run.path / name).exists():
                 (run.path / name).write_text(f"{run.path.parent.name} {one.train.seed}")
         taught[one.train.seed] = (run.path / "teacher.safetensors").read_text()
-        yield {}
+        yield epoch("student", 1)
 
     monkeypatch.setattr(training, "execute", train)
     monkeypatch.setattr("kdlight.study.summarize", lambda *_: {})
@@ -346,15 +348,16 @@ def trained(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> list[str]:
     """No training: a run's missing files are written as a training would, and noted as `cell/seed-N stage`."""
     noted: list[str] = []
 
-    def train(recipe: Recipe, run: runs.Run) -> Iterator[dict[str, Any]]:
-        for stage in ("teacher", "alone", "student"):
-            if (run.path / f"{stage}.safetensors").is_file():
+    def train(recipe: Recipe, run: runs.Run) -> Iterator[EpochRecord]:
+        phases: tuple[Phase, ...] = ("teacher", "alone", "student")
+        for phase in phases:
+            if (run.path / f"{phase}.safetensors").is_file():
                 continue
-            noted.append(f"{run.path.parent.name}/{run.name} {stage}")
-            record = {"stage": stage, "epoch": 1, "epochs": 1, "seconds": 60.0, "loss": 1.0}
+            noted.append(f"{run.path.parent.name}/{run.name} {phase}")
+            record = epoch(phase, 1, 1, seconds=60.0)
             run.append(record)
-            yield {**record, "val_balanced_accuracy": 0.5}
-            for name in (f"{stage}.safetensors", *(["start.safetensors", "start.txt"] if stage == "teacher" else [])):
+            yield record
+            for name in (f"{phase}.safetensors", *(["start.safetensors", "start.txt"] if phase == "teacher" else [])):
                 (run.path / name).write_text("weights")
         share = 0.5 + 0.05 * recipe.distill.options["alpha"] * 10
         answer(run, {"teacher": 0.95, "alone": 0.4, "student": share}, recipe.train.seed)
@@ -371,7 +374,7 @@ def cells(alphas: tuple[float, ...]) -> dict[str, Recipe]:
 def test_a_grid_trains_what_cells_share_once_and_compares_their_students(trained: list[str], tmp_path: Path) -> None:
     chosen = cells((0.0, 0.5))
     values = {name: {"distill.alpha": name[1:]} for name in chosen}
-    seen = [(r["cell"], r["seed"], r["stage"]) for r in grids.run_grid(chosen, values, tmp_path, 2)]
+    seen = [(r.cell, r.seed, r.phase) for r in grids.run_grid(chosen, values, tmp_path, 2)]
     assert trained == [
         *(f"a0.0/seed-0 {stage}" for stage in ("teacher", "alone", "student")),
         *(f"a0.0/seed-1 {stage}" for stage in ("alone", "student")),

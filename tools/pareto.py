@@ -12,7 +12,6 @@ folder of runs or a study of the same recipe holds is not trained again. Writes 
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +36,9 @@ from kdlight.inference.engines import Engine, onnx_engine
 from kdlight.inference.timing import machine
 from kdlight.metrics import balanced_accuracy, difference
 from kdlight.models import Classifier
-from kdlight.runs import Run, write_atomically
+from kdlight.runs import Run
 from kdlight.stopwatch import race, row
+from kdlight.storage import write_json
 
 NANO = "kdlight_nano"
 NETWORKS = (NANO, "timm:mobilenetv3_small_050", "timm:mobilenetv4_conv_small_035")
@@ -95,7 +95,7 @@ def main(
         )
     record = report(found, rounds)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
+    write_json(out.with_suffix(".json"), record)
     draw(record, out.with_suffix(".png"))
     Answer(record, words(record)).print(as_json)
 
@@ -111,7 +111,7 @@ def distill_all(name: str, overrides: Sequence[str], folder: Path, others: Seque
 
 def distill(recipe: Recipe, path: Path, others: Sequence[Run]) -> Run:
     """A recipe's run, finished. Teacher and student are taken from `others` where they are this recipe's."""
-    run = Run(path) if (path / "status.json").is_file() else runs.create(recipe.to_toml(), path=path)
+    run = Run(path) if (path / "status.json").is_file() else runs.create(recipe, path=path)
     if run.status()["state"] == "done":
         return run
     for other in others:

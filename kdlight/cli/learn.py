@@ -117,7 +117,7 @@ def _open(recipe: Path, overrides: list[str], out: Path | None, resume: bool) ->
     if out is None or not (out / "status.json").exists() or not (resume or Run(out).begun()):
         if resume:
             raise UsageError(f"There is no run to resume in {out or 'no folder'}; give the run's folder with --out.")
-        return runs.create(chosen.to_toml(), path=out), chosen
+        return runs.create(chosen, path=out), chosen
     run = Run(out.absolute())
     if open_recipe(run.recipe, []) != chosen:
         raise UsageError(f"{out} holds a run of another recipe; give {run.recipe} as the recipe, or another --out.")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kdlight.cli.frame import say
+from kdlight.runs import EpochRecord
 
 
 @contextlib.contextmanager
@@ -19,29 +20,20 @@ def counted(words: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def epochs() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Shows a training's records: a bar per stage on a terminal, else one line per epoch for the log file."""
+def epochs() -> Iterator[Callable[[EpochRecord], None]]:
+    """Shows a training's records: a bar per training on a terminal, else one line per epoch for the log file."""
     if not sys.stderr.isatty():
-        yield lambda record: say(epoch_words(record))
+        yield lambda record: say(str(record))
         return
     with _bar() as bar:
         tasks: dict[str, Any] = {}
 
-        def show(record: dict[str, Any]) -> None:
-            stage = record["stage"]
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=record["epochs"])
-            bar.update(tasks[stage], completed=record["epoch"], description=epoch_words(record))
+        def show(record: EpochRecord) -> None:
+            if record.training not in tasks:
+                tasks[record.training] = bar.add_task(record.training, total=record.epochs)
+            bar.update(tasks[record.training], completed=record.epoch, description=str(record))
 
         yield show
-
-
-def epoch_words(record: dict[str, Any]) -> str:
-    """`student 3/40: loss 0.412, validation balanced accuracy 0.871, 4.1 s`."""
-    return (
-        f"{record['stage']} {record['epoch']}/{record['epochs']}: loss {record['loss']:.3f}, "
-        f"validation balanced accuracy {record['val_balanced_accuracy']:.3f}, {record['seconds']:.1f} s"
-    )
 
 
 def _bar() -> Any:

@@ -30,14 +30,14 @@ def results(
 ) -> Answer:
     """The results of studies as a page: every system, every set, every gain with its interval."""
     from kdlight import results as pages
+    from kdlight import storage
     from kdlight.results.sets import gain
-    from kdlight.runs import write_atomically
 
     found = pages.collect(studies or [PUBLISHED])
     kept = [pages.keep(record, keep) for record in found] if keep else []
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, pages.write(found, _notes(studies or [PUBLISHED]), methods()).encode())
+        storage.write(out, pages.write(found, _notes(studies or [PUBLISHED]), methods()))
     rows = [
         {"recipe": r.recipe, "data": r.data, "seeds": len(r.seeds), **r.mean, "gain": gain(r).replace("*", "")}
         for r in found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight import runs
+from kdlight import runs, storage
 from kdlight.cli.frame import Answer, Json, UsageError, answers, table
 from kdlight.cli.learn import Overrides, RecipeFile, name_of, named, open_recipe
 from kdlight.cli.progress import epochs
@@ -45,7 +45,7 @@ def study(
         from kdlight import study as studies
 
         for record in studies.study(chosen, folder, seeds, name=name):
-            show({**record, "stage": f"seed {record['seed']} {record['stage']}"})
+            show(record)
     found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found, folder))
 
@@ -66,7 +66,7 @@ def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
         for record in records:
-            show({**record, "stage": f"{record['cell']} seed {record['seed']} {record['stage']}"})
+            show(record)
     found = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
     return Answer({"study": str(folder), **found}, _grid_words(found))
 
@@ -86,11 +86,11 @@ def _claim(folder: Path, recipe: Recipe, name: str) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no study; give another --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        runs.write_atomically(kept, named(recipe, name).encode())
+        storage.write(kept, named(recipe, name))
     elif not _is_of(kept, recipe):
         tried = [Run(status.parent) for status in folder.rglob("status.json")]
         if tried and not any(run.begun() for run in tried):
-            runs.write_atomically(kept, named(recipe, name).encode())
+            storage.write(kept, named(recipe, name))
             return
         raise UsageError(f"{folder} holds a study of another recipe; give {kept} as the recipe, or another --out.")
 

@@ -54,15 +54,17 @@ def start_from(model: Classifier, name: str, weights: str) -> Origin:
             mobilenet.load_backbone(model, state)
         else:
             _load_matching(model, state)
-        return Origin("file", Path(weights).name)
+        return Origin(kind="file", words=Path(weights).name)
     if reason := published.lacking(name):
-        return Origin("random", f"{UNTRAINED}: {reason}")
+        return Origin(kind="random", words=f"{UNTRAINED}: {reason}")
     try:
         pretrained = create_model(name, model.num_classes, pretrained=True)
     except Exception as error:  # noqa: BLE001  hubs fail in many ways; each of them means: not available here
-        return Origin("random", f"{UNTRAINED}: the download of its published weights failed ({type(error).__name__})")
+        return Origin(
+            kind="random", words=f"{UNTRAINED}: the download of its published weights failed ({type(error).__name__})"
+        )
     _load_matching(model, pretrained.state_dict())
-    return Origin("published", f"{PUBLISHED} (ImageNet)")
+    return Origin(kind="published", words=f"{PUBLISHED} (ImageNet)")
 
 
 def start_student(model: Classifier, name: str, init: str, weights: str) -> None:

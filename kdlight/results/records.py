@@ -17,7 +17,8 @@ from typing import Any
 from kdlight.config import Recipe, RecipeError
 from kdlight.results.settings import settings
 from kdlight.results.shipped import FREE, recipe_of
-from kdlight.runs import origin, write_atomically
+from kdlight.runs import origin
+from kdlight.storage import write_json
 
 SCHEMA = "kdlight.study/"
 MODELS = ("teacher", "student", "alone")
@@ -134,7 +135,7 @@ def keep(record: Record, folder: Path) -> Path:
     while True:
         path = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
         if not path.is_file() or same_row(read(path), record):
-            write_atomically(path, (json.dumps(compact, indent=1, ensure_ascii=False) + "\n").encode())
+            write_json(path, compact)
             return path
         number += 1
 

@@ -7,7 +7,6 @@ started it, and a run that was killed says so the next time it is read.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -17,26 +16,26 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
+from pydantic import ValidationError
 
-from kdlight.runs.files import end_of_last_line, lines, parse, read_json, write_atomically
-from kdlight.runs.process import is_another, process_of
-from kdlight.runs.process import record as record_process
+from kdlight import storage
+from kdlight.config import Recipe
+from kdlight.runs.records import LIVE, EpochRecord, Phase, ProcessRecord, RunStatus, State
 
-__all__ = ["LIVE", "STAGES", "START", "STATES", "Run", "RunError", "create", "default_root", "delete", "list_runs"]
-__all__ += ["resume", "size", "start", "stop", "write_atomically"]
+__all__ = ["LIVE", "START", "EpochRecord", "Phase", "Run", "RunError", "RunStatus", "State"]
+__all__ += ["create", "default_root", "delete", "list_runs", "resume", "size", "start", "stop"]
 
-STATES = ("queued", "running", "stopped", "failed", "done")
-STAGES = ("data", "teacher", "alone", "scratch", "same_start", "student", "calibrate", "bundle")
-LIVE = ("queued", "running")
 START = ("start.safetensors", "start.txt")
 """What a run keeps of the weights its teacher begins with: looked up, not learned."""
 STARTING = 30.0
 """Seconds that a queued run may take until its process shows itself; ours."""
 RESUMING = threading.Lock()
 """Of two clicks on Resume, in one window or in two, one starts a process."""
+STOPPED = "Stopped by request; resume goes on from the last finished epoch."
+KILLED = "The process ended without saying why; resume goes on from the last finished epoch."
 
 
 class RunError(ValueError):
@@ -66,79 +65,85 @@ class Run:
         """What the process printed, kept for the person who has to find out why it failed."""
         return self.path / "output.log"
 
-    def status(self) -> dict[str, Any]:
-        """state, stage, epoch, epochs, pid, started, updated (seconds since 1970) and message.
-
-        A run whose process is gone without having said so reads as stopped. Raises RunError if the folder is no run.
-        """
-        stored = self._stored()
-        process = read_json(self.path / "process.json") or {}
-        status = {**stored, "pid": process.get("pid")}
-        if status["state"] in LIVE and not self.live() and not _is_starting(stored):
-            status["state"] = "stopped"
-            status["message"] = "The process ended without saying why; resume goes on from the last finished epoch."
+    def status(self) -> RunStatus:
+        """A run whose process is gone without having said so reads as stopped. Raises RunError if there is no run."""
+        stored, recorded = self._stored(), self._recorded()
+        status = stored.changed(pid=recorded.pid if recorded else None)
+        starting = stored.state == "queued" and time.time() - stored.updated < STARTING
+        if status.state in LIVE and not self.live() and not starting:
+            return status.changed(state="stopped", message=KILLED)
         return status
 
     def live(self) -> bool:
         """Whether the run's own process (not another that was given its number later) is still there."""
-        process = read_json(self.path / "process.json")
-        return process is not None and process_of(process) is not None
+        recorded = self._recorded()
+        return recorded is not None and recorded.process() is not None
 
     def begun(self) -> bool:
         """Whether another process is at it, or it has learned what another run in its folder would take away."""
         models = {path.name for path in self.path.glob("*.safetensors")} - set(START)
         return bool(models) or any((self.path / name).exists() for name in ("log.jsonl", "bundle")) or self._elsewhere()
 
-    def log(self) -> list[dict[str, Any]]:
-        """The records in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
-        records: dict[Any, dict[str, Any]] = {}
-        for number, line in enumerate(lines(self.path / "log.jsonl")):
-            record = parse(line)
-            if record is None:
-                continue
-            key = (record.get("stage"), record["epoch"]) if "epoch" in record else number
-            records.pop(key, None)
-            records[key] = record
+    def log(self) -> list[EpochRecord]:
+        """The epochs in order. A line torn by a kill is left out; an epoch that was repeated counts once, the last."""
+        records: dict[tuple[Phase, int], EpochRecord] = {}
+        for line in (_bytes(self.path / "log.jsonl") or b"").splitlines():
+            record = EpochRecord.parse(line)
+            if record is not None:
+                records.pop((record.phase, record.epoch), None)
+                records[record.phase, record.epoch] = record
         return list(records.values())
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: EpochRecord) -> None:
         """Add one line to the log, on disk before this returns. What a kill left of a torn last line is cut off."""
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
         with (self.path / "log.jsonl").open("a+b") as log:
-            log.truncate(end_of_last_line(log))
-            log.write(line)
+            log.truncate(_end_of_last_line(log))
+            log.write(f"{record.to_json()}\n".encode())
             log.flush()
             os.fsync(log.fileno())
 
-    def update(self, **status: Any) -> None:
-        """Change entries of the status; the others keep their value. Raises RunError for an unknown state or stage."""
-        _check("state", status.get("state"), STATES)
-        _check("stage", status.get("stage"), STAGES)
-        _write_status(self.path, {**self._stored(), **status})
+    def update(self, **changes: Any) -> None:
+        """Change fields of the status; the others keep their value. Raises RunError for a value that none can have."""
+        try:
+            self._write(self._stored().changed(**changes))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise RunError(f"The {fault['loc'][0]} of a run is {fault['input']!r}; {fault['msg']}.") from error
 
     def claim(self, resume: bool = False) -> None:
         """Make the calling process the run's own, and the run running.
 
         Raises RunError if another process is at it, if it is finished, or if it was begun before and `resume` is False.
         """
-        state = self.status()["state"]
+        state = self.status().state
         if self._elsewhere():
             raise RunError(f"Run {self.name} is {state} in another process; wait for it, or stop it first.")
         if state == "done":
             raise RunError(f"Run {self.name} is finished; its bundle is in {self.bundle}. Start a new run.")
         if not resume and (self.path / "log.jsonl").exists():
             raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
-        record_process(self.path, os.getpid(), Path.cwd())
+        self._record(os.getpid(), Path.cwd())
         self.update(state="running", message="")
 
     def _elsewhere(self) -> bool:
-        return is_another(read_json(self.path / "process.json"), os.getpid()) and self.live()
+        recorded = self._recorded()
+        return recorded is not None and recorded.pid != os.getpid() and self.live()
 
-    def _stored(self) -> dict[str, Any]:
-        status = read_json(self.path / "status.json")
-        if status is None or status.get("state") not in STATES:
+    def _stored(self) -> RunStatus:
+        status = RunStatus.parse(_bytes(self.path / "status.json"))
+        if status is None:
             raise RunError(f"{self.path} is not a run: no readable status.json is there. Choose a run's folder.")
         return status
+
+    def _write(self, status: RunStatus) -> None:
+        storage.write(self.path / "status.json", status.changed(updated=time.time(), pid=None).to_json())
+
+    def _recorded(self) -> ProcessRecord | None:
+        return ProcessRecord.parse(_bytes(self.path / "process.json"))
+
+    def _record(self, pid: int, folder: Path) -> None:
+        """Parent and child may both write this; they write the same."""
+        storage.write(self.path / "process.json", ProcessRecord.of(pid, str(folder)).to_json())
 
 
 def default_root() -> Path:
@@ -146,7 +151,7 @@ def default_root() -> Path:
     return Path(os.environ.get("KDLIGHT_RUNS") or Path.home() / ".kdlight" / "runs")
 
 
-def create(recipe_toml: str, path: Path | None = None, root: Path | None = None) -> Run:
+def create(recipe: Recipe, path: Path | None = None, root: Path | None = None) -> Run:
     """A new queued run at `path`, or under `root` with a name made from the time.
 
     It takes the place of one that ended before it learned anything. Raises RunError if the folder holds something else.
@@ -160,14 +165,14 @@ def create(recipe_toml: str, path: Path | None = None, root: Path | None = None)
     elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
         raise RunError(f"{run.path} is already there and not empty; choose a new folder, or resume the run in it.")
     run.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.recipe, recipe_toml.encode())
-    _write_status(run.path, {"state": "queued", "stage": "data", "epoch": 0, "epochs": 0, "started": time.time()})
+    storage.write(run.recipe, recipe.to_toml())
+    run._write(RunStatus(state="queued", started=time.time()))
     return run
 
 
-def start(recipe_toml: str, root: Path) -> Run:
+def start(recipe: Recipe, root: Path) -> Run:
     """Begin a run in a process of its own, which goes on when the caller ends."""
-    run = create(recipe_toml, root=root)
+    run = create(recipe, root=root)
     _launch(run, folder=Path.cwd())
     return run
 
@@ -175,11 +180,12 @@ def start(recipe_toml: str, root: Path) -> Run:
 def resume(run: Run) -> None:
     """Go on with a stopped or failed run in a new process. Raises RunError if it is live or done."""
     with RESUMING:
-        state = run.status()["state"]
+        state = run.status().state
         if state not in ("stopped", "failed"):
             raise RunError(f"Run {run.name} is {state}; only a stopped or failed run can be resumed.")
         run.update(state="queued", message="")
-        before = Path((read_json(run.path / "process.json") or {}).get("folder", "."))
+        recorded = run._recorded()
+        before = Path(recorded.folder if recorded else ".")
         _launch(run, "--resume", folder=before if before.is_dir() else Path.cwd())
 
 
@@ -188,9 +194,10 @@ def stop(run: Run, grace: float = 10.0) -> None:
 
     A process that merely got the same number is never touched. Raises RunError if the run is not live.
     """
-    process = process_of(read_json(run.path / "process.json") or {})
-    if process is None or run.status()["state"] not in LIVE:
-        raise RunError(f"Run {run.name} is {run.status()['state']}; only a queued or running run can be stopped.")
+    recorded = run._recorded()
+    process = recorded.process() if recorded else None
+    if process is None or run.status().state not in LIVE:
+        raise RunError(f"Run {run.name} is {run.status().state}; only a queued or running run can be stopped.")
     family = [*process.children(recursive=True), process]
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
@@ -199,8 +206,8 @@ def stop(run: Run, grace: float = 10.0) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     psutil.wait_procs(left, timeout=grace)
-    if run._stored()["state"] in LIVE:
-        run.update(state="stopped", message="Stopped by request; resume goes on from the last finished epoch.")
+    if run._stored().state in LIVE:
+        run.update(state="stopped", message=STOPPED)
 
 
 def delete(run: Run) -> None:
@@ -210,8 +217,8 @@ def delete(run: Run) -> None:
     """
     if not run.path.is_dir():
         return
-    if run.status()["state"] in LIVE:
-        raise RunError(f"Run {run.name} is {run.status()['state']}; stop it before it is deleted.")
+    if run.status().state in LIVE:
+        raise RunError(f"Run {run.name} is {run.status().state}; stop it before it is deleted.")
     doomed = run.path.with_name(f".{run.name}.deleted")
     shutil.rmtree(doomed, ignore_errors=True)  # of an earlier try that could not end
     run.path.rename(doomed)  # gone from every list at once, also where a file then resists
@@ -220,11 +227,11 @@ def delete(run: Run) -> None:
 
 def size(run: Run) -> int:
     """Bytes of all files in a run's folder."""
-    found = 0
+    total = 0
     for path in run.path.rglob("*"):
         with contextlib.suppress(OSError):  # a file that was just replaced
-            found += path.lstat().st_size if not path.is_dir() else 0
-    return found
+            total += path.lstat().st_size if not path.is_dir() else 0
+    return total
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
@@ -233,13 +240,8 @@ def list_runs(root: Path | None = None) -> list[Run]:
     if not root.is_dir():
         return []
     paths = [path for path in root.iterdir() if (path / "recipe.toml").is_file() and not path.name.startswith(".")]
-    began = {Run(path): status.get("started", 0.0) for path in paths if (status := read_json(path / "status.json"))}
+    began = {Run(path): status.started for path in paths if (status := RunStatus.parse(_bytes(path / "status.json")))}
     return sorted(began, key=lambda run: (began[run], run.name), reverse=True)
-
-
-def _write_status(folder: Path, status: dict[str, Any]) -> None:
-    content = {"message": "", **status, "updated": time.time()}
-    write_atomically(folder / "status.json", json.dumps(content, indent=1).encode())
 
 
 def _launch(run: Run, *options: str, folder: Path) -> None:
@@ -257,7 +259,7 @@ def _launch(run: Run, *options: str, folder: Path) -> None:
             cwd=folder,
             start_new_session=True,
         )
-    record_process(run.path, child.pid, folder)
+    run._record(child.pid, folder)
     threading.Thread(target=_collect, args=(run, child), daemon=True, name=f"run {run.name}").start()
 
 
@@ -269,20 +271,22 @@ def _collect(run: Run, child: subprocess.Popen[bytes]) -> None:
     """Wait for the child, so that it is no zombie of a server that runs for weeks, and note an end it did not."""
     code = child.wait()
     with contextlib.suppress(RunError, OSError):  # the folder was deleted meanwhile
-        if (
-            code > 0
-            and run._stored()["state"] in LIVE
-            and not is_another(read_json(run.path / "process.json"), child.pid)
-        ):
-            last_line = lines(run.output)[-1:] or [b"It printed nothing."]
+        recorded = run._recorded()
+        if code > 0 and run._stored().state in LIVE and (recorded is None or recorded.pid == child.pid):
+            last_line = (_bytes(run.output) or b"").splitlines()[-1:] or [b"It printed nothing."]
             run.update(state="failed", message=last_line[0].decode(errors="replace").strip())
 
 
-def _is_starting(stored: dict[str, Any]) -> bool:
-    """Queued a moment ago: the process may not have been recorded yet."""
-    return stored["state"] == "queued" and time.time() - float(stored["updated"]) < STARTING
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
-def _check(kind: str, value: Any, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise RunError(f"Unknown {kind} {value!r} of a run; one of {', '.join(known)} was expected.")
+def _end_of_last_line(log: BinaryIO) -> int:
+    """Bytes up to and including the last newline: what is after it is half a record."""
+    length = log.seek(0, os.SEEK_END)
+    back = min(length, 1 << 16)
+    log.seek(length - back)
+    return length - back + (log.read(back).rfind(b"\n") + 1)

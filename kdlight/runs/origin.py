@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from kdlight import storage
 from kdlight.config import UNTRAINED
+from kdlight.runs.records import Record
 
 Kind = Literal["file", "published", "random"]
 """Of a state dict that the recipe names, of weights that others published, or of nothing."""
@@ -17,8 +17,7 @@ FILE = "start.txt"
 """In a run's folder: an Origin as JSON; an older run has the words alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """The starting weights of a teacher."""
 
     kind: Kind | None
@@ -27,7 +26,7 @@ class Origin:
     """For people: the file's name, who published them, or why there were none."""
 
     def write(self, folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        storage.write(folder / FILE, f"{self.to_json()}\n")
 
     def described(self) -> dict[str, str | None]:
         """As the teacher's part of a card and of a study's record holds it."""
@@ -37,27 +36,23 @@ class Origin:
 def read(folder: Path) -> Origin | None:
     """What a run's folder says of its teacher's start; None before the run has looked for weights."""
     try:
-        text = (folder / FILE).read_text(encoding="utf-8").strip()
+        content = (folder / FILE).read_bytes()
     except FileNotFoundError:
         return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return of({"start": text})
-    return of({"start": found["words"], "start_kind": found["kind"]}) if isinstance(found, dict) else None
+    return Origin.parse(content) or of({"start": content.decode(errors="replace").strip()})
 
 
 def of(teacher: Mapping[str, Any]) -> Origin | None:
     """The start in a teacher's part of a card or record; None where it does not say."""
     words = teacher.get("start")
-    return Origin(_kind(teacher.get("start_kind"), str(words)), str(words)) if words else None
+    return Origin(kind=_kind(teacher.get("start_kind"), str(words)), words=str(words)) if words else None
 
 
-def _kind(kept: object, words: str) -> Kind | None:
+def _kind(kind: object, words: str) -> Kind | None:
     """The kind that is kept; what was written before kinds were has only words, in one of three fixed forms."""
-    known: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-    if kept is not None:
-        return known.get(str(kept))
+    known: dict[str, Kind] = {name: name for name in get_args(Kind)}
+    if kind is not None:
+        return known.get(str(kind))
     if words.startswith(UNTRAINED):
         return "random"
     if words.startswith(PUBLISHED):

@@ -7,7 +7,6 @@ from the same starting weights, and only if its interval leaves out 0.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from kdlight import results, runs, training
 from kdlight.bundle import Card
 from kdlight.config import Recipe, RecipeError, read_recipe
 from kdlight.results import Record, over_alone, same_start
-from kdlight.runs import Run, write_atomically
+from kdlight.runs import EpochRecord, Run
+from kdlight.storage import write_json
 from kdlight.study.summary import MODELS, SAME_START, SCHEMA, SCRATCH, paired, pool, summarize, words
 from kdlight.training.phases import teacher_schedule
 
@@ -30,7 +30,7 @@ TEACHER = (*runs.START, "teacher.safetensors")
 
 def study(
     recipe: Recipe, folder: Path, seeds: int, others: Sequence[Path] = (), name: str = ""
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[EpochRecord]:
     """Run a recipe under `folder`/seed-N for `seeds` seeds; yields each epoch's record with its seed.
 
     `name`: the recipe's own, as the record then gives it; the set's if empty. Finished seeds are not run again. What
@@ -52,14 +52,14 @@ def study(
         for other in others:
             inherit(run, one, Run(other / run.name))
         started.append(run)
-        if run.status()["state"] == "done":
+        if run.status().state == "done":
             continue
         run.claim(resume=True)
         for record in training.execute(one, run):
-            yield {"seed": seed, **record}
+            yield record.model_copy(update={"seed": seed})
         run.update(state="done", message="")
     summary = summarize(recipe, started, name)
-    write_atomically(folder / "study.json", json.dumps(summary, indent=1).encode())
+    write_json(folder / "study.json", summary)
     publish(started[0].bundle, folder / "bundle", summary)
 
 
@@ -106,8 +106,8 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
         take(run, other, "teacher", TEACHER)
     train = given.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
     if given.changed(distill=recipe.distill, train=train) == recipe:
-        for stage in ("alone", SCRATCH, SAME_START):
-            take(run, other, stage, (f"{stage}.safetensors",))
+        for phase in ("alone", SCRATCH, SAME_START):
+            take(run, other, phase, (f"{phase}.safetensors",))
 
 
 def _is_first(run: Run) -> bool:
@@ -122,12 +122,12 @@ def teacher_of(recipe: Recipe) -> Any:
     return recipe.data, recipe.teacher, recipe.train.balance, teacher_schedule(recipe.teacher, recipe.train)
 
 
-def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:
-    """Copy a finished stage and its lines of the log, unless the run has it already; the file that ends it is last."""
+def take(run: Run, other: Run, phase: str, files: Sequence[str]) -> None:
+    """Copy a finished phase and its lines of the log, unless the run has it already; the file that ends it is last."""
     if (run.path / files[-1]).is_file() or not all((other.path / name).is_file() for name in files):
         return
     for record in other.log():
-        if record.get("stage") == stage:
+        if record.phase == phase:
             run.append(record)
     for name in files:
         beside = run.path / f"{name}.part"
@@ -138,4 +138,4 @@ def take(run: Run, other: Run, stage: str, files: Sequence[str]) -> None:
 def _run_of(recipe: Recipe, path: Path) -> Run:
     """The seed's run, made if nothing was learned there."""
     run = Run(path)
-    return run if run.begun() else runs.create(recipe.to_toml(), path=path)
+    return run if run.begun() else runs.create(recipe, path=path)

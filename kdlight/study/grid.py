@@ -19,7 +19,8 @@ from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find
 from kdlight.models import create_model
 from kdlight.results import read, same_start
-from kdlight.runs import Run, write_atomically
+from kdlight.runs import EpochRecord, Run
+from kdlight.storage import write_json
 from kdlight.study import paired, pool, study, words
 from kdlight.training.phases import first_weights
 
@@ -74,7 +75,7 @@ def run_grid(
     folder: Path,
     seeds: int,
     recipe: str = "",
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[EpochRecord]:
     """Study every cell under `folder`/<name>; yields each epoch's record with its cell and seed.
 
     `recipe`: its name for the records. Finished seeds are not run again. At the end the comparison is in
@@ -88,13 +89,13 @@ def run_grid(
 
 def _studies(
     cells: Mapping[str, Recipe], values: Mapping[str, Mapping[str, str]], folder: Path, seeds: int, recipe: str
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[EpochRecord]:
     for name, cell in cells.items():
         others = [folder / other for other in cells if other != name]
         for record in study(cell, folder / name, seeds, others, recipe):
-            yield {"cell": name, **record}
+            yield record.model_copy(update={"cell": name})
     found = compare(cells, values, folder, seeds)
-    write_atomically(folder / "grid.json", json.dumps(found, indent=1).encode())
+    write_json(folder / "grid.json", found)
 
 
 def compare(

@@ -153,9 +153,9 @@ def describe(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
     }
 
 
-def minutes(finished: list[Run], stage: str) -> float | None:
-    """Minutes that a stage took, the mean over the runs whose log has it; None where none has."""
-    logs = [[record["seconds"] for record in run.log() if record.get("stage") == stage] for run in finished]
+def minutes(finished: list[Run], phase: str) -> float | None:
+    """Minutes that a phase took, the mean over the runs whose log has it; None where none has."""
+    logs = [[record.seconds for record in run.log() if record.phase == phase] for run in finished]
     took = [sum(seconds) / 60 for seconds in logs if seconds]
     return round(sum(took) / len(took), 3) if took else None
 

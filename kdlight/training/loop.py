@@ -1,4 +1,4 @@
-"""The training loop, on Lightning Fabric. It yields one EpochLog per epoch and knows neither pages nor methods.
+"""The training loop, on Lightning Fabric. It yields one EpochRecord per epoch and knows neither pages nor methods.
 
 Every random choice of an epoch hangs on (seed, epoch) alone, so a run resumed from its last checkpoint goes on exactly
 as it would have: order, augmentation and dropout are drawn anew from that pair.
@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -23,6 +23,7 @@ from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import mixing
+from kdlight.runs import EpochRecord, Phase
 from kdlight.training import checkpoint as checkpoints
 from kdlight.training.batches import index_batches, keep_freed_memory, prefetch, shuffled
 from kdlight.training.checkpoint import Progress
@@ -78,33 +79,13 @@ class Schedule:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-@dataclass(frozen=True, slots=True)
-class EpochLog:
-    """One line of a run's log. Losses are means over the epoch's training images; `best` says if validation rose."""
-
-    stage: str
-    epoch: int
-    epochs: int
-    loss: float
-    task: float
-    distill: float
-    val_loss: float
-    val_balanced_accuracy: float
-    best: bool
-    lr: float
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def fit(
-    loop: Loop, val: Arrays, stage: str, checkpoint: Path | None = None, on_best: Callable[[], None] | None = None
-) -> Iterator[EpochLog]:
+    loop: Loop, val: Arrays, phase: Phase, checkpoint: Path | None = None, on_best: Callable[[], None] | None = None
+) -> Iterator[EpochRecord]:
     """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
     or with the schedule's `swa` the mean of those of the last epochs.
 
-    stage: what the records are called by. With `checkpoint` every epoch is saved there and a training goes on from it.
+    phase: what the records are of. With `checkpoint` every epoch is saved there and a training goes on from it.
     `on_best` is called after an epoch that is the best so far, before it is saved, so that a training that goes on has
     not missed it. Raises CheckpointError if the checkpoint is of another model; ValueError if the loss is NaN or
     infinite.
@@ -116,21 +97,39 @@ def fit(
         checkpoints.restore(checkpoint, distiller, loop.optimizer, progress)
     state = progress.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
-        began = time.perf_counter()
-        losses, lr = loop.epoch(state.epoch)
-        val_loss, accuracy = validate(loop.fabric, distiller.student, val, loop.spec)
-        counts = state.epoch >= distiller.best_epoch_from * schedule.epochs or state.epoch + 1 == schedule.epochs
-        improved = progress.take(distiller.student, val_loss, accuracy, counts)
-        if progress.mean is not None and state.epoch > schedule.averaged_from:
-            progress.mean.update_parameters(distiller.student)
-        if improved and on_best is not None:
+        record = _epoch(loop, progress, val, phase)
+        if record.best and on_best is not None:
             on_best()
         if checkpoint is not None:
             checkpoints.save(checkpoint, distiller, loop.optimizer, progress)
-        found = (*losses, val_loss, accuracy, improved, lr, round(time.perf_counter() - began, 2))
-        yield EpochLog(stage, state.epoch, schedule.epochs, *found)
+        yield record
     distiller.student.load_state_dict(progress.final(loop.unchanged()))
     distiller.student.eval()
+
+
+def _epoch(loop: Loop, progress: Progress, val: Arrays, phase: Phase) -> EpochRecord:
+    """Train one epoch more and validate; `progress` is then past it."""
+    began = time.perf_counter()
+    student, schedule, state = loop.distiller.student, loop.schedule, progress.state
+    (total, task, distill), lr = loop.epoch(state.epoch)
+    val_loss, accuracy = validate(loop.fabric, student, val, loop.spec)
+    counts = state.epoch >= loop.distiller.best_epoch_from * schedule.epochs or state.epoch + 1 == schedule.epochs
+    improved = progress.take(student, val_loss, accuracy, counts)
+    if progress.mean is not None and state.epoch > schedule.averaged_from:
+        progress.mean.update_parameters(student)
+    return EpochRecord(
+        phase=phase,
+        epoch=state.epoch,
+        epochs=schedule.epochs,
+        loss=total,
+        task=task,
+        distill=distill,
+        val_loss=val_loss,
+        val_balanced_accuracy=accuracy,
+        best=improved,
+        lr=lr,
+        seconds=round(time.perf_counter() - began, 2),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +169,7 @@ class Loop:
     def epoch(self, epoch: int) -> tuple[tuple[float, float, float], float]:
         """One pass over the training images: mean (total, task, distill) and the last learning rate.
 
-        Raises ValueError if the loss stops being a number.
+        Raises ValueError if the loss is NaN or infinite.
         """
         seed = self.schedule.seed * 1_000_003 + epoch
         torch.manual_seed(seed)
@@ -187,7 +186,7 @@ class Loop:
                 losses = self.step(self.batch(index, x, taught, epoch))
                 sums += torch.stack([losses[k].detach().float().cpu() for k in PARTS]) * len(index)
         if not bool(torch.isfinite(sums).all()):
-            raise ValueError(f"The loss is no number after epoch {epoch + 1}; one was expected. Lower the rate.")
+            raise ValueError(f"The loss is NaN or infinite after epoch {epoch + 1}; lower the learning rate (lr).")
         total, task, distill = (sums / len(self.train)).tolist()
         return (total, task, distill), lr
 

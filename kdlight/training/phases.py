@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,7 +16,7 @@ from kdlight.config import Recipe, TeacherConfig, TrainConfig
 from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
-from kdlight.runs import Run, origin
+from kdlight.runs import EpochRecord, Phase, Run, origin
 from kdlight.runs.origin import Origin
 from kdlight.storage import replacing
 from kdlight.training.batches import shuffled
@@ -25,7 +24,7 @@ from kdlight.training.data import RunData
 from kdlight.training.loop import Augment, Loop, Schedule, fit
 from kdlight.training.teacher_cache import TeacherCache
 
-BASELINES = ("alone", "scratch", "same_start")
+BASELINES: tuple[Phase, ...] = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
 PARTNER = "partner"
 """The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
@@ -43,7 +42,7 @@ class Phases:
     weights: torch.Tensor
     augment: Augment
 
-    def teacher(self) -> Iterator[dict[str, Any]]:
+    def teacher(self) -> Iterator[EpochRecord]:
         """Fine-tune the big model; refuses first what no student could be trained from after it."""
         if self._file("teacher").is_file():
             return
@@ -61,7 +60,7 @@ class Phases:
                 student, _ = first_weights(self.recipe, phase, len(self.data.classes), self._start)
                 self._distiller(phase, student, self._start() if phase == "student" else None)
 
-    def student(self, phase: str) -> Iterator[dict[str, Any]]:
+    def student(self, phase: Phase) -> Iterator[EpochRecord]:
         """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
         if self._file(phase).is_file():
             return
@@ -73,7 +72,7 @@ class Phases:
         distiller = self._distiller(phase, model, teacher)
         yield from self._fit(phase, distiller, student_schedule(self.recipe.train), self.teacher_cache(distiller))
 
-    def _distiller(self, phase: str, student: Classifier, teacher: Classifier | None) -> Distiller:
+    def _distiller(self, phase: Phase, student: Classifier, teacher: Classifier | None) -> Distiller:
         """What trains a student of this phase. Raises ValueError where the method does not fit the recipe."""
         shared = (self.weights, self.recipe.train.label_smoothing)
         if phase in BASELINES:
@@ -100,11 +99,11 @@ class Phases:
         split = self.data.splits["train"].pixels
         return TeacherCache.of(distiller.teacher_model, split, self.data.spec, self.augment, distiller.teacher_bfloat16)
 
-    def finished(self, phase: str) -> Classifier:
-        """A model that a phase has left, its weights rounded to the float16 that is shipped."""
-        name = self.recipe.teacher.name if phase == "teacher" else self.recipe.student.name
-        model = create_model(name, len(self.data.classes))
-        model.load_state_dict(load_file(self._file(phase)))
+    def finished(self, name: str) -> Classifier:
+        """A model that the run has finished, its weights rounded to the float16 that is shipped."""
+        architecture = self.recipe.teacher.name if name == "teacher" else self.recipe.student.name
+        model = create_model(architecture, len(self.data.classes))
+        model.load_state_dict(load_file(self._file(name)))
         round_to_half(model)
         return model.eval()
 
@@ -126,7 +125,7 @@ class Phases:
         self.run.update(message=f"The teacher starts from {began.words}.")
         return model
 
-    def new_student(self, phase: str) -> Classifier:
+    def new_student(self, phase: Phase) -> Classifier:
         """The student with its starting weights; those of the taught one may come from the trained teacher."""
         taught = self.recipe.student.init == "teacher" and phase in ("student", "same_start")
         source = partial(self.finished, "teacher") if taught else self._start
@@ -137,9 +136,9 @@ class Phases:
         return model
 
     def _fit(
-        self, phase: str, distiller: Distiller, schedule: Schedule, cache: TeacherCache | None = None
-    ) -> Iterator[dict[str, Any]]:
-        self.run.update(stage=phase, epoch=0, epochs=schedule.epochs)
+        self, phase: Phase, distiller: Distiller, schedule: Schedule, cache: TeacherCache | None = None
+    ) -> Iterator[EpochRecord]:
+        self.run.update(phase=phase, epoch=0, epochs=schedule.epochs)
         checkpoint = self.run.path / f"checkpoint.{phase}.safetensors"
         splits = self.data.splits
         train = splits["train"] if distiller.unlabeled else self.data.labeled
@@ -148,27 +147,27 @@ class Phases:
         loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, cache)
         partner = distiller.partner
         on_best = partial(self._save, PARTNER, partner) if partner is not None else None
-        for log in fit(loop, splits["val"], phase, checkpoint, on_best):
-            self.run.append(log.to_json())
-            self.run.update(epoch=log.epoch)
-            yield log.to_json()
+        for record in fit(loop, splits["val"], phase, checkpoint, on_best):
+            self.run.append(record)
+            self.run.update(epoch=record.epoch)
+            yield record
         self._save(phase, distiller.student)
         checkpoint.unlink(missing_ok=True)
 
-    def _save(self, phase: str, model: Classifier) -> None:
-        with replacing(self._file(phase)) as beside:
+    def _save(self, name: str, model: Classifier) -> None:
+        with replacing(self._file(name)) as beside:
             save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
 
-    def has(self, phase: str) -> bool:
-        """Whether a phase has left its model."""
-        return self._file(phase).is_file()
+    def has(self, name: str) -> bool:
+        """Whether the run has finished this model."""
+        return self._file(name).is_file()
 
-    def _file(self, phase: str) -> Path:
-        return self.run.path / f"{phase}.safetensors"
+    def _file(self, name: str) -> Path:
+        return self.run.path / f"{name}.safetensors"
 
 
 def first_weights(
-    recipe: Recipe, phase: str, num_classes: int, teacher: Callable[[], Classifier]
+    recipe: Recipe, phase: Phase, num_classes: int, teacher: Callable[[], Classifier]
 ) -> tuple[Classifier, bool]:
     """A new student of a phase, and whether its weights were selected from `teacher`, which only then is asked for.
 

@@ -14,11 +14,11 @@ import altair as alt
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 import streamlit as st
 
+from kdlight.runs import EpochRecord
 from kdlight.ui import theme
 from kdlight.ui.charts import Chart
 
-Log = Sequence[Mapping[str, Any]]
-"""A run's records: stage, epoch, epochs, loss, val_balanced_accuracy."""
+Log = Sequence[EpochRecord]
 SERIES = {
     "teacher": ("teacher", "teacher", [1, 0]),
     "student": ("student", "student", [6, 3]),
@@ -26,13 +26,13 @@ SERIES = {
     "scratch": ("student from scratch", "alone", [8, 3, 2, 3]),
     "same_start": ("student, same start", "alone", [6, 2]),
 }
-"""Stage -> its name beside the line, its color and its dashes."""
+"""Phase -> its name beside the line, its color and its dashes."""
 OBJECTIVES = {
     "Teacher's loss": ("teacher",),
     "Loss of the student without its teacher": ("alone", "scratch", "same_start"),
     "Loss of the student with its teacher": ("student",),
 }
-"""Panel -> the stages that minimize the same quantity."""
+"""Panel -> the phases that minimize the same quantity."""
 SCORE = "val_balanced_accuracy"
 HEIGHTS = {SCORE: 300, "loss": 230}
 """Of a whole panel, in pixels."""
@@ -51,14 +51,14 @@ def draw(log: Log) -> None:
     """The validation score across the page, below it a panel per objective that was trained."""
     if rows(log, tuple(SERIES), SCORE):
         st.altair_chart(panel(log, tuple(SERIES), SCORE, "balanced accuracy on validation"), alt="Validation by epoch")
-    panels = {title: stages for title, stages in OBJECTIVES.items() if rows(log, stages, "loss")}
+    panels = {title: phases for title, phases in OBJECTIVES.items() if rows(log, phases, "loss")}
     if not panels:
         return
-    shares = [5 if len({row["role"] for row in rows(log, stages, "loss")}) > 1 else 3 for stages in panels.values()]
-    for column, (title, stages) in zip(st.columns(shares, gap="medium"), panels.items(), strict=True):
+    shares = [5 if len({row["role"] for row in rows(log, phases, "loss")}) > 1 else 3 for phases in panels.values()]
+    for column, (title, phases) in zip(st.columns(shares, gap="medium"), panels.items(), strict=True):
         with column:
             st.html(f'<div class="kd-line">{title}</div>')
-            st.altair_chart(panel(log, stages, "loss", "training loss"), alt=f"{title} by epoch")
+            st.altair_chart(panel(log, phases, "loss", "training loss"), alt=f"{title} by epoch")
     if len(panels) > 1:
         st.html(
             '<div class="kd-line">Each loss is a quantity of its own: compare its shape, not its height, with the '
@@ -66,20 +66,20 @@ def draw(log: Log) -> None:
         )
 
 
-def rows(log: Log, stages: Sequence[str], field: str) -> list[dict[str, Any]]:
+def rows(log: Log, phases: Sequence[str], field: str) -> list[dict[str, Any]]:
     """What a panel draws: name of the line, epoch and value."""
     return [
-        {"role": SERIES[r["stage"]][0], "epoch": int(r["epoch"]), "value": float(r[field])}
-        for r in log
-        if r.get("stage") in stages and r.get(field) is not None
+        {"role": SERIES[record.phase][0], "epoch": record.epoch, "value": float(getattr(record, field))}
+        for record in log
+        if record.phase in phases
     ]
 
 
-def panel(log: Log, stages: Sequence[str], field: str, title: str) -> Chart:
-    """One figure by epoch for stages that share it, each line named at its end where there are several."""
-    found = rows(log, stages, field)
-    present = [name for stage in SERIES for name in [SERIES[stage][0]] if any(row["role"] == name for row in found)]
-    longest = max(int(r.get("epochs") or r["epoch"]) for r in log if r.get("stage") in stages)
+def panel(log: Log, phases: Sequence[str], field: str, title: str) -> Chart:
+    """One figure by epoch for phases that share it, each line named at its end where there are several."""
+    found = rows(log, phases, field)
+    present = [name for phase in SERIES for name in [SERIES[phase][0]] if any(row["role"] == name for row in found)]
+    longest = max(record.epochs for record in log if record.phase in phases)
     low, high = (score_domain if field == SCORE else loss_domain)([row["value"] for row in found])
     first, last = (1.0, float(longest)) if longest > 1 else (0.5, 1.5)
     room = ROOM[field] * (last - first) if len(present) > 1 else 0.0

@@ -240,22 +240,22 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     )
 
 
-def checked(recipe: Recipe) -> str | None:
-    """The recipe as TOML; None where it names weights that are not there, which the page then says."""
-    return None if starting_weights.is_lacking(recipe.teacher.weights) else recipe.to_toml()
+def checked(recipe: Recipe) -> Recipe | None:
+    """The recipe; None where it names weights that are not there, which the page then says."""
+    return None if starting_weights.is_lacking(recipe.teacher.weights) else recipe
 
 
-def launch(toml: str, begin: Callable[[str], None]) -> None:
+def launch(recipe: Recipe, begin: Callable[[Recipe], None]) -> None:
     """Start, or estimate first. `begin` is called with the recipe before the page is drawn again."""
     row = st.container(horizontal=True)
-    row.button("Start training", type="primary", icon=":material/play_arrow:", on_click=begin, args=[toml])
+    row.button("Start training", type="primary", icon=":material/play_arrow:", on_click=begin, args=[recipe])
     if row.button("Estimate the time", icon=":material/timer:"):
-        waiting.begin("estimate", "estimate", recipe=toml)
-    _estimated(toml)
+        waiting.begin("estimate", "estimate", recipe=recipe.to_toml())
+    _estimated(recipe.to_toml())
 
 
 def _estimated(toml: str) -> None:
-    """How long it will take, from ten batches of each stage; nothing once the recipe is another."""
+    """How long it will take, from ten batches of each phase; nothing once the recipe is another."""
     found = waiting.result("estimate")
     asked = waiting.job("estimate")
     if found is not None and asked is not None and getattr(asked, "arguments", {}).get("recipe") == toml:

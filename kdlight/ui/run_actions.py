@@ -66,7 +66,7 @@ def _resume(run: Run) -> None:
 def _try(action: Callable[[Run], None], run: Run, unless: tuple[str, ...]) -> None:
     """Do it; a second click, here or in another window, finds the state that it wanted and needs no answer."""
     try:
-        if run.status()["state"] not in unless:
+        if run.status().state not in unless:
             action(run)
     except (RunError, OSError) as error:
         if _state(run) not in (*unless, None):
@@ -75,7 +75,7 @@ def _try(action: Callable[[Run], None], run: Run, unless: tuple[str, ...]) -> No
 
 def _state(run: Run) -> str | None:
     try:
-        return str(run.status()["state"])
+        return str(run.status().state)
     except RunError:
         return None
 

@@ -1,20 +1,21 @@
-"""A run as its folder tells it: stage, progress, curves, and what can be done with it."""
+"""A run as its folder tells it: phase, progress, curves, and what can be done with it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
 from kdlight import runs
-from kdlight.reading import ROLES, Role
-from kdlight.runs import LIVE, Run, RunError, origin
+from kdlight.config import Recipe, read_recipe
+from kdlight.reading import Role
+from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
 from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, gains, learning_curves, run_actions, shelf, words
 
-STAGES = {
+PHASES: dict[Phase, str] = {
     "data": "Opening the images",
     "teacher": "Training the teacher",
     "alone": "Training the student alone",
@@ -24,7 +25,13 @@ STAGES = {
     "calibrate": "Calibrating both",
     "bundle": "Measuring and packing the bundle",
 }
-STATES = {"queued": "waiting", "running": "running", "stopped": "stopped", "failed": "failed", "done": "finished"}
+STATES: dict[State, str] = {
+    "queued": "waiting",
+    "running": "running",
+    "stopped": "stopped",
+    "failed": "failed",
+    "done": "finished",
+}
 CHANCE = "no better than chance"
 LISTED = 15
 BEGUN = "run begun"
@@ -39,9 +46,10 @@ GLANCES = 5.0
 
 def choose() -> Run | None:
     """Past runs, newest first; the choice stands in the address, so a reload finds it again."""
-    found = {run.name: run for run in runs.list_runs(runs.default_root()) if _status(run) is not None}
+    every = {run: _status(run) for run in runs.list_runs(runs.default_root())}
+    found = {run.name: (run, status) for run, status in every.items() if status is not None}
     asked = st.query_params.get("run", "")
-    kept = found.get(asked)
+    kept = found[asked][0] if asked in found else None
     if asked and kept is None:
         st.query_params.pop("run")
         st.session_state.setdefault(run_actions.SAID, "That run is no longer on this machine.")
@@ -49,8 +57,8 @@ def choose() -> Run | None:
         show(None)
     if found:
         st.caption("Runs")
-    for name, run in list(found.items())[:LISTED]:
-        label = f"{words.plain(title(run))}  \n{words.plain(standing(_status(run) or {}))}"
+    for name, (run, status) in list(found.items())[:LISTED]:
+        label = f"{words.plain(title(run))}  \n{words.plain(standing(status))}"
         kind: Literal["secondary", "tertiary"] = "secondary" if kept is run else "tertiary"
         if st.button(label, key=f"run {name}", type=kind, width="stretch") and kept is not run:
             show(name)
@@ -58,7 +66,7 @@ def choose() -> Run | None:
     return kept
 
 
-def begin(toml: str) -> None:
+def begin(recipe: Recipe) -> None:
     """Start a run in its own process and put it in the address; where that fails, leave why for the page to say.
 
     The second click of a double click finds its run begun and starts no other.
@@ -68,7 +76,7 @@ def begin(toml: str) -> None:
         st.query_params["run"] = last[0]
         return
     try:
-        started = runs.start(toml, runs.default_root())
+        started = runs.start(recipe, runs.default_root())
     except (RunError, OSError) as error:
         st.session_state[run_actions.SAID] = words.plain(words.sentence(error))
         return
@@ -88,15 +96,15 @@ def show(name: str | None) -> None:
 
 def title(run: Run) -> str:
     """What it trains on, and when it began."""
-    began = time.strftime("%d %b %H:%M", time.localtime((_status(run) or {}).get("started", 0)))
+    began = time.strftime("%d %b %H:%M", time.localtime(getattr(_status(run), "started", 0.0)))
     return f"{_recipe(run)} · {began}"
 
 
-def standing(status: Mapping[str, Any]) -> str:
+def standing(status: RunStatus) -> str:
     """A run's state in a word or two; a finished pair that learned nothing is no success."""
-    if status.get("state") == "done" and status.get("at_chance"):
+    if status.state == "done" and status.at_chance:
         return f"finished, {CHANCE}"
-    return STATES.get(str(status.get("state")), "unreadable")
+    return STATES[status.state]
 
 
 def draw(run: Run) -> None:
@@ -104,7 +112,7 @@ def draw(run: Run) -> None:
     status = _status(run)
     if status is None:
         st.rerun()  # deleted since the list was drawn, which then says so
-    state = str(status["state"])
+    state = status.state
     if state in LIVE:
         st.fragment(_draw, run_every=LOOKS)(run, state)
         return
@@ -114,7 +122,7 @@ def draw(run: Run) -> None:
 
 def _watch(run: Run, drawn: str) -> None:
     """Draw the page anew once the run is in another state than the one that is drawn."""
-    if (_status(run) or {}).get("state") != drawn:
+    if getattr(_status(run), "state", None) != drawn:
         st.rerun()
 
 
@@ -123,16 +131,16 @@ def _draw(run: Run, drawn: str) -> None:
     status, log = run.status(), run.log()
     failed = _failed(run, status)
     _progress(status, log, failed)
-    run_actions.draw(run, status["state"], bool(failed))
+    run_actions.draw(run, status.state, bool(failed))
     run_actions.toast()
-    if status.get("message") and status["state"] in ("failed", "stopped"):
-        (st.error if status["state"] == "failed" else st.info)(words.plain(status["message"]))
+    if status.message and status.state in ("failed", "stopped"):
+        (st.error if status.state == "failed" else st.info)(words.plain(status.message))
     if said := caveats.failure(failed):
         st.error(f"{said} Look at the images, the labels and the curves before you train again.")
     began = origin.read(run.path)
     if began is not None and began.kind == "random":
         st.warning(words.plain(f"The teacher started from {began.words}."), icon=":material/warning:")
-    if status["state"] == "done":
+    if status.state == "done":
         _outcome(run)
     if log:
         learning_curves.draw(log)
@@ -140,20 +148,20 @@ def _draw(run: Run, drawn: str) -> None:
         st.code(run.recipe.read_text(encoding="utf-8"), language="toml")
 
 
-def _progress(status: dict[str, Any], log: list[dict[str, Any]], failed: Sequence[Role]) -> None:
-    """One line and one bar: which stage, which epoch, how long, how much is left."""
-    state, stage = status["state"], status.get("stage", "data")
-    ended = status["updated"] if state not in LIVE else time.time()
-    parts = [f"{words.duration(ended - status.get('started', ended))} elapsed"]
-    epoch, epochs = _epoch(status, log, stage)
+def _progress(status: RunStatus, log: list[EpochRecord], failed: Sequence[Role]) -> None:
+    """One line and one bar: which phase, which epoch, how long, how much is left."""
+    state, phase = status.state, status.phase
+    ended = status.updated if state not in LIVE else time.time()
+    parts = [f"{words.duration(ended - status.started)} elapsed"]
+    epoch, epochs = _epoch(status, log)
     if state in LIVE and epochs:
-        seconds = [r["seconds"] for r in log if r.get("stage") == stage and "seconds" in r]
+        seconds = [record.seconds for record in log if record.phase == phase]
         if seconds:
-            parts.append(f"about {words.duration((epochs - epoch) * sum(seconds) / len(seconds))} left in this stage")
-    order = list(STAGES)
-    share = 1.0 if state == "done" else (order.index(stage) + (epoch / epochs if epochs else 0)) / len(order)
+            parts.append(f"about {words.duration((epochs - epoch) * sum(seconds) / len(seconds))} left in this phase")
+    order = list(PHASES)
+    share = 1.0 if state == "done" else (order.index(phase) + (epoch / epochs if epochs else 0)) / len(order)
     done = f"Finished, {CHANCE}" if failed else "Finished"
-    doing = STAGES[stage]
+    doing = PHASES[phase]
     if state not in LIVE:
         doing = f"{STATES[state].capitalize()} while {doing[0].lower()}{doing[1:]}"
     step = f", epoch {epoch} of {epochs}" if epochs and state != "done" else ""
@@ -171,24 +179,22 @@ def _outcome(run: Run) -> None:
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
 
 
-def _epoch(status: dict[str, Any], log: list[dict[str, Any]], stage: str) -> tuple[int, int]:
-    here = [r for r in log if r.get("stage") == stage and "epoch" in r]
-    if here:
-        return int(here[-1]["epoch"]), int(here[-1].get("epochs", 0))
-    return int(status.get("epoch", 0)), int(status.get("epochs", 0))
+def _epoch(status: RunStatus, log: list[EpochRecord]) -> tuple[int, int]:
+    here = [record for record in log if record.phase == status.phase]
+    return (here[-1].epoch, here[-1].epochs) if here else (status.epoch, status.epochs)
 
 
-def _failed(run: Run, status: Mapping[str, Any]) -> tuple[Role, ...]:
+def _failed(run: Run, status: RunStatus) -> tuple[Role, ...]:
     """Models of a finished run that are at chance: as the run keeps it, of an older run as its card tells."""
-    if status["state"] != "done":
+    if status.state != "done":
         return ()
-    if isinstance(status.get("at_chance"), list):
-        return tuple(role for role in ROLES if role in status["at_chance"])
+    if status.at_chance is not None:
+        return status.at_chance
     bundle = shelf.opened(run.bundle)
     return bundle.card.at_chance if bundle is not None else ()
 
 
-def _status(run: Run) -> dict[str, Any] | None:
+def _status(run: Run) -> RunStatus | None:
     """A run's status; None where its folder was deleted meanwhile."""
     try:
         return run.status()
@@ -197,8 +203,6 @@ def _status(run: Run) -> dict[str, Any] | None:
 
 
 def _recipe(run: Run) -> str:
-    from kdlight.config import read_recipe
-
     try:
         recipe = read_recipe(run.recipe)
     except (ValueError, OSError):

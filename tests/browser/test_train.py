@@ -15,7 +15,8 @@ pytest.importorskip("playwright", reason="playwright is missing; make browser-te
 from playwright.sync_api import expect
 
 from kdlight import runs
-from kdlight.config import shipped
+from kdlight.config import read_recipe, shipped
+from tests.epochs import epoch
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Visit
@@ -26,10 +27,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture
 def run(home: Path) -> Iterator[runs.Run]:
     """A run that was stopped after one epoch of its teacher."""
-    made = runs.create(shipped()["kdlight-synthetic"].read_text(encoding="utf-8"), root=home / "runs")
-    record = {"stage": "teacher", "epoch": 1, "epochs": 2, "loss": 1.0, "seconds": 3.0, "lr": 0.1}
-    made.append({**record, "val_loss": 1.0, "val_balanced_accuracy": 0.4})
-    made.update(state="stopped", stage="teacher", message="Stopped by request.", started=time.time() - 60)
+    made = runs.create(read_recipe(shipped()["kdlight-synthetic"]), root=home / "runs")
+    made.append(epoch("teacher", 1, 2, seconds=3.0))
+    made.update(state="stopped", phase="teacher", message="Stopped by request.", started=time.time() - 60)
     yield made
     if made.path.is_dir():
         if made.live():
@@ -55,7 +55,7 @@ def test_a_resumed_run_moves_without_a_reload(visit: Callable[..., Visit], run: 
     page.get_by_role("button", name="Stop").dblclick()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     expect(page.get_by_text(re.compile("only a (queued|stopped)"))).to_have_count(0)
-    assert run.status()["state"] == "stopped"
+    assert run.status().state == "stopped"
 
 
 def test_two_windows_agree_on_a_run(visit: Callable[..., Visit], run: runs.Run) -> None:

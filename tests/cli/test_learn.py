@@ -10,22 +10,13 @@ from typing import Any
 import pytest
 
 from kdlight import runs, training
+from kdlight.runs import EpochRecord
 from kdlight.runs import Run as Folder
+from tests.epochs import epoch
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., Any]
 RECIPE = "kdlight-synthetic"
-
-
-def record(epoch: int) -> dict[str, Any]:
-    return {
-        "stage": "student",
-        "epoch": epoch,
-        "epochs": 3,
-        "loss": 1.0,
-        "val_balanced_accuracy": 0.5,
-        "seconds": 0.1,
-    }
 
 
 @pytest.fixture
@@ -33,9 +24,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], N
     """Let the training log one epoch and then do this, in place of training."""
 
     def use(then: Callable[[], None]) -> None:
-        def train(recipe: Any, run: Folder) -> Iterator[dict[str, Any]]:
-            run.append(record(1))
-            yield record(1)
+        def train(recipe: Any, run: Folder) -> Iterator[EpochRecord]:
+            run.append(epoch("student", 1))
+            yield epoch("student", 1)
             then()
 
         monkeypatch.setattr(training, "execute", train)
@@ -60,8 +51,8 @@ def test_a_recipe_becomes_a_bundle(kdlight: Run, tmp_path: Path) -> None:
     said = kdlight("train", RECIPE, *options, "--out", out, "--json")
     assert said.status == 0, said.err
     assert said.json["bundle"] == str(out / "bundle")
-    assert Folder(out).status()["state"] == "done"
-    assert {entry["stage"] for entry in Folder(out).log()} == {"teacher", "student"}
+    assert Folder(out).status().state == "done"
+    assert {entry.phase for entry in Folder(out).log()} == {"teacher", "student"}
     assert kdlight("verify", out / "bundle").status == 0
     assert kdlight("train", out / "recipe.toml", "--out", out, "--resume").status == 2  # it is finished
 
@@ -70,7 +61,7 @@ def test_an_interrupt_leaves_a_stopped_run(kdlight: Run, tmp_path: Path, pretend
     pretend(fail(KeyboardInterrupt()))
     assert kdlight("train", RECIPE, "--out", tmp_path / "run").status == 130
     status = Folder(tmp_path / "run").status()
-    assert (status["state"], "resume" in status["message"]) == ("stopped", True)
+    assert (status.state, "resume" in status.message) == ("stopped", True)
 
 
 def test_a_mistake_leaves_a_failed_run_that_says_why(kdlight: Run, tmp_path: Path, pretend: Any) -> None:
@@ -78,8 +69,8 @@ def test_a_mistake_leaves_a_failed_run_that_says_why(kdlight: Run, tmp_path: Pat
     said = kdlight("train", RECIPE, "--out", tmp_path / "run")
     assert said.status == 2
     status = Folder(tmp_path / "run").status()
-    assert status["state"] == "failed"
-    assert status["message"].startswith("The disk is full while writing student.safetensors")
+    assert status.state == "failed"
+    assert status.message.startswith("The disk is full while writing student.safetensors")
 
 
 def test_a_begun_run_wants_resume_and_its_own_recipe(kdlight: Run, tmp_path: Path, pretend: Any) -> None:
@@ -127,14 +118,14 @@ def test_a_started_run_is_stopped_by_a_signal_and_says_so(tmp_path: Path) -> Non
     weights = tmp_path / "start.safetensors"
     _write_weights(weights)
     recipe = read_recipe(shipped()[RECIPE], ["teacher.epochs=500", "data.size=32", f"teacher.weights={weights}"])
-    run = runs.start(recipe.to_toml(), tmp_path)
+    run = runs.start(recipe, tmp_path)
     end = time.monotonic() + 300
     while not run.log() and time.monotonic() < end:
-        assert run.status()["state"] in runs.LIVE, run.output.read_text()
+        assert run.status().state in runs.LIVE, run.output.read_text()
         time.sleep(0.1)
     runs.stop(run, grace=30)
-    assert run.status()["state"] == "stopped"
-    assert "Stopped by request" in run.status()["message"]
+    assert run.status().state == "stopped"
+    assert "Stopped by request" in run.status().message
     assert "Traceback" not in run.output.read_text()
 
 

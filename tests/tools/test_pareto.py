@@ -60,7 +60,7 @@ def test_a_student_is_taken_over_only_from_the_same_recipe(tmp_path: Path) -> No
     whole = read_recipe(shipped()["kdlight-busi3"], ["data.path=nowhere"])
     other = read_recipe(shipped()["kdlight-busi3"], ["data.path=nowhere", "train.epochs=3"])
     for name, given, expected in (("a", whole, True), ("b", other, False)):
-        assert pareto.same(recipe, runs.create(given.to_toml(), path=tmp_path / name)) is expected
+        assert pareto.same(recipe, runs.create(given, path=tmp_path / name)) is expected
     assert not pareto.same(recipe, runs.Run(tmp_path / "none"))
 
 

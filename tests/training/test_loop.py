@@ -8,10 +8,11 @@ import torch
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.preprocessing import InputSpec
+from kdlight.runs import EpochRecord
 from kdlight.training.batches import shuffled
 from kdlight.training.checkpoint import CheckpointError
 from kdlight.training.data import Arrays
-from kdlight.training.loop import EpochLog, Loop, Schedule, fit, logits_of
+from kdlight.training.loop import Loop, Schedule, fit, logits_of
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
@@ -50,10 +51,15 @@ def schedule(epochs: int, **changes: float) -> Schedule:
     return Schedule(epochs, 5e-3, 0.01, 8, 0.1, int(changes.get("patience", 0)), "32-true", seed=0)
 
 
-def run(split: Arrays, epochs: int, checkpoint: Path | None = None, stop: int = 0) -> tuple[MobileNet, list[EpochLog]]:
+def run(
+    split: Arrays, epochs: int, checkpoint: Path | None = None, stop: int = 0
+) -> tuple[MobileNet, list[EpochRecord]]:
     net, logs = model(), []
     for log in fit(
-        Loop.of(create_distiller("alone", net, None), split, schedule(epochs), SPEC, plain), split, "t", checkpoint
+        Loop.of(create_distiller("alone", net, None), split, schedule(epochs), SPEC, plain),
+        split,
+        "student",
+        checkpoint,
     ):
         logs.append(log)
         if len(logs) == stop:
@@ -76,7 +82,7 @@ def test_a_batch_holds_the_images_and_views_that_seed_and_epoch_draw(split: Arra
             return super().forward(batch)  # type: ignore[no-any-return]
 
     seen: list[Batch] = []
-    list(fit(Loop.of(Watching(model(), None), split, schedule(2), SPEC, plain), split, "t"))
+    list(fit(Loop.of(Watching(model(), None), split, schedule(2), SPEC, plain), split, "student"))
     for epoch, batches in enumerate((seen[:3], seen[3:])):
         generator = torch.Generator().manual_seed(epoch)
         order = torch.randperm(24, generator=generator)
@@ -105,7 +111,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
     monkeypatch.setattr("kdlight.training.loop.validate", lambda *_: (1.0, next(scores)))
     method, seen = create_distiller("alone", model(), None), []
     method.best_epoch_from = 0.5
-    for log in fit(Loop.of(method, split, schedule(8, patience=1), SPEC, plain), split, "t"):
+    for log in fit(Loop.of(method, split, schedule(8, patience=1), SPEC, plain), split, "student"):
         seen.append({k: v.clone() for k, v in method.student.state_dict().items()})
         assert log.best == (log.epoch == 5)
     assert len(seen) == 6
@@ -115,7 +121,7 @@ def test_epochs_before_validation_counts_neither_stop_a_run_nor_are_its_best(
 def test_the_last_epoch_counts_whatever_the_method_says(split: Arrays) -> None:
     method = create_distiller("alone", model(), None)
     method.best_epoch_from = 1.0
-    logs = list(fit(Loop.of(method, split, schedule(2), SPEC, plain), split, "t"))
+    logs = list(fit(Loop.of(method, split, schedule(2), SPEC, plain), split, "student"))
     assert [log.best for log in logs] == [False, True]
 
 
@@ -131,7 +137,7 @@ def test_early_stopping_counts_epochs_without_a_better_validation(split: Arrays)
     constant = Arrays(split.pixels[:2], torch.tensor([0, 0]))
     net = model()
     steady = Schedule(50, 1e-7, 0.0, 8, 0.0, 3, "32-true", 0)
-    logs = list(fit(Loop.of(create_distiller("alone", net, None), split, steady, SPEC, plain), constant, "t"))
+    logs = list(fit(Loop.of(create_distiller("alone", net, None), split, steady, SPEC, plain), constant, "student"))
     assert len(logs) < 50
     assert [log.best for log in logs[-3:]] == [False] * 3
 
@@ -149,8 +155,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(split: Arrays) ->
     net = model()
     with torch.no_grad():
         net.classifier.weight.fill_(float("nan"))
-    loop = fit(Loop.of(create_distiller("alone", net, None), split, schedule(2), SPEC, plain), split, "t")
-    with pytest.raises(ValueError, match="The loss is no number after epoch 1"):
+    loop = fit(Loop.of(create_distiller("alone", net, None), split, schedule(2), SPEC, plain), split, "student")
+    with pytest.raises(ValueError, match="The loss is NaN or infinite after epoch 1"):
         next(loop)
 
 
@@ -166,7 +172,7 @@ def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays
     plan = Schedule(4, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, swa=0.5)
     net, seen = model(), []
     distiller = create_distiller("alone", net, None)
-    for log in fit(Loop.of(distiller, split, plan, SPEC, plain), split, "t", tmp_path / "a.safetensors"):
+    for log in fit(Loop.of(distiller, split, plan, SPEC, plain), split, "student", tmp_path / "a.safetensors"):
         seen.append(net.classifier.weight.detach().clone())
         if log.epoch == 3:
             break
@@ -174,7 +180,7 @@ def test_the_mean_of_the_last_epochs_ends_a_training_that_averages(split: Arrays
     for _ in fit(
         Loop.of(create_distiller("alone", again, None), split, plan, SPEC, plain),
         split,
-        "t",
+        "student",
         tmp_path / "a.safetensors",
     ):
         seen.append(again.classifier.weight.detach().clone())
@@ -196,7 +202,7 @@ def test_the_best_is_told_before_the_epoch_is_kept(split: Arrays, tmp_path: Path
     """Or a training killed in between would go on past it."""
     file, told = tmp_path / "a.safetensors", []
     loop = Loop.of(create_distiller("alone", model(), None), split, schedule(3), SPEC, plain)
-    logs = fit(loop, split, "t", file, lambda: told.append(file.stat().st_mtime_ns if file.exists() else 0))
+    logs = fit(loop, split, "student", file, lambda: told.append(file.stat().st_mtime_ns if file.exists() else 0))
     best = [log.best for log in logs]
     assert told[0] == 0
     assert len(told) == sum(best)
@@ -209,7 +215,13 @@ def test_the_mean_of_a_set_sorted_by_class_knows_how_its_classes_differ() -> Non
     dark_then_bright = Arrays((noise + labels[:, None, None, None] * 180).byte(), labels)
     plan = Schedule(2, 5e-3, 0.01, 32, 0.1, 0, "32-true", seed=0, swa=0.5)
     net = model()
-    list(fit(Loop.of(create_distiller("alone", net, None), dark_then_bright, plan, SPEC, plain), dark_then_bright, "t"))
+    list(
+        fit(
+            Loop.of(create_distiller("alone", net, None), dark_then_bright, plan, SPEC, plain),
+            dark_then_bright,
+            "student",
+        )
+    )
     norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
     first = net.stem[0](SPEC.normalise(dark_then_bright.pixels))
     torch.testing.assert_close(norm.running_var, first.var((0, 2, 3)), rtol=0.1, atol=1e-3)
@@ -229,6 +241,6 @@ def test_mixed_images_are_learned_with_mixed_labels(split: Arrays, name: str) ->
 
     seen: list[torch.Tensor] = []
     plan = Schedule(3, 5e-3, 0.01, 8, 0.1, 0, "32-true", seed=0, **{name: 1.0})
-    list(fit(Loop.of(Watching(model(), None), split, plan, SPEC, plain), split, "t"))
+    list(fit(Loop.of(Watching(model(), None), split, plan, SPEC, plain), split, "student"))
     shares = torch.cat(seen)
     assert ((shares > 0.05) & (shares < 0.95)).any()

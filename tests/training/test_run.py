@@ -49,9 +49,9 @@ def recipe(weights: Path, *overrides: str) -> Recipe:
 
 
 def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     records = list(training.execute(recipe(weights), run))
-    assert [(r["stage"], r["epoch"]) for r in records] == [
+    assert [(r.phase, r.epoch) for r in records] == [
         ("teacher", 1),
         ("alone", 1),
         ("alone", 2),
@@ -70,7 +70,7 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
     assert (card.teacher.start, card.teacher.start_kind) == ("start.safetensors", "file")
     failed = [r for r in ("teacher", "student") if card.metrics.of(r).balanced_accuracy.low <= 1 / 3]
     assert failed  # one epoch from random weights teaches nobody
-    assert list(card.at_chance) == list(card.metrics.at_chance) == run.status()["at_chance"] == failed
+    assert list(card.at_chance) == list(card.metrics.at_chance) == list(run.status().at_chance or ()) == failed
     assert [f"its {r} is no better than chance" in " ".join(card.limits) for r in ("teacher", "student")] == [
         r in failed for r in ("teacher", "student")
     ]
@@ -78,7 +78,7 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
 
 
 def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     list(training.execute(recipe(weights, "train.alone=false"), run))
     data = training.open_set(recipe(weights).data, run.path)
     found = evaluate(load(run.bundle), data.split("test"))
@@ -88,7 +88,7 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
 
 
 def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     list(training.execute(recipe(weights, "train.alone=false", "data.modality=mri"), run))
     bundle = load(run.bundle)
     pixels = training.prepare(recipe(weights).data, run.path).splits["test"].pixels.numpy()
@@ -110,34 +110,34 @@ def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) ->
 
 def test_a_killed_run_loses_at_most_one_epoch(weights: Path, tmp_path: Path) -> None:
     wanted = recipe(weights, "train.epochs=30", "train.alone=false")
-    run = runs.start(wanted.to_toml(), tmp_path / "runs")
+    run = runs.start(wanted, tmp_path / "runs")
     deadline = time.monotonic() + 120
-    while not any(r["stage"] == "student" and r["epoch"] >= 2 for r in run.log()):
+    while not any(r.phase == "student" and r.epoch >= 2 for r in run.log()):
         assert time.monotonic() < deadline, run.output.read_text()
-        assert run.status()["state"] in ("queued", "running"), run.output.read_text()
+        assert run.status().state in ("queued", "running"), run.output.read_text()
         time.sleep(0.05)
-    os.kill(run.status()["pid"], signal.SIGKILL)
+    os.kill(run.status().pid, signal.SIGKILL)
     while run.live():
         time.sleep(0.05)
-    assert run.status()["state"] == "stopped"
+    assert run.status().state == "stopped"
     done = len(run.log())
     short = wanted.to_toml().replace("epochs = 30", f"epochs = {done + 2}")
     run.recipe.write_text(short)
     command = [sys.executable, "-m", "kdlight", "train", str(run.recipe), "--out", str(run.path), "--resume"]
     subprocess.run(command, check=True, capture_output=True, timeout=240)
-    epochs = [r["epoch"] for r in run.log() if r["stage"] == "student"]
+    epochs = [r.epoch for r in run.log() if r.phase == "student"]
     assert epochs == list(range(1, done + 3))
-    assert run.status()["state"] == "done"
+    assert run.status().state == "done"
 
 
 def test_alone_never_inherits_from_the_taught_teacher(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     data = training.prepare(recipe(weights).data, run.path)
     phases = Phases(recipe(weights), run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     list(phases.teacher())
     first = create_model("mobilenetv2", len(data.classes))
     start_from(first, "mobilenetv2", str(weights))
-    taught, alone, scratch = (phases.new_student(stage) for stage in ("student", "alone", "scratch"))
+    taught, alone, scratch = (phases.new_student(phase) for phase in ("student", "alone", "scratch"))
     kept = first.head[0].weight[::4, ::4]
     assert torch.equal(alone.head[0].weight, kept)
     assert not torch.equal(taught.head[0].weight, kept)
@@ -152,10 +152,10 @@ def test_only_the_taught_student_starts_from_the_general_weights(weights: Path, 
     save_file(general, tmp_path / "general.safetensors")
     options = ("student.init=general", f"student.weights={tmp_path / 'general.safetensors'}")
     asked = recipe(weights, *options)
-    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    run = runs.create(asked, path=tmp_path / "run")
     data = training.prepare(asked.data, run.path)
     phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    taught, alone, same = (phases.new_student(stage) for stage in ("student", "alone", "same_start"))
+    taught, alone, same = (phases.new_student(phase) for phase in ("student", "alone", "same_start"))
     assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in taught.state_dict().items())
     source = create_model("mobilenetv2", 2)
     start_from(source, "mobilenetv2", str(weights))
@@ -178,14 +178,14 @@ def test_what_no_student_can_learn_is_refused_before_the_teacher_learns(
     weights: Path, tmp_path: Path, options: list[str], said: str
 ) -> None:
     asked = recipe(weights, "train.alone=false", *options)
-    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    run = runs.create(asked, path=tmp_path / "run")
     with pytest.raises(ValueError, match=said):
         list(training.execute(asked, run))
     assert run.log() == []
 
 
 def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     data = training.open_set(recipe(weights).data, run.path).source.name
     folder = next(Path(run.path / "synthetic").glob("*/"))
     assert data
@@ -204,7 +204,7 @@ def test_a_class_with_one_image_is_named(weights: Path, tmp_path: Path) -> None:
 def test_a_set_whose_splits_cannot_be_trusted_is_not_trained_on(
     weights: Path, tmp_path: Path, splits: tuple[str, str], said: str
 ) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     training.open_set(recipe(weights).data, run.path)
     manifest = run.path / "synthetic" / "manifest.csv"
     header, *rows = manifest.read_text().splitlines()
@@ -228,7 +228,7 @@ def test_words_for_a_class_that_the_set_lacks_are_refused(weights: Path, tmp_pat
 
 
 def test_labels_are_hidden_by_group_and_class(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights).to_toml(), path=tmp_path / "run")
+    run = runs.create(recipe(weights), path=tmp_path / "run")
     whole = training.prepare(recipe(weights).data, run.path)
     data = training.prepare(recipe(weights, "data.labeled=0.25").data, run.path)
     labels, truth = data.splits["train"].labels, whole.splits["train"].labels
@@ -245,13 +245,13 @@ def test_alone_takes_as_many_steps_as_the_taught_student_where_labels_are_hidden
 ) -> None:
     seen: dict[str, Arrays] = {}
 
-    def fit(loop: Loop, _val: Arrays, stage: str, *_rest: Any) -> Iterator[Any]:
-        seen[stage] = loop.train
+    def fit(loop: Loop, _val: Arrays, phase: str, *_rest: Any) -> Iterator[Any]:
+        seen[phase] = loop.train
         return iter(())
 
     monkeypatch.setattr("kdlight.training.phases.fit", fit)
     asked = recipe(weights, "data.labeled=0.5", "train.scratch=true")
-    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    run = runs.create(asked, path=tmp_path / "run")
     data = training.prepare(asked.data, run.path)
     phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
     for records in (phases.teacher(), *(phases.student(name) for name in ("alone", "scratch", "student"))):
@@ -265,7 +265,7 @@ def test_alone_takes_as_many_steps_as_the_taught_student_where_labels_are_hidden
 
 def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) -> None:
     wanted = recipe(weights, "data.labeled=0.5").changed(distill=DistillConfig(method="dkd"))
-    run = runs.create(wanted.to_toml(), path=tmp_path / "run")
+    run = runs.create(wanted, path=tmp_path / "run")
     with pytest.raises(ValueError, match="dkd needs every label"):
         list(training.execute(wanted, run))
     assert run.log() == []
@@ -275,13 +275,13 @@ def test_a_student_of_the_trained_teacher_has_a_baseline_from_the_same_starting_
     weights: Path, tmp_path: Path
 ) -> None:
     asked = recipe(weights, "train.same_start=true", "train.alone=false", "train.epochs=1")
-    run = runs.create(asked.to_toml(), path=tmp_path / "run")
+    run = runs.create(asked, path=tmp_path / "run")
     records = list(training.execute(asked, run))
-    assert [record["stage"] for record in records] == ["teacher", "same_start", "student"]
+    assert [record.phase for record in records] == ["teacher", "same_start", "student"]
     card = load(run.bundle).card
     assert card.metrics.same_start.n == card.metrics.n
     data = training.prepare(asked.data, run.path)
     phases = Phases(asked, run, data, torch.ones(len(data.classes)), augmentation("none", 32))
-    taught, same, alone = (phases.new_student(stage) for stage in ("student", "same_start", "alone"))
+    taught, same, alone = (phases.new_student(phase) for phase in ("student", "same_start", "alone"))
     assert torch.equal(taught.head[0].weight, same.head[0].weight)
     assert not torch.equal(taught.head[0].weight, alone.head[0].weight)

@@ -119,7 +119,7 @@ def test_a_student_learns_the_same_from_cached(pixels: torch.Tensor) -> None:
         model, student = teacher(), MobileNet(SHAPE, 3)
         distiller = create_distiller("kd", student, model)
         cached = TeacherCache.of(model, pixels, SPEC, AUGMENT, False) if use else None
-        losses = [log.loss for log in fit(Loop.of(distiller, split, plan, SPEC, AUGMENT, cached), split, "t")]
+        losses = [log.loss for log in fit(Loop.of(distiller, split, plan, SPEC, AUGMENT, cached), split, "student")]
         found.append((losses, model.asked))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
     assert found[0][1] == 2 * COUNT

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from kdlight.runs import Phase
 from kdlight.ui import learning_curves, theme
+from tests.epochs import epoch
 
 INSIDE = learning_curves.HEIGHTS["loss"] - 84
 """Height in pixels that the browser leaves to the lines of a loss panel, its axis and title taken off."""
@@ -18,16 +20,16 @@ def dark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(theme, "kind", lambda: "dark")
 
 
-def a_log(epochs: int, asked: int = 15, stages: tuple[str, ...] = ("teacher", "alone", "scratch", "student")) -> Any:
+def a_log(epochs: int, asked: int = 15, phases: tuple[Phase, ...] = ("teacher", "alone", "scratch", "student")) -> Any:
     return [
-        {"stage": stage, "epoch": epoch, "epochs": asked, "loss": 2.0 / epoch, "val_balanced_accuracy": 0.7}
-        for stage in stages
-        for epoch in range(1, epochs + 1)
+        epoch(phase, number, asked, loss=2.0 / number, val_balanced_accuracy=0.7)
+        for phase in phases
+        for number in range(1, epochs + 1)
     ]
 
 
-def drawn(stages: tuple[str, ...], field: str, log: Any) -> dict[str, Any]:
-    found: dict[str, Any] = learning_curves.panel(log, stages, field, "title").to_dict()
+def drawn(phases: tuple[str, ...], field: str, log: Any) -> dict[str, Any]:
+    found: dict[str, Any] = learning_curves.panel(log, phases, field, "title").to_dict()
     return found
 
 
@@ -36,9 +38,9 @@ def line_of(chart: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_each_objective_has_a_panel_and_every_stage_is_in_one() -> None:
-    stages = [stage for of in learning_curves.OBJECTIVES.values() for stage in of]
-    assert sorted(stages) == sorted(learning_curves.SERIES)
+def test_each_objective_has_a_panel_and_every_phase_is_in_one() -> None:
+    phases = [phase for of in learning_curves.OBJECTIVES.values() for phase in of]
+    assert sorted(phases) == sorted(learning_curves.SERIES)
     assert all(
         len(of) == 1 or set(of) == {"alone", "scratch", "same_start"} for of in learning_curves.OBJECTIVES.values()
     )
@@ -113,8 +115,8 @@ def test_names_of_lines_that_end_together_stand_apart_within_the_axis(height: in
 
 @pytest.mark.parametrize("epochs", [1, 2, 15])
 def test_the_names_of_a_low_panel_have_the_height_and_the_width_of_a_line_of_text(epochs: int) -> None:
-    stages = ("alone", "scratch", "same_start")
-    chart = drawn(stages, "loss", a_log(epochs, epochs, stages))
+    phases = ("alone", "scratch", "same_start")
+    chart = drawn(phases, "loss", a_log(epochs, epochs, phases))
     names = list(chart["datasets"][chart["layer"][1]["data"]["name"]])
     low, high = line_of(chart)["encoding"]["y"]["scale"]["domain"]
     rows = sorted(INSIDE * (row["value"] - low) / (high - low) for row in names)

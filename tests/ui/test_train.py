@@ -17,10 +17,11 @@ from kdlight.config import Recipe, default_recipe, read_recipe, shipped
 from kdlight.models import SHIPPED
 from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
-from kdlight.runs import origin
+from kdlight.runs import Phase, origin
 from kdlight.ui import knobs, recipe_form, shelf, starting_weights, words
 from kdlight.ui.catalog import Catalog
 from kdlight.ui.jobs import work
+from tests.epochs import epoch
 from tests.ui.conftest import page, said
 
 
@@ -29,9 +30,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Recipes that the page wanted to run; each becomes a queued run without a process."""
     found: list[str] = []
 
-    def start(toml: str, root: Path) -> runs.Run:
-        found.append(toml)
-        return runs.create(toml, root=root)
+    def start(recipe: Recipe, root: Path) -> runs.Run:
+        found.append(recipe.to_toml())
+        return runs.create(recipe, root=root)
 
     monkeypatch.setattr(runs, "start", start)
     return found
@@ -45,18 +46,18 @@ def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return page(app, "train")
 
 
-def a_run(state: str, stage: str = "student", message: str = "", live: bool = False) -> runs.Run:
+def a_run(state: str, phase: str = "student", message: str = "", live: bool = False) -> runs.Run:
     """A run's folder as a training leaves it."""
-    run = runs.create(shipped()["kdlight-synthetic"].read_text(encoding="utf-8"))
-    for stage_of, epochs in (("teacher", 2), ("student", 4)):
-        for epoch in range(1, 3):
-            record = {"stage": stage_of, "epoch": epoch, "epochs": epochs, "loss": 1 / epoch, "seconds": 3.0}
-            run.append({**record, "val_loss": 1.0, "val_balanced_accuracy": 0.3 * epoch, "lr": 0.1})
+    run = runs.create(read_recipe(shipped()["kdlight-synthetic"]))
+    trainings: tuple[tuple[Phase, int], ...] = (("teacher", 2), ("student", 4))
+    for trained, epochs in trainings:
+        for number in (1, 2):
+            run.append(epoch(trained, number, epochs, loss=1 / number, val_balanced_accuracy=0.3 * number, seconds=3.0))
     if live:
         me = psutil.Process()
         process = {"pid": os.getpid(), "created": me.create_time()}
         (run.path / "process.json").write_text(json.dumps(process))
-    run.update(state=state, stage=stage, message=message, started=time.time() - 60)
+    run.update(state=state, phase=phase, message=message, started=time.time() - 60)
     return run
 
 
@@ -274,7 +275,7 @@ def test_a_live_run_is_drawn_from_its_folder_and_can_be_stopped(
     text = train.get("progress")[0].proto.text
     assert "Training the student with its teacher, epoch 2 of 4" in text
     assert "60 s elapsed" in text
-    assert "about 6 s left in this stage" in text
+    assert "about 6 s left in this phase" in text
     assert len(train.get("vega_lite_chart")) == 3  # validation, and the losses of teacher and student
     button(train, "Stop").click().run()
     assert [r.path for r in stopped] == [run.path]
@@ -299,7 +300,7 @@ def test_a_finished_run_goes_to_the_library_and_compare_opens_on_it(
 ) -> None:
     import shutil
 
-    run = a_run("done", stage="bundle")
+    run = a_run("done", phase="bundle")
     shutil.copytree(tiny_bundle.path, run.bundle)
     text = said(open_run(train, run))
     assert "Tested on 60 images that neither was trained on." in text
@@ -313,7 +314,7 @@ def test_a_finished_run_goes_to_the_library_and_compare_opens_on_it(
 
 
 def test_a_finished_run_without_its_bundle_says_so(train: AppTest) -> None:
-    open_run(train, a_run("done", stage="bundle"))
+    open_run(train, a_run("done", phase="bundle"))
     button(train, "Add to library").click().run()
     assert "is no bundle" in train.toast[0].value
 
@@ -389,7 +390,7 @@ def test_delete_asks_first_says_how_much_and_returns_to_the_list(train: AppTest)
 
 
 def test_a_run_that_is_kept_after_all_stays(train: AppTest) -> None:
-    run = a_run("done", stage="bundle")
+    run = a_run("done", phase="bundle")
     open_run(train, run)
     button(train, "Delete this run").click().run()
     button(train, "Keep it").click().run()
@@ -413,7 +414,7 @@ def test_a_run_that_somebody_deleted_while_it_was_shown_is_said_to_be_gone(train
 def test_a_pair_at_chance_is_no_success(train: AppTest, tiny_bundle: Bundle) -> None:
     import shutil
 
-    run = a_run("done", stage="bundle")
+    run = a_run("done", phase="bundle")
     shutil.copytree(tiny_bundle.path, run.bundle)
     run.update(at_chance=["teacher"])
     open_run(train, run)
@@ -427,10 +428,10 @@ def test_a_pair_at_chance_is_no_success(train: AppTest, tiny_bundle: Bundle) -> 
 
 def test_a_teacher_that_began_from_nothing_is_said_on_its_run(train: AppTest) -> None:
     run = a_run("running", live=True)
-    origin.Origin("random", "random weights: no server answers").write(run.path)
+    origin.Origin(kind="random", words="random weights: no server answers").write(run.path)
     shown = open_run(train, run).warning[0].value.replace("\\", "")
     assert shown == "The teacher started from random weights: no server answers."
-    origin.Origin("file", "mine.pth").write(run.path)
+    origin.Origin(kind="file", words="mine.pth").write(run.path)
     assert len(train.run().warning) == 0
 
 
@@ -599,7 +600,7 @@ def test_a_double_click_on_start_starts_one_run(train: AppTest, started: list[st
 
 
 def test_a_run_that_cannot_be_started_says_why(train: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(toml: str, root: Path) -> runs.Run:
+    def full(recipe: Recipe, root: Path) -> runs.Run:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runs, "start", full)

@@ -1,0 +1,121 @@
+"""What a run writes down of itself: its status, its epochs, its process. Frozen and typed; older runs are read too."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from kdlight.config import Effort
+
+State = Literal["queued", "running", "stopped", "failed", "done"]
+Phase = Literal["data", "teacher", "alone", "scratch", "same_start", "student", "calibrate", "bundle"]
+LIVE: tuple[State, ...] = ("queued", "running")
+SAME_START = 2.0
+"""Seconds that two readings of one process's start time may differ (a clock correction); ours."""
+
+
+class Record(BaseModel):
+    """A record of a run. Keys of another version are left out; a phase was called a stage once."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "stage" in values:
+            return {"phase": values["stage"], **values}
+        return values
+
+    @classmethod
+    def parse(cls, content: bytes | None) -> Self | None:
+        """A record from JSON; None where it is not one."""
+        try:
+            return cls.model_validate_json(content or b"")
+        except ValidationError:
+            return None
+
+    def to_json(self) -> str:
+        return self.model_dump_json(exclude_none=True)
+
+
+class EpochRecord(Record):
+    """One epoch. Losses are means over its training images; `best` says whether validation rose."""
+
+    phase: Phase
+    epoch: int
+    epochs: int
+    loss: float
+    task: float
+    distill: float
+    val_loss: float
+    val_balanced_accuracy: float
+    best: bool
+    lr: float
+    seconds: float
+    seed: int | None = None
+    """Of a study's run."""
+    cell: str | None = None
+    """Of a grid's study."""
+
+    @property
+    def training(self) -> str:
+        """Which training it is an epoch of: the phase, in a study after the cell and the seed."""
+        seed = None if self.seed is None else f"seed {self.seed}"
+        return " ".join(filter(None, (self.cell, seed, self.phase)))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.training} {self.epoch}/{self.epochs}: loss {self.loss:.3f}, "
+            f"validation balanced accuracy {self.val_balanced_accuracy:.3f}, {self.seconds:.1f} s"
+        )
+
+
+class RunStatus(Record):
+    """Where a run is."""
+
+    state: State
+    phase: Phase = "data"
+    epoch: int = 0
+    epochs: int = 0
+    started: float = 0.0
+    """Seconds since 1970, as `updated`."""
+    updated: float = 0.0
+    message: str = ""
+    pid: int | None = None
+    at_chance: tuple[Literal["teacher", "student"], ...] | None = None
+    """Of a finished run: the models that are no better than chance; None where the run does not say."""
+    effort: Effort | None = None
+    expected_seconds: float | None = None
+    """What a trial of a few batches said before the start that the run would take."""
+
+    def changed(self, **changes: Any) -> Self:
+        """A checked copy. Raises pydantic.ValidationError."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+class ProcessRecord(Record):
+    """Which process a run belongs to: its number and when it began, since numbers are given again."""
+
+    pid: int
+    created: float = 0.0
+    folder: str = "."
+    """Where it works: a recipe's paths are relative to that."""
+
+    @classmethod
+    def of(cls, pid: int, folder: str) -> Self:
+        try:
+            created = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            created = 0.0
+        return cls(pid=pid, created=created, folder=folder)
+
+    def process(self) -> psutil.Process | None:
+        """The process; None if it is gone, a zombie, or another one under the same number."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < SAME_START
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (psutil.Error, ValueError):
+            return None
