@@ -62,11 +62,10 @@ class DataError(ValueError):
 
 
 class Source(Protocol):
-    """Where the pixels of a set come from."""
+    """Where the pixels of a set come from: `name` is the folder or file as the person gave it, for messages."""
 
     @property
-    def name(self) -> str:
-        """For messages: the folder or file as the person gave it."""
+    def name(self) -> str: ...
 
     def image(self, ref: str) -> Image:
         """Decode one item. Raises DataError that names it."""
@@ -150,8 +149,8 @@ class Dataset:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that hold items: train, val, test first."""
-        found = {item.split for item in self.items}
-        return tuple(s for s in SPLITS if s in found) + tuple(sorted(found - set(SPLITS)))
+        names = {item.split for item in self.items}
+        return tuple(sorted(names, key=lambda name: (SPLITS.index(name) if name in SPLITS else len(SPLITS), name)))
 
     def split(self, name: str) -> Dataset:
         """The items of one split. Raises DataError where it is empty."""
@@ -167,8 +166,8 @@ class Dataset:
 
     def counts(self) -> dict[str, int]:
         """Images per class name, zeros included."""
-        found = Counter(item.label for item in self.items)
-        return {name: found[index] for index, name in enumerate(self.classes)}
+        images = Counter(item.label for item in self.items)
+        return {name: images[index] for index, name in enumerate(self.classes)}
 
     def images(self, spec: InputSpec, progress: Progress | None = None, cache: bool = True) -> np.ndarray:
         """Every image as the model sees it before normalization: uint8 (N, size, size, 3), in the order of `items`.

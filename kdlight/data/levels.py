@@ -84,11 +84,12 @@ def patient_level(places: Sequence[tuple[str, Parts]]) -> tuple[int | None, tupl
     places: class and folders of each image.
     """
     rows = [folders for _, folders in places]
-    level, few = group_level(rows), set[str]()
+    few: set[str] = set()
+    level = group_level(rows)
     while level is not None and _too_few(places, level):
         few |= _names(rows, level)
         level = group_level(rows, level + 1)
-    return level, tuple(sorted(printable(name) for name in few))
+    return level, tuple(sorted(map(printable, few)))
 
 
 def group_level(rows: Sequence[Parts], first: int = 0) -> int | None:

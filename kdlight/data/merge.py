@@ -21,11 +21,19 @@ def merge(sets: Mapping[str, Dataset], shares: Mapping[str, float], seed: int) -
     lacks, such as {"val": 0.15, "test": 0.2}; carved as a recipe with the same shares and seed carves that set alone,
     so no image is in the training part here and in a test part there. Raises DataError for a set that is not of files.
     """
-    rows = [row for name, dataset in sets.items() for row in _rows(name, dataset, shares, seed)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(rows)
+    for name, dataset in sets.items():
+        if not isinstance(dataset.source, FolderSource):
+            raise DataError(f"{name} is not made of image files, which a table of paths needs. Leave it out.")
+        if dataset.source.places:
+            first = next(iter(dataset.source.places))
+            raise DataError(f"{name} has files that no table can name ({first}). Leave it out.")
+        root = dataset.source.root.absolute()
+        for item in parted(dataset, shares, seed).items:
+            class_name = f"{name} {dataset.classes[item.label]}"
+            writer.writerow((str(root / item.ref), class_name, item.split, f"{name}/{item.group}"))
     return text.getvalue()
 
 
@@ -36,16 +44,3 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     if twice:
         raise DataError(f"Two sets are called {twice[0]}; names that differ were expected. Rename one of the folders.")
     return names
-
-
-def _rows(name: str, dataset: Dataset, shares: Mapping[str, float], seed: int) -> list[tuple[str, str, str, str]]:
-    if not isinstance(dataset.source, FolderSource):
-        raise DataError(f"{name} is not made of image files, which a table of paths needs. Leave it out.")
-    if dataset.source.places:
-        raise DataError(f"{name} has files that no table can name ({next(iter(dataset.source.places))}). Leave it out.")
-    whole = parted(dataset, shares, seed)
-    root = dataset.source.root.absolute()
-    return [
-        (str(root / item.ref), f"{name} {whole.classes[item.label]}", item.split, f"{name}/{item.group}")
-        for item in whole.items
-    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kdlight.data.dataset import SPLITS, UNSPLIT, DataError, Dataset
@@ -40,7 +40,7 @@ def straddling(dataset: Dataset) -> dict[str, list[str]]:
     splits: dict[str, set[str]] = defaultdict(set)
     for item in dataset.items:
         splits[item.group].add(item.split)
-    return {group: sorted(found) for group, found in sorted(splits.items()) if len(found) > 1}
+    return {group: sorted(names) for group, names in sorted(splits.items()) if len(names) > 1}
 
 
 def strange_splits(dataset: Dataset) -> list[str]:
@@ -77,18 +77,6 @@ def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: s
     to be in every split.
     """
     source = source or ("train" if "train" in dataset.splits else UNSPLIT)
-    shares = _shares(dataset, fractions, source)
-    part = dataset.split(source)
-    groups: dict[str, list[int]] = defaultdict(list)
-    for item in part.items:
-        groups[item.group].append(item.label)
-    home = _deal(groups, shares, seed)
-    _require_every_class(dataset, groups, home, shares)
-    items = tuple(replace(item, split=home[item.group]) if item.split == source else item for item in dataset.items)
-    return replace(dataset, items=items)
-
-
-def _shares(dataset: Dataset, fractions: Mapping[str, float], source: str) -> dict[str, float]:
     rest = 1.0 - sum(fractions.values())
     if not fractions or min(fractions.values()) <= 0 or rest <= 0 or "train" in fractions:
         raise DataError(
@@ -98,7 +86,13 @@ def _shares(dataset: Dataset, fractions: Mapping[str, float], source: str) -> di
     taken = [name for name in fractions if name in dataset.splits and name != source]
     if taken:
         raise DataError(f"{dataset.source.name} has a split {', '.join(taken)} already; carve only what it lacks.")
-    return {"train": rest, **fractions}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for item in dataset.split(source).items:
+        groups[item.group].append(item.label)
+    home = _deal(groups, {"train": rest, **fractions}, seed)
+    _require_every_class(dataset, groups, home, ("train", *fractions))
+    items = tuple(replace(item, split=home[item.group]) if item.split == source else item for item in dataset.items)
+    return replace(dataset, items=items)
 
 
 def _deal(groups: Mapping[str, list[int]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
@@ -108,7 +102,7 @@ def _deal(groups: Mapping[str, list[int]], shares: Mapping[str, float], seed: in
         strata[labels[0] if len(set(labels)) == 1 else MIXED].append(group)
     home: dict[str, str] = {}
     for _, members in sorted(strata.items()):
-        members.sort(key=lambda group: _draw(seed, group))
+        members.sort(key=lambda group: hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest())
         target = {split: share * sum(len(groups[group]) for group in members) for split, share in shares.items()}
         given = dict.fromkeys(shares, 0)
         for group in members:
@@ -125,20 +119,15 @@ def _neediest(target: Mapping[str, float], given: Mapping[str, int], size: int) 
     return max(target, key=lambda split: target[split] - given[split])
 
 
-def _draw(seed: int, group: str) -> str:
-    """A random-looking word that is the same on every platform and does not hang on the other groups."""
-    return hashlib.sha256(f"{seed}\0{group}".encode()).hexdigest()
-
-
 def _require_every_class(
-    dataset: Dataset, groups: Mapping[str, list[int]], home: Mapping[str, str], shares: Mapping[str, float]
+    dataset: Dataset, groups: Mapping[str, list[int]], home: Mapping[str, str], splits: Sequence[str]
 ) -> None:
-    seen = {(home[group], label) for group, labels in groups.items() for label in labels}
-    for label in sorted({label for _, label in seen}):
-        absent = [split for split in shares if (split, label) not in seen]
+    pairs = {(home[group], label) for group, labels in groups.items() for label in labels}
+    for label in sorted({label for _, label in pairs}):
+        absent = [split for split in splits if (split, label) not in pairs]
         if absent:
             count = sum(label in labels for labels in groups.values())
             raise DataError(
                 f"Class {dataset.classes[label]!r} has {count} group(s) of images in {dataset.source.name}, too few "
-                f"for {', '.join(shares)}: none is left for {', '.join(absent)}. Add images or carve fewer splits."
+                f"for {', '.join(splits)}: none is left for {', '.join(absent)}. Add images or carve fewer splits."
             )
