@@ -4,6 +4,7 @@
 # make card-table   write the table of measured bundles from their cards
 # make speed-table  write the table of measured speeds from docs/benchmarks
 # make size-table   write the table of int8 students from docs/benchmarks/int8
+# make recipes      write docs/recipes.md from the declared options
 # make results      write docs/results.md from the records in docs/studies
 
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PORT ?=
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup card-table speed-table size-table results licences clean
+.PHONY: app test check setup card-table speed-table size-table recipes results licences clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -37,6 +38,9 @@ speed-table: $(VENV)/.runtime
 
 size-table: $(VENV)/.runtime
 	@$(BIN)/python tools/write_table.py size_table --write
+
+recipes: $(VENV)/.runtime
+	@$(BIN)/python tools/recipes_page.py --write
 
 results: $(VENV)/.runtime
 	@$(BIN)/kdlight results docs/studies --out docs/results.md

@@ -90,7 +90,7 @@ class DataConfig(Settings):
             le=1,
         ),
     ] = 1.0
-    split_seed: Annotated[int, Option("Seed of the splits; train.seed does not change them.")] = 0
+    split_seed: Annotated[int, Option("Seed of the splits; train.seed does not change them.", ge=0)] = 0
     augmentation: Annotated[str, Option("Augmentation policy; empty takes the modality's own.")] = ""
     source: Annotated[str, Option("Where the data come from.")] = ""
     licence: Annotated[str, Option("License of the data.")] = "not stated"
@@ -202,7 +202,7 @@ class TrainConfig(Settings):
         Option("Class weights of the task loss: none, N / (K n_c), or effective numbers (Cui et al. 2019)."),
     ] = "balanced"
     label_smoothing: Smoothing = 0.0
-    seed: Annotated[int, Option("Seed of weights, batches and augmentation.")] = 0
+    seed: Annotated[int, Option("Seed of weights, batches and augmentation.", ge=0)] = 0
     alone: Annotated[
         bool,
         Option(

@@ -25,7 +25,7 @@ NOUNS: dict[Kind, str] = {
     "int": "a whole number",
     "float": "a number",
     "str": "a text in quotes",
-    "list": 'a list of texts, as in ["..."],',
+    "list": 'a list of texts such as ["..."]',
     "table": "a section of keys",
 }
 
@@ -68,7 +68,8 @@ class Option(GroupedMetadata):
     def _among(self, value: Any) -> Any:
         for text in (value,) if isinstance(value, str) else value:
             if text not in self.choices:
-                raise OptionError(f"is {text!r}; one of {', '.join(self.choices)} was expected.")
+                known = ", ".join(choice or '""' for choice in self.choices)
+                raise OptionError(f"is {text!r}; one of {known} was expected. Change it.")
         return value
 
 
@@ -105,7 +106,8 @@ class Declared(BaseModel):
     def expected(self) -> str:
         """What the option takes, in words: "a number from 0 to 1", "one of reuse, retrain, end_to_end"."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            known = ", ".join(choice or '""' for choice in self.choices)
+            return f"{'a list of some' if self.kind == 'list' else 'one'} of {known}"
         return " ".join(filter(None, (NOUNS[self.kind], self.range, f"({self.unit})" if self.unit else "")))
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2  # type: ignore[import-untyped, unused-ignore]
+
+from kdlight.options import Option, Settings
 
 Augmentation = Callable[..., Tensor]
 """(uint8 (B, 3, S, S), torch.Generator or None) to the same shape and type."""
@@ -24,31 +26,26 @@ GRAY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601), as torchvision has them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Settings):
     """How far a picture may be changed and still be a picture of its kind. The values are ours."""
 
-    summary: str
-    rotate: float = 0.0
-    """Degrees to either side."""
-    shift: float = 0.0
-    """Share of the side, in each direction."""
-    zoom: float = 0.0
-    """Largest change of scale: 0.1 is 1/1.1 to 1.1."""
-    stretch: float = 0.0
-    """Largest change of the ratio of the sides."""
-    mirror: bool = False
-    """Left and right may be swapped."""
-    upside_down: bool = False
-    """Top and bottom may be swapped."""
-    quarter_turns: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    tint: float = 0.0
-    """Gain of each color channel by itself: stain and white balance. 0 where images are gray."""
-    outside: str = "zeros"
-    """What comes in from beyond the border: zeros (black) or reflection."""
+    summary: Annotated[str, Option("What it does, for people.")] = ""
+    rotate: Annotated[float, Option("Largest turn to either side.", ge=0, le=180, unit="degrees")] = 0.0
+    shift: Annotated[float, Option("Largest move in each direction, as a share of the side.", ge=0, le=1)] = 0.0
+    zoom: Annotated[float, Option("Largest change of scale: 0.1 is 1/1.1 to 1.1.", ge=0, le=1)] = 0.0
+    stretch: Annotated[float, Option("Largest change of the ratio of the sides.", ge=0, le=1)] = 0.0
+    mirror: Annotated[bool, Option("Left and right may be swapped.")] = False
+    upside_down: Annotated[bool, Option("Top and bottom may be swapped.")] = False
+    quarter_turns: Annotated[bool, Option("May be turned by 90, 180 and 270 degrees.")] = False
+    brightness: Annotated[float, Option("Largest change of brightness, as a share.", ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Option("Largest change of contrast, as a share.", ge=0, le=1)] = 0.0
+    saturation: Annotated[float, Option("Largest change of saturation, as a share.", ge=0, le=1)] = 0.0
+    tint: Annotated[
+        float, Option("Largest gain of each color channel: stain, white balance. 0 for gray images.", ge=0, le=1)
+    ] = 0.0
+    outside: Annotated[
+        Literal["zeros", "reflection"], Option("What comes in from beyond the border: black or a reflection.")
+    ] = "zeros"
 
     @property
     def geometric(self) -> bool:
@@ -60,41 +57,30 @@ class Policy:
         return any((self.brightness, self.contrast, self.saturation, self.tint))
 
 
-_MILD: dict[str, Any] = {"rotate": 7, "shift": 0.05, "zoom": 0.1, "brightness": 0.15, "contrast": 0.15}
-_FULL: dict[str, Any] = {
-    "rotate": 12,
-    "shift": 0.08,
-    "zoom": 0.2,
-    "stretch": 0.08,
-    "brightness": 0.25,
-    "contrast": 0.25,
-}
-_ANY_WAY_UP: dict[str, Any] = {
-    **_FULL,
-    "rotate": 45,
-    "mirror": True,
-    "upside_down": True,
-    "quarter_turns": True,
-    "saturation": 0.2,
-    "outside": "reflection",
-}
+_MILD = Policy(rotate=7, shift=0.05, zoom=0.1, brightness=0.15, contrast=0.15)
+_FULL = Policy(rotate=12, shift=0.08, zoom=0.2, stretch=0.08, brightness=0.25, contrast=0.25)
+_ANY_WAY_UP = _FULL.changed(
+    rotate=45, mirror=True, upside_down=True, quarter_turns=True, saturation=0.2, outside="reflection"
+)
 
 AUGMENTATIONS: dict[str, Policy] = {
-    "none": Policy("nothing is changed"),
-    "light": Policy("a little turned, moved and lit; never flipped", **{**_MILD, "rotate": 5, "zoom": 0.05}),
-    "standard": Policy("turned, moved, scaled and lit; never flipped, so safe for any anatomy", **_MILD),
-    "strong": Policy("as standard, further; never flipped", **{**_FULL, "rotate": 20}, saturation=0.2),
-    "xray": Policy("never flipped: the heart's side and the marker matter", **_MILD),
-    "ct": Policy("never flipped: the side of organs matters", **_MILD),
-    "mri": Policy("mirrored: head and joints exist on both sides; never upside down", **_FULL, mirror=True),
-    "dermatoscopy": Policy("any way up; color varies with the lamp", **_ANY_WAY_UP, tint=0.06),
-    "histopathology": Policy("any way up; stain varies", **_ANY_WAY_UP, tint=0.1),
-    "ultrasound": Policy("mirrored: a probe may be held either way; never upside down", **_FULL, mirror=True),
-    "oct": Policy("mirrored: the other eye; layers keep their order", **{**_MILD, "mirror": True}),
-    "fundus": Policy("mirrored: the other eye", **_FULL, mirror=True, saturation=0.15, tint=0.05),
-    "endoscopy": Policy("any way up: the scope turns freely; color varies with the lamp", **_ANY_WAY_UP, tint=0.05),
-    "blood": Policy("any way up; stain varies", **_ANY_WAY_UP, tint=0.08),
-    "surface": Policy("any way up; light varies", **_ANY_WAY_UP, tint=0.04),
+    "none": Policy(summary="nothing is changed"),
+    "light": _MILD.changed(summary="a little turned, moved and lit; never flipped", rotate=5, zoom=0.05),
+    "standard": _MILD.changed(summary="turned, moved, scaled and lit; never flipped, so safe for any anatomy"),
+    "strong": _FULL.changed(summary="as standard, further; never flipped", rotate=20, saturation=0.2),
+    "xray": _MILD.changed(summary="never flipped: the heart's side and the marker matter"),
+    "ct": _MILD.changed(summary="never flipped: the side of organs matters"),
+    "mri": _FULL.changed(summary="mirrored: head and joints exist on both sides; never upside down", mirror=True),
+    "dermatoscopy": _ANY_WAY_UP.changed(summary="any way up; color varies with the lamp", tint=0.06),
+    "histopathology": _ANY_WAY_UP.changed(summary="any way up; stain varies", tint=0.1),
+    "ultrasound": _FULL.changed(summary="mirrored: a probe may be held either way; never upside down", mirror=True),
+    "oct": _MILD.changed(summary="mirrored: the other eye; layers keep their order", mirror=True),
+    "fundus": _FULL.changed(summary="mirrored: the other eye", mirror=True, saturation=0.15, tint=0.05),
+    "endoscopy": _ANY_WAY_UP.changed(
+        summary="any way up: the scope turns freely; color varies with the lamp", tint=0.05
+    ),
+    "blood": _ANY_WAY_UP.changed(summary="any way up; stain varies", tint=0.08),
+    "surface": _ANY_WAY_UP.changed(summary="any way up; light varies", tint=0.04),
 }
 """By name; the names of modalities (kdlight.modality) are policies for them: flips only where anatomy allows."""
 

@@ -61,7 +61,7 @@ def test_left_stays_left(name: str) -> None:
 
 
 def test_flips_and_quarter_turns_move_pixels_exactly(batch: torch.Tensor) -> None:
-    seen = RandomView(Policy("", mirror=True, upside_down=True, quarter_turns=True), SIZE)(
+    seen = RandomView(Policy(mirror=True, upside_down=True, quarter_turns=True), SIZE)(
         batch[:1].repeat(80, 1, 1, 1), seed(0)
     )
     turned = [torch.rot90(batch[0], k, (1, 2)) for k in range(4)]
@@ -72,7 +72,7 @@ def test_flips_and_quarter_turns_move_pixels_exactly(batch: torch.Tensor) -> Non
 
 
 def test_mirror_alone_is_torchvisions_flip_half_of_the_time(batch: torch.Tensor) -> None:
-    seen = RandomView(Policy("", mirror=True), SIZE)(batch[:1].repeat(200, 1, 1, 1), seed(0))
+    seen = RandomView(Policy(mirror=True), SIZE)(batch[:1].repeat(200, 1, 1, 1), seed(0))
     mirrored = tv.horizontal_flip(batch[0])
     flipped = torch.tensor([torch.equal(image, mirrored) for image in seen])
     kept = torch.tensor([torch.equal(image, batch[0]) for image in seen])
@@ -82,7 +82,7 @@ def test_mirror_alone_is_torchvisions_flip_half_of_the_time(batch: torch.Tensor)
 
 def test_an_affine_view_is_torchvisions(batch: torch.Tensor) -> None:
     """20 degrees, 1.25 times, 3 px right and 5 px down, as torchvision turns float pictures."""
-    view = RandomView(Policy("", rotate=20), SIZE)
+    view = RandomView(Policy(rotate=20), SIZE)
     angle, scale = np.deg2rad(20), 1.25
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
     moved = np.array([3, 5]) * 2 / SIZE
@@ -95,7 +95,7 @@ def test_an_affine_view_is_torchvisions(batch: torch.Tensor) -> None:
 
 
 def test_geometry_stays_within_its_limits() -> None:
-    policy = Policy("", rotate=10, shift=0.1, zoom=0.25)
+    policy = Policy(rotate=10, shift=0.1, zoom=0.25)
     matrix = augment.geometry(policy, 2000, seed(0))
     scale = torch.linalg.det(matrix[:, :, :2]).sqrt()
     angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))

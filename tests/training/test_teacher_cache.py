@@ -17,7 +17,7 @@ from kdlight.training.teacher_cache import TeacherCache
 
 SPEC = InputSpec(size=32)
 SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.0)
-AUGMENT = RandomView(Policy("", rotate=20, mirror=True, brightness=0.2), 32)
+AUGMENT = RandomView(Policy(rotate=20, mirror=True, brightness=0.2), 32)
 COUNT = 20
 
 
@@ -75,7 +75,7 @@ def test_what_decides_an_answer_decides_its_place(pixels: torch.Tensor, change: 
     before = TeacherCache.of(teacher(), pixels, SPEC, AUGMENT, False).key
     model, other = teacher(1 if change == "teacher" else 0), pixels.clone()
     other[0, 0, 0, 0] += 1 if change == "pixels" else 0
-    augment = RandomView(Policy("", rotate=21), 32) if change == "augmentation" else AUGMENT
+    augment = RandomView(Policy(rotate=21), 32) if change == "augmentation" else AUGMENT
     assert TeacherCache.of(model, other, SPEC, augment, change == "precision").key != before
     assert TeacherCache.of(teacher(), pixels, SPEC, AUGMENT, False).key == before
 
