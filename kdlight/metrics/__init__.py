@@ -1,7 +1,7 @@
 """Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
 
 from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
-from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve, sensitivity_specificity
+from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
 from kdlight.metrics.paired import FlipCounts, Flips, agreement, difference, flips, mcnemar
 from kdlight.metrics.report import Flip, Measurement, Report, report
@@ -49,6 +49,5 @@ __all__ = [
     "reliability_curve",
     "report",
     "roc_curve",
-    "sensitivity_specificity",
     "softmax",
 ]

@@ -21,29 +21,25 @@ def softmax(logits: Any, temperature: float = 1.0) -> Floats:
         raise MetricError(f"Expected finite logits (N, K) and a temperature above 0; got {z.shape} and {temperature}.")
     z = z / temperature
     powers = np.exp(z - z.max(axis=1, keepdims=True))
-    found: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return found
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(logits: Any, labels: Any) -> float:
     """The temperature, 0.2 to 10, that minimizes the log loss on held-back logits (N, K) (Guo et al., ICML 2017).
 
-    The loss is convex in 1 / T, so the minimum found is the one there is. The top class never changes.
+    The loss is convex in 1 / T, so its minimum is the only one. The top class never changes.
     """
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped, unused-ignore]
+    from scipy.special import log_softmax  # type: ignore[import-untyped, unused-ignore]
 
     z = np.asarray(logits, dtype=np.float64)
     _, y = checked(softmax(z), labels)
-    truth = z[np.arange(len(y)), y]
 
     def loss(inverse: float) -> float:
-        scaled = z * inverse
-        top = scaled.max(axis=1)
-        log_sum = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float((log_sum - truth * inverse).mean())
+        return -float(log_softmax(z * inverse, axis=1)[np.arange(len(y)), y].mean())
 
-    found = minimize_scalar(loss, bounds=(1 / TEMPERATURES[1], 1 / TEMPERATURES[0]), method="bounded")
-    return float(1 / found.x)
+    best = minimize_scalar(loss, bounds=(1 / TEMPERATURES[1], 1 / TEMPERATURES[0]), method="bounded")
+    return float(1 / best.x)
 
 
 def conformal_qhat(probabilities: Any, labels: Any, alpha: float = 0.1) -> float:

@@ -12,18 +12,7 @@ from kdlight.metrics.scores import ECE_BINS, Floats, Ints, MetricError, bin_of, 
 def confusion_matrix(probabilities: Any, labels: Any) -> Ints:
     """Counts (K, K): truth in rows, top class in columns."""
     p, y = checked(probabilities, labels)
-    found: Ints = np.rint(counts(p, y, np.ones((1, len(y))))[0]).astype(np.int64)
-    return found
-
-
-def sensitivity_specificity(probabilities: Any, labels: Any, index: int) -> tuple[float | None, float | None]:
-    """Of one class against the rest at the top class; None where it, or the rest, has no images."""
-    matrix = confusion_matrix(probabilities, labels)
-    positive, total = matrix[index].sum(), matrix.sum()
-    alarms = matrix[:, index].sum() - matrix[index, index]
-    sensitivity = float(matrix[index, index] / positive) if positive else None
-    specificity = float(1 - alarms / (total - positive)) if total > positive else None
-    return sensitivity, specificity
+    return np.asarray(np.rint(counts(p, y, np.ones((1, len(y))))[0]), dtype=np.int64)
 
 
 def roc_curve(scores: Any, positive: Any) -> tuple[Floats, Floats, Floats]:
@@ -37,14 +26,10 @@ def roc_curve(scores: Any, positive: Any) -> tuple[Floats, Floats, Floats]:
         raise MetricError(
             f"A ROC curve needs positive and negative images; {int(truth.sum())} of {truth.size} are positive here."
         )
-    order = np.argsort(-s, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(s[order])), len(s) - 1)  # the last of each run of equal scores
-    hits, alarms = np.cumsum(truth[order])[last], np.cumsum(~truth[order])[last]
-    return (
-        np.append(0.0, alarms / alarms[-1]),
-        np.append(0.0, hits / hits[-1]),
-        np.append(np.inf, s[order][last]),
-    )
+    from sklearn.metrics import roc_curve
+
+    false, true, thresholds = roc_curve(truth, s, drop_intermediate=False)
+    return false, true, thresholds
 
 
 def reliability_curve(probabilities: Any, labels: Any, bins: int = ECE_BINS) -> tuple[Floats, Floats, Ints]:

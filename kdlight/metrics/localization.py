@@ -75,5 +75,5 @@ def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -
     if not overlaps:
         raise MetricError("No image is outlined; one or more were expected. Give images with masks.")
     values = np.array([[getattr(one, name) for name in FIGURES] for one in overlaps])  # (N, figures)
-    found = intervals(lambda w: (w @ values) / w.sum(1, keepdims=True), np.asarray(labels), groups)
-    return Localization(len(overlaps), *found)
+    means = intervals(lambda w: (w @ values) / w.sum(1, keepdims=True), np.asarray(labels), groups)
+    return Localization(len(overlaps), *means)

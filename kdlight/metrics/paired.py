@@ -48,8 +48,8 @@ def agreement(first: Any, second: Any, groups: Any = None, draws: int = DRAWS, s
     a, b = _pair(first, second)
     same = (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
     one_stratum = np.zeros(len(a), dtype=np.int64)
-    found = intervals(lambda w: ((w @ same) / w.sum(axis=1))[:, None], one_stratum, groups, draws, seed)[0]
-    return found or Interval(float(same.mean()), None, None)
+    share = intervals(lambda w: ((w @ same) / w.sum(axis=1))[:, None], one_stratum, groups, draws, seed)[0]
+    return share or Interval(float(same.mean()))
 
 
 def flips(first: Any, second: Any, labels: Any) -> Flips:
@@ -87,9 +87,9 @@ def mcnemar(first: Any, second: Any, labels: Any) -> float:
     """
     from scipy.stats import binomtest  # type: ignore[import-untyped, unused-ignore]
 
-    found = flips(first, second, labels)
-    alone = len(found.first_only), len(found.second_only)
-    return float(binomtest(alone[0], sum(alone), 0.5).pvalue) if sum(alone) else 1.0
+    counts = flips(first, second, labels).counts
+    apart = counts.first_only + counts.second_only
+    return float(binomtest(counts.first_only, apart, 0.5).pvalue) if apart else 1.0
 
 
 def _pair(first: Any, second: Any) -> tuple[Floats, Floats]:

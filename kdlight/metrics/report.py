@@ -14,7 +14,7 @@ from kdlight.metrics.paired import FlipCounts
 from kdlight.metrics.scores import SCORES, Floats, Ints, MetricError, checked, recalls, specificities
 
 FEW = 10
-"""Below so many images a class's own numbers are called uncertain."""
+"""Below so many images the numbers of a class are called uncertain."""
 IF_KNOWN: Any = Field(exclude_if=lambda value: value is None)
 """A field that JSON leaves out where it is None."""
 
@@ -118,16 +118,18 @@ def report(
     p, y = checked(probabilities, labels)
     if len(classes) != p.shape[1]:
         raise MetricError(f"{len(classes)} class names were given for {p.shape[1]} columns; one each was expected.")
-    found = intervals(lambda w: _values(p, y, w), y, groups, draws, seed)
-    k, head = len(classes), len(SCORES)
-    matrix = confusion_matrix(p, y)
-    scores: dict[str, Any] = dict(zip(SCORES, found, strict=False))
-    recall = [_sure(found[head + c], distinct(groups, y == c)) for c in range(k)]
-    specificity = [_sure(found[head + k + c], distinct(groups, y != c)) for c in range(k)]
-    sure = {"accuracy": _sure(scores["accuracy"], distinct(groups, y >= 0)), "balanced_accuracy": _mean(recall)}
+    values = intervals(lambda w: _values(p, y, w), y, groups, draws, seed)
+    k, matrix = len(classes), confusion_matrix(p, y)
+    recall = [_or_wilson(value, distinct(groups, y == c)) for c, value in enumerate(values[-2 * k : -k])]
+    specificity = [_or_wilson(value, distinct(groups, y != c)) for c, value in enumerate(values[-k:])]
+    scores: dict[str, Any] = dict(zip(SCORES, values[: -2 * k], strict=True))
+    fallback = {
+        "accuracy": _or_wilson(scores["accuracy"], distinct(groups, y >= 0)),
+        "balanced_accuracy": _mean(recall),
+    }
     for name, value in scores.items():
-        if value and _agreed(value):
-            scores[name] = sure.get(name) or Interval(value.value, None, None)
+        if value and _constant(value):
+            scores[name] = fallback.get(name) or Interval(value.value)
     return Report(
         n=len(y),
         **scores,
@@ -145,24 +147,24 @@ def _values(p: Floats, y: Ints, weights: Floats) -> Floats:
     return np.concatenate([scores, recalls(p, y, weights), specificities(p, y, weights)], axis=1)
 
 
-def _sure(found: Interval | None, n: int) -> Interval | None:
+def _or_wilson(share: Interval | None, n: int) -> Interval | None:
     """A share whose draws all agree (5 of 5) says nothing by bootstrap; its Wilson interval does."""
-    return wilson(found.value, n) if found and _agreed(found) else found
+    return wilson(share.value, n) if share and _constant(share) else share
 
 
-def _agreed(found: Interval) -> bool:
-    return found.low is not None and found.low == found.high
+def _constant(interval: Interval) -> bool:
+    return interval.low is not None and interval.low == interval.high
 
 
 def _mean(shares: Sequence[Interval | None]) -> Interval | None:
-    """The mean of the shares that are there, between the means of their bounds: wider than the mean's own interval."""
+    """The mean of the shares that are there, between the means of their bounds: wider than an interval of the mean."""
     bounds = [(s.value, s.low, s.high) for s in shares if s and s.low is not None and s.high is not None]
     return Interval(*np.mean(bounds, axis=0).tolist()) if bounds else None
 
 
 def _unknown(scores: Mapping[str, Interval | None]) -> list[str]:
     """Which scores have no interval, since every draw gives the same."""
-    names = [name for name, found in scores.items() if found and found.low is None]
+    names = [name for name, value in scores.items() if value and value.low is None]
     return [f"No interval of {', '.join(names)}: too few images differ, or are of one class."] if names else []
 
 

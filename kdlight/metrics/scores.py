@@ -50,8 +50,8 @@ class Score:
     def __call__(self, probabilities: Any, labels: Any) -> float | None:
         """Raises MetricError on input that does not belong together."""
         p, y = checked(probabilities, labels)
-        found = float(self.weighted(p, y, np.ones((1, len(y))))[0])
-        return None if math.isnan(found) else found
+        value = float(self.weighted(p, y, np.ones((1, len(y))))[0])
+        return None if math.isnan(value) else value
 
 
 def counts(p: Floats, y: Ints, weights: Floats) -> Floats:
@@ -59,18 +59,16 @@ def counts(p: Floats, y: Ints, weights: Floats) -> Floats:
     k = p.shape[1]
     cell = np.zeros((len(y), k * k))
     cell[np.arange(len(y)), y * k + p.argmax(axis=1)] = 1
-    found: Floats = (weights @ cell).reshape(-1, k, k)
-    return found
+    return np.asarray(weights @ cell).reshape(-1, k, k)
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
     """part / whole, NaN where the whole is 0."""
-    found: Floats = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
-    return found
+    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
 
 
 def recalls(p: Floats, y: Ints, weights: Floats) -> Floats:
-    """(D, K): of the images of each class, the share that is found (sensitivity)."""
+    """(D, K): of the images of each class, the share that is recognized (sensitivity)."""
     c = counts(p, y, weights)
     return ratio(np.einsum("dkk->dk", c), c.sum(axis=2))
 
@@ -105,16 +103,14 @@ def _accuracy(p: Floats, y: Ints, weights: Floats) -> Floats:
 
 
 def _balanced_accuracy(p: Floats, y: Ints, weights: Floats) -> Floats:
-    found: Floats = recalls(p, y, weights)[:, np.unique(y)].mean(axis=1)
-    return found
+    return np.asarray(recalls(p, y, weights)[:, np.unique(y)].mean(axis=1))
 
 
 def _macro_auc(p: Floats, y: Ints, weights: Floats) -> Floats:
     present = np.unique(y)
     if len(present) < 2:
         return np.full(len(weights), np.nan)
-    found: Floats = aucs(p, y, weights)[:, present].mean(axis=1)
-    return found
+    return np.asarray(aucs(p, y, weights)[:, present].mean(axis=1))
 
 
 def _macro_f1(p: Floats, y: Ints, weights: Floats) -> Floats:

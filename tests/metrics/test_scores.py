@@ -58,8 +58,10 @@ def test_per_class_sensitivity_and_specificity_equal_torchmetrics(random_case: M
     p, y = random_case(5, k=3)
     given = torch.tensor(p), torch.tensor(y), 3
     recall, specificity = tm.multiclass_recall(*given, average=None), tm.multiclass_specificity(*given, average=None)
+    found = metrics.report(p, y, ["0", "1", "2"], draws=5)
     for c in range(3):
-        assert metrics.sensitivity_specificity(p, y, c) == pytest.approx((float(recall[c]), float(specificity[c])))
+        assert found.recall[str(c)].value == pytest.approx(float(recall[c]))
+        assert found.specificity[str(c)].value == pytest.approx(float(specificity[c]))
 
 
 def test_ties_in_all_scores_are_chance() -> None:
@@ -82,7 +84,7 @@ def test_one_class_has_no_auc_and_absent_classes_leave_the_means(random_case: Ma
     assert metrics.balanced_accuracy(p, y) == pytest.approx(
         np.mean([(p.argmax(axis=1)[y == c] == c).mean() for c in (0, 1)])
     )
-    assert metrics.sensitivity_specificity(p, y, 2)[0] is None
+    assert metrics.report(p, y, ["0", "1", "2"], draws=5).recall["2"] is None
 
 
 @pytest.mark.parametrize(
