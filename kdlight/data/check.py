@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, LeftOut, Progress, Structure
 from kdlight.data.notes import first_of, notes
 from kdlight.data.splits import LEAST_GROUPS, lone_class, straddling, strange_splits
+from kdlight.data.walk import in_threads
 
 FEW = 10
 """Below so many images in a split, a class is learned or measured poorly."""
@@ -149,12 +148,7 @@ def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen]
         digest.update(pixels.data)
         return Seen(item, digest.hexdigest(), difference_hash(image.display()), image.shape, pixels.ndim == 3)
 
-    results: list[Seen | Unreadable] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for result in pool.map(one, dataset.items):
-            results.append(result)
-            if progress and (len(results) % 16 == 0 or len(results) == len(dataset)):
-                progress(len(results), len(dataset))
+    results = list(in_threads(one, dataset.items, progress))
     return [r for r in results if isinstance(r, Seen)], [r for r in results if isinstance(r, Unreadable)]
 
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 
 from kdlight.data.dataset import UNSPLIT, DataError
 from kdlight.data.files import Labels, Row
-from kdlight.data.walk import visible_files
+from kdlight.data.walk import in_threads, visible_files
 from kdlight.storage import ArrayCache
 
 CLASSES = {"colon": ("colon_aca", "colon_n"), "lung": ("lung_aca", "lung_n", "lung_scc")}
@@ -85,9 +83,7 @@ def origins(paths: Sequence[Path]) -> list[int]:
     cached = cache.get(key)
     if cached is None:
         log.info("Looking for the common origins of %d images.", len(paths))
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            tiles = np.stack(list(pool.map(_thumbnail, paths)))
-        cached = {"numbers": link(tiles)}
+        cached = {"numbers": link(np.stack(list(in_threads(_thumbnail, paths))))}
         cache.put(key, cached)
     return [int(number) for number in cached["numbers"]]
 

@@ -12,7 +12,6 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from kdlight.data.dataset import DataError, Dataset, plain_name, printable, split_word
 from kdlight.data.files import decode_file
-from kdlight.data.walk import Ledger, Parts, images_of, walk
+from kdlight.data.walk import Ledger, Parts, images_of, in_threads, walk
 
 Key = tuple[Parts, str]
 """Folders and name without its ending, as an image and its mask have them in common."""
@@ -190,11 +189,10 @@ def _by_content(root: Path, placed: Mapping[Parts, Parts]) -> dict[Parts, Parts]
 
     order = sorted(placed)
     some = order[:: max(1, -(-len(order) // SAMPLED))]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        known = set(pool.map(one, some))
-        if len(known) == 1:
-            return dict(placed) if True in known else {}
-        return {parts: placed[parts] for parts, yes in zip(order, pool.map(one, order), strict=True) if yes}
+    kinds = set(in_threads(one, some))
+    if len(kinds) == 1:
+        return dict(placed) if True in kinds else {}
+    return {parts: placed[parts] for parts, is_mask in zip(order, in_threads(one, order), strict=True) if is_mask}
 
 
 def _common_home(parts: Parts) -> Parts:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from kdlight.data.dataset import Dataset, Progress
+from kdlight.data.walk import in_threads
 from kdlight.preprocessing import InputSpec
 from kdlight.storage import ArrayCache
 
@@ -42,15 +41,8 @@ def _render(dataset: Dataset, spec: InputSpec, progress: Progress | None) -> np.
     def one(index: int) -> None:
         pixels[index] = spec.render(dataset.source.image(dataset.items[index].ref))
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(one, index) for index in range(len(dataset))]
-        try:
-            for done, future in enumerate(futures, start=1):
-                future.result()
-                if progress and (done % 16 == 0 or done == len(futures)):
-                    progress(done, len(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for _ in in_threads(one, range(len(dataset)), progress):
+        pass
     return pixels
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from kdlight.data.dataset import LeftOut, Reason, printable
 from kdlight.images import sniff
@@ -30,6 +33,8 @@ HEAD = 1024
 """Bytes that tell an image by its content."""
 NAMED = 3
 """Examples kept of what is left out for one reason."""
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @dataclass(slots=True)
@@ -59,6 +64,17 @@ class Tree:
     files: tuple[Parts, ...]
     folders: tuple[Parts, ...]
     ledger: Ledger
+
+
+def in_threads(
+    call: Callable[[In], Out], values: Sequence[In], progress: Callable[[int, int], None] | None = None
+) -> Iterator[Out]:
+    """`call` of each value, in order, several at once; after an error none is begun that was not."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for done, result in enumerate(pool.map(call, values), start=1):
+            if progress and (done % 16 == 0 or done == len(values)):
+                progress(done, len(values))
+            yield result
 
 
 def walk(root: Path) -> Tree:
