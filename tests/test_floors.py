@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "modality", "options", "processes"},
+    {"anatomy", "metrics", "modality", "options", "processes"},
     {"config", "storage", "stopwatch"},
-    {"runs", "images", "metrics"},
+    {"runs", "images"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},
     {"distillers", "bundle", "bounds"},

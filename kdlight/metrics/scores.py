@@ -42,8 +42,6 @@ class Score:
     """One number from probabilities (N, K) and labels (N,): `score(p, y)` is its value, None where undefined."""
 
     name: str
-    summary: str
-    higher_is_better: bool
     weighted: Callable[[Floats, Ints, Floats], Floats]
     """(p (N, K), y (N,), weights (D, N)) to one value per row of weights (D,), NaN where undefined."""
 
@@ -145,15 +143,20 @@ def _log_loss(p: Floats, y: Ints, weights: Floats) -> Floats:
     return ratio(weights @ surprise, weights.sum(axis=1))
 
 
-accuracy = Score("accuracy", "share of images whose top class is right, 0 to 1", True, _accuracy)
-balanced_accuracy = Score(
-    "balanced_accuracy", "mean recall of the classes that have images, 0 to 1", True, _balanced_accuracy
-)
-auc = Score("auc", "mean over the classes that have images of one-against-rest AUC, ties half", True, _macro_auc)
-macro_f1 = Score("macro_f1", "mean F1 of the classes that have images or predictions, 0 to 1", True, _macro_f1)
-ece = Score("ece", f"expected calibration error of the top class, {ECE_BINS} equal bins (Guo et al. 2017)", False, _ece)
-brier = Score("brier", "Brier score summed over classes (Brier 1950), 0 to 2", False, _brier)
-log_loss = Score("log_loss", "mean negative log probability of the truth, in nats", False, _log_loss)
+accuracy = Score("accuracy", _accuracy)
+"""Share of images whose top class is right, 0 to 1."""
+balanced_accuracy = Score("balanced_accuracy", _balanced_accuracy)
+"""Mean recall of the classes that have images, 0 to 1."""
+auc = Score("auc", _macro_auc)
+"""Mean over the classes that have images of one-against-rest AUC, 0 to 1, ties half."""
+macro_f1 = Score("macro_f1", _macro_f1)
+"""Mean F1 of the classes that have images or predictions, 0 to 1."""
+ece = Score("ece", _ece)
+"""Expected calibration error of the top class, ECE_BINS equal bins (Guo et al. 2017), 0 to 1, lower is better."""
+brier = Score("brier", _brier)
+"""Brier score summed over classes (Brier 1950), 0 to 2, lower is better."""
+log_loss = Score("log_loss", _log_loss)
+"""Mean negative log probability of the truth, in nats, lower is better."""
 
 SCORES: dict[str, Score] = {s.name: s for s in (accuracy, balanced_accuracy, auc, macro_f1, ece, brier, log_loss)}
 """By name, in the order in which they are reported."""
