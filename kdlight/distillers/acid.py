@@ -26,7 +26,6 @@ class ACID(Distiller):
     summary = "Learn from the images that the student still gets wrong and the teacher does not."
     paper = "ACID and ACED, Udandarao et al. 2024"
     needs = "logits"
-    unlabeled = True
 
     keep: Annotated[float, Option("Share of each batch that is trained on: the images that help most.", gt=0, le=1)] = (
         0.2

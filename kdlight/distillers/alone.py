@@ -12,6 +12,7 @@ class Alone(Distiller):
     summary = "The task loss, nothing else; a teacher that is given is not asked."
     paper = "baseline"
     needs = "nothing"
+    unlabeled = False
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
         return student.logits.new_zeros(())

@@ -36,7 +36,6 @@ class Attention(Distiller):
     summary = "The student looks where the teacher looks, stage by stage; can lose points between unlike networks."
     paper = "Zagoruyko & Komodakis, ICLR 2017"
     needs = "features"
-    unlabeled = True
 
     beta: Annotated[float, Option("Weight of the attention beside the loss of the labels.", ge=0)] = 1000.0
     alpha: Alpha = 0.0

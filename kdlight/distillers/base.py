@@ -47,7 +47,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """x (B, 3, H, W) standardised, y (B,) class indices with -1 where the label is not known.
+    """x (B, 3, H, W) standardized, y (B,) class indices with -1 where the label is not known.
 
     progress: epochs done, 0 to below 1 of the whole run. index (B,): places in the training split. target (B, K): soft
     labels of mixed images. teacher: the teacher's view where it is cached; then the teacher is not run.
@@ -75,7 +75,7 @@ class Distiller(nn.Module, ABC):
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multi-class")
     needs: ClassVar[Needs]
     """What the method takes from the teacher; logits and pooled features can be cached."""
-    unlabeled: ClassVar[bool] = False
+    unlabeled: ClassVar[bool] = True
     """Whether `distill` is defined for images whose label is not known."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, update_average, widths
+from kdlight.distillers.memory import EmbeddingMemory
 from kdlight.options import Option
 
 WIDTH = 128
@@ -36,37 +37,11 @@ MOMENTUM = 0.5
 """What a place of the memory keeps of an image's embedding when the image comes again."""
 
 
-class Memory(nn.Module):
-    """The last embeddings of up to `places` images: student and mean (places, 128), class and image, -1 where empty."""
-
-    student: Tensor
-    mean: Tensor
-    label: Tensor
-    image: Tensor
-
-    def __init__(self, places: int) -> None:
-        super().__init__()
-        self.register_buffer("student", torch.zeros(places, WIDTH))
-        self.register_buffer("mean", torch.zeros(places, WIDTH))
-        self.register_buffer("label", torch.full((places,), -1))
-        self.register_buffer("image", torch.full((places,), -1))
-
-    @torch.no_grad()
-    def remember(self, student: Tensor, mean: Tensor, y: Tensor, index: Tensor) -> None:
-        """Write embeddings (B, 128) of images `index` (B,), labels y (B,); averaged with what an image had before."""
-        place = index % len(self.label)
-        old = MOMENTUM * (self.image[place] == index).float()[:, None]
-        for bank, new in ((self.student, student), (self.mean, mean)):
-            bank[place] = F.normalize(old * bank[place] + (1 - old) * new.float(), dim=1)
-        self.label[place], self.image[place] = y, index
-
-
 class CRCKD(Distiller):
     name = "crckd"
     summary = "The student follows its average, in output and in how images relate to classes. Needs no big teacher."
     paper = "CRCKD, Xing et al., MICCAI 2021"
     needs = "nothing"
-    unlabeled = True
 
     ccd: Annotated[float, Option("Weight of the class-guided contrast.", ge=0)] = 0.1
     crp: Annotated[float, Option("Weight of the relations to classes.", ge=0)] = 1.0
@@ -83,7 +58,7 @@ class CRCKD(Distiller):
     def build(self) -> None:
         channels = widths(self.student)[-1]
         self.embed_student, self.embed_mean = nn.Linear(channels, WIDTH), nn.Linear(channels, WIDTH)
-        self.bank = Memory(self.memory)
+        self.bank = EmbeddingMemory(self.memory, WIDTH)
         self.mean_teacher = copy.deepcopy(self.student).eval().requires_grad_(False)
         self.register_buffer("steps", torch.tensor(0))
 
@@ -100,9 +75,9 @@ class CRCKD(Distiller):
         target = F.normalize(self.embed_mean(pooled(mean.features[-1])).float(), dim=1)
         known = batch.y >= 0
         if batch.index is not None:
-            self.bank.remember(embedding[known], target[known], batch.y[known], batch.index[known])
+            self.bank.write(batch.index[known], batch.y[known], embedding[known], target[known], MOMENTUM)
         loss = rise(batch.progress / self.rampup) * softened_kl(student.logits, mean.logits, 1.0)
-        contrast = self.contrast(embedding[known], self.bank.mean, batch.y[known])
+        contrast = self.contrast(embedding[known], self.bank.teacher, batch.y[known])
         contrast = contrast + self.contrast(target[known], self.bank.student, batch.y[known])
         return loss + self.ccd * contrast + self.crp * self.relations(embedding, target)
 
@@ -115,7 +90,7 @@ class CRCKD(Distiller):
     def relations(self, student: Tensor, mean: Tensor) -> Tensor:
         """CRP over the classes that the memory holds; 0 with fewer than two of them."""
         labels = self.bank.label
-        banks = (self.bank.student, self.bank.mean)
+        banks = (self.bank.student, self.bank.teacher)
         centers, targets = (centroids(bank, labels, self.student.num_classes) for bank in banks)
         present = torch.bincount(labels + 1)[1:].nonzero()[:, 0]
         if len(present) < 2:

@@ -29,7 +29,6 @@ class DIST(Distiller):
     paper = "Huang et al., NeurIPS 2022"
     tasks = ("multi-class",)
     needs = "logits"
-    unlabeled = True
 
     beta: Annotated[float, Option("Weight of how the teacher ranks the classes within an image.", ge=0)] = 2.0
     gamma: Annotated[float, Option("Weight of how the teacher ranks the images of one class.", ge=0)] = 2.0

@@ -34,6 +34,7 @@ class DKD(Distiller):
     paper = "Zhao et al., CVPR 2022"
     tasks = ("multi-class",)
     needs = "logits"
+    unlabeled = False
 
     alpha_target: Annotated[float, Option("Weight of the target class against all others.", ge=0)] = 1.0
     beta: Annotated[float, Option("Weight of the classes that are not the target.", ge=0)] = 2.0

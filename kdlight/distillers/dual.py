@@ -31,7 +31,6 @@ class Dual(Distiller):
     )
     paper = "Tsutsumi et al. 2025"
     needs = "nothing"
-    unlabeled = True
 
     dual: Annotated[bool, Option("Train a partner beside the student.")] = True
     self_distill: Annotated[bool, Option("Follow the moving averages of the models.")] = True

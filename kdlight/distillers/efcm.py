@@ -28,7 +28,6 @@ class EFCM(Distiller):
     summary = "First the teacher's features without any label, then a head: reused, retrained, or all of it end to end."
     paper = "EFCM 2024"
     needs = "pooled"
-    unlabeled = True
 
     mode: Annotated[
         Literal["reuse", "retrain", "end_to_end"],

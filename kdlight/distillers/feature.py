@@ -22,7 +22,6 @@ class FeatureKD(Distiller):
     summary = "The teacher's output and the features that led to it."
     paper = "EFCM 2024, stage 1, with Hinton KD"
     needs = "pooled"
-    unlabeled = True
 
     alpha: Alpha = 0.7
     temperature: Temperature = 4.0

@@ -31,7 +31,6 @@ class FitNet(Distiller):
     summary = "First a hint from the teacher's middle for the student's lower half, then KD for all of it."
     paper = "Romero et al., ICLR 2015"
     needs = "features"
-    unlabeled = True
 
     stage: Annotated[
         float, Option("How long the first stage, the hint, lasts as a share of the whole run.", ge=0, le=1)

@@ -15,7 +15,6 @@ class KD(Distiller):
     summary = "The student follows the teacher's softened probabilities."
     paper = "Hinton, Vinyals & Dean 2015"
     needs = "logits"
-    unlabeled = True
 
     alpha: Alpha = 0.7
     temperature: Temperature = 4.0

@@ -30,7 +30,6 @@ class LogitStandard(Distiller):
     paper = "Sun et al., CVPR 2024"
     tasks = ("multi-class",)
     needs = "logits"
-    unlabeled = True
 
     alpha: Annotated[float, Option("Weight that the labels give up: 1 leaves them out.", ge=0, le=1)] = 0.9
     weight: Annotated[float, Option("Weight of the teacher's output.", ge=0)] = 9.0

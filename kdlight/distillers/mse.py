@@ -25,7 +25,6 @@ class MSE(Distiller):
     summary = "The student's softened probabilities are drawn to the teacher's by their squared distance."
     paper = "after Mir & Rizvi 2025"
     needs = "logits"
-    unlabeled = True
 
     alpha: Alpha = 0.5
     temperature: Temperature = 4.0

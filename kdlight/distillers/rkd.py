@@ -43,7 +43,6 @@ class RKD(Distiller):
     summary = "The student places the images of a batch to each other as the teacher does."
     paper = "Park et al., CVPR 2019"
     needs = "pooled"
-    unlabeled = True
 
     distance: DistanceWeight = 25.0
     angle: AngleWeight = 50.0

@@ -26,7 +26,6 @@ class SelfTraining(Distiller):
     summary = "The teacher labels what has no label; mixed images and a penalty keep the student from being too sure."
     paper = "Rajan et al. 2020"
     needs = "logits"
-    unlabeled = True
 
     trust: Annotated[
         float, Option("How much the teacher's output counts where an image has a label already.", ge=0, le=1)

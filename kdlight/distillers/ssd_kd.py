@@ -33,7 +33,6 @@ class SSDKD(Distiller):
     summary = "The teacher's output on upright and turned images, and how it relates images and channels to each other."
     paper = "SSD-KD, Wang et al. 2022"
     needs = "features"
-    unlabeled = True
 
     alpha: Alpha = 0.9
     temperature: Temperature = 4.0

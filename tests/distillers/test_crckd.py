@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, create_distiller
-from kdlight.distillers.crckd import CRCKD, Memory, centroids, class_contrast, draw, relation_kl, rise
+from kdlight.distillers.crckd import CRCKD, centroids, class_contrast, draw, relation_kl, rise
+from kdlight.distillers.memory import EmbeddingMemory
 from tests.distillers.small import Small, pictures, small
 
 
@@ -84,15 +85,15 @@ def test_drawing_keeps_so_many_of_what_is_allowed() -> None:
 
 
 def test_the_memory_averages_an_image_with_itself_and_forgets_the_one_it_replaces() -> None:
-    memory = Memory(4)
+    memory = EmbeddingMemory(4, 128)
     first, second = (F.normalize(torch.randn(1, 128, generator=torch.Generator().manual_seed(s))) for s in (0, 1))
-    memory.remember(first, second, torch.tensor([2]), torch.tensor([5]))
+    memory.write(torch.tensor([5]), torch.tensor([2]), first, second, 0.5)
     assert memory.label.tolist() == [-1, 2, -1, -1]
     torch.testing.assert_close(memory.student[1], first[0])
-    memory.remember(second, second, torch.tensor([2]), torch.tensor([5]))
+    memory.write(torch.tensor([5]), torch.tensor([2]), second, second, 0.5)
     middle = (first[0] + second[0]).numpy() / 2
     np.testing.assert_allclose(memory.student[1], middle / np.linalg.norm(middle), rtol=1e-4, atol=1e-6)
-    memory.remember(second, first, torch.tensor([0]), torch.tensor([9]))  # 9 mod 4 is the same place
+    memory.write(torch.tensor([9]), torch.tensor([0]), second, first, 0.5)  # 9 mod 4 is the same place
     torch.testing.assert_close(memory.student[1], second[0])
     assert (memory.label[1].item(), memory.image[1].item()) == (0, 9)
 
@@ -111,8 +112,8 @@ def test_relations_are_compared_over_the_classes_that_are_there_only() -> None:
     method = built(classes=4, tau=0.2)
     rng = torch.Generator().manual_seed(0)
     embeddings, others = (F.normalize(torch.randn(5, 128, generator=rng), dim=1) for _ in range(2))
-    method.bank.remember(embeddings, others, torch.tensor([3, 1, 3, 1, 1]), torch.arange(5))
-    banks = [method.bank.student[:5].numpy(), method.bank.mean[:5].numpy()]
+    method.bank.write(torch.arange(5), torch.tensor([3, 1, 3, 1, 1]), embeddings, others, 0.5)
+    banks = [method.bank.student[:5].numpy(), method.bank.teacher[:5].numpy()]
     cos = []
     for bank, e in zip(banks, (embeddings, others), strict=True):
         means = [bank[rows].mean(0) for rows in ([1, 3, 4], [0, 2])]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.distillers import Batch, View
-from kdlight.distillers.crd import CRD, Bank, nce
+from kdlight.distillers.crd import CRD, nce, negatives
+from kdlight.distillers.memory import EmbeddingMemory
 from tests.distillers.small import pictures, small
 
 
@@ -64,28 +65,28 @@ def test_an_anchor_with_nothing_to_be_told_from_only_seeks_its_partner() -> None
 
 
 def test_the_bank_moves_by_half_where_an_image_was_kept_and_is_taken_over_where_another_was() -> None:
-    bank, first, second = Bank(4, 3), rows(2, 3), rows(2, 3)
-    bank.renew(torch.tensor([0, 1]), torch.tensor([5, 6]), first, -first, 0.5)
-    bank.renew(torch.tensor([0, 5]), torch.tensor([5, 7]), second, -second, 0.5)  # 5 shares the row of 1
+    bank, first, second = EmbeddingMemory(4, 3), rows(2, 3), rows(2, 3)
+    bank.write(torch.tensor([0, 1]), torch.tensor([5, 6]), first, -first, 0.5)
+    bank.write(torch.tensor([0, 5]), torch.tensor([5, 7]), second, -second, 0.5)  # 5 shares the row of 1
     torch.testing.assert_close(bank.student[0], F.normalize(0.5 * first[0] + 0.5 * second[0], dim=0))
     torch.testing.assert_close(bank.student[1], second[1])
     torch.testing.assert_close(bank.teacher, -bank.student)
-    assert bank.owner.tolist() == [0, 5, -1, -1]
-    assert bank.labels.tolist() == [5, 7, -1, -1]
+    assert bank.image.tolist() == [0, 5, -1, -1]
+    assert bank.label.tolist() == [5, 7, -1, -1]
 
 
 def test_two_images_of_a_batch_in_one_row_leave_one_of_them_whole() -> None:
-    bank, new = Bank(4, 3), rows(3, 3)
-    bank.renew(torch.tensor([1, 5, 9]), torch.tensor([0, 1, 2]), new, -new, 0.5)
-    winner = int(bank.labels[1])
-    assert int(bank.owner[1]) == 1 + 4 * winner
+    bank, new = EmbeddingMemory(4, 3), rows(3, 3)
+    bank.write(torch.tensor([1, 5, 9]), torch.tensor([0, 1, 2]), new, -new, 0.5)
+    winner = int(bank.label[1])
+    assert int(bank.image[1]) == 1 + 4 * winner
     torch.testing.assert_close(bank.student[1], new[winner])
 
 
 def test_negatives_are_other_images_of_other_classes_and_all_others_where_a_label_is_not_known() -> None:
-    bank, new = Bank(5, 3), rows(4, 3)
-    bank.renew(torch.arange(4), torch.tensor([0, 0, 1, -1]), new, new, 0.5)
-    found = bank.negatives(torch.tensor([0, 3]), torch.tensor([0, -1])).tolist()
+    bank, new = EmbeddingMemory(5, 3), rows(4, 3)
+    bank.write(torch.arange(4), torch.tensor([0, 0, 1, -1]), new, new, 0.5)
+    found = negatives(bank, torch.tensor([0, 3]), torch.tensor([0, -1])).tolist()
     assert found == [[False, False, True, True, False], [True, True, True, False, False]]
 
 
@@ -94,7 +95,7 @@ def test_a_restored_checkpoint_goes_on_with_the_same_bank(tmp_path: Path) -> Non
     batches = [Batch(pictures(4, seed), y, index=torch.arange(4) + 4 * seed) for seed in range(3)]
     for batch in batches[:2]:
         method(batch)
-    assert method.embeddings.scales.min() > 0
+    assert method.scales.min() > 0
     save_file(method.state_dict(), tmp_path / "kept.safetensors")
     again = crd()
     again.load_state_dict(load_file(tmp_path / "kept.safetensors"))
@@ -108,4 +109,4 @@ def test_images_of_unknown_place_count_as_new_ones() -> None:
     method, y = crd(), torch.tensor([0, 1, 2])
     for _ in range(2):
         method(Batch(pictures(3), y))
-    assert method.embeddings.owner.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
+    assert method.memory.image.tolist() == [0, 1, 2, 3, 4, 5, -1, -1]
