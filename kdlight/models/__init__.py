@@ -13,7 +13,7 @@ from torch import Tensor
 from kdlight.config import UNTRAINED
 from kdlight.models import mobilenet, published
 from kdlight.models.base import Classifier, macs, parameters
-from kdlight.models.registry import MODELS, Network, create_model, published_networks
+from kdlight.models.registry import MODELS, License, Network, create_model, published_networks
 from kdlight.models.zoo import TimmClassifier
 from kdlight.runs.origin import PUBLISHED, Origin
 
@@ -22,6 +22,12 @@ __all__ += ["start_student"]
 
 SHIPPED = Path(__file__).parent / "weights"
 """Students that were distilled on all of kdlight's sets at once: <name>.safetensors, float16, without a classifier."""
+GENERAL = {
+    "kdlight_nano": License(
+        "CC BY-NC 4.0 (the student first learned from seven sets, HAM10000 among them)", commercial=False
+    )
+}
+"""The license that each of them passes on to what is trained from it."""
 
 
 def load_state(path: str | Path) -> dict[str, Tensor]:

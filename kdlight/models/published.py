@@ -49,6 +49,11 @@ def licenses(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(config.license) for config in _configs(published_networks(name)) if config.license))
 
 
+def commercial(name: str) -> bool:
+    """Whether commercial use of a network's published weights is not excluded by the ids of their licenses."""
+    return not any("nc" in license_id.lower().split("-") for license_id in licenses(name))
+
+
 def _configs(names: Sequence[str]) -> list[timm.models.PretrainedCfg]:
     """What timm knows of the published weights of its networks; those without any are left out."""
     found = [timm.get_pretrained_cfg(name) for name in names]

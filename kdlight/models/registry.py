@@ -14,6 +14,14 @@ Role = Literal["teacher", "student"]
 
 
 @dataclass(frozen=True, slots=True)
+class License:
+    """What weights may be used under, and whether that allows commercial use."""
+
+    words: str
+    commercial: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """An architecture that goes by a name of ours."""
 
@@ -24,19 +32,22 @@ class Network:
     """The paper, or the network it is cut from."""
     build: Callable[..., Classifier]
     """(name, num_classes, pretrained) -> Classifier."""
+    family: str = ""
+    """Networks of one family can be cut from each other by weight selection; of an empty one nothing can."""
     weights: tuple[str, ...] = ()
     """timm's networks whose published weights it takes, which timm knows the license of; empty where there are none."""
 
 
 def _fused(name: str, summary: str) -> Network:
     weights = tuple(fusion.SHALLOWER.get(one, one) for one in fusion.TEAMS[name])
-    return Network("teacher", summary, "fusion of several networks (ours)", fusion.build, weights)
+    return Network("teacher", summary, "fusion of several networks (ours)", fusion.build, weights=weights)
 
 
 def _ensemble(name: str, num_classes: int, pretrained: bool = False) -> Classifier:
     return ensemble.Ensemble([create_model(one, num_classes, pretrained) for one in ensemble.members(name)])
 
 
+FAMILY = "mobilenet"
 CUT = "cut from MobileNetV2, which it can take weights of"
 MODELS: dict[str, Network] = {
     "mobilenetv2": Network(
@@ -44,11 +55,12 @@ MODELS: dict[str, Network] = {
         "MobileNetV2, 2.2M parameters",
         "Sandler et al., CVPR 2018",
         mobilenet.build,
+        FAMILY,
         ("mobilenetv2_100",),
     ),
-    "kdlight_nano": Network("student", "0.20M parameters, 0.45 MB in fp16", CUT, mobilenet.build),
-    "kdlight_small": Network("student", "0.58M parameters", CUT, mobilenet.build),
-    "kdlight_base": Network("student", "1.35M parameters", CUT, mobilenet.build),
+    "kdlight_nano": Network("student", "0.20M parameters, 0.45 MB in fp16", CUT, mobilenet.build, FAMILY),
+    "kdlight_small": Network("student", "0.58M parameters", CUT, mobilenet.build, FAMILY),
+    "kdlight_base": Network("student", "1.35M parameters", CUT, mobilenet.build, FAMILY),
     "ofa595": Network(
         "student", "OFA-595, 7.6M parameters, 595M multiply-adds at 236 px", "Cai et al., ICLR 2020", ofa.build
     ),
@@ -57,21 +69,21 @@ MODELS: dict[str, Network] = {
         "VGG19, 139.6M parameters, 120M of them dense",
         "Simonyan and Zisserman, ICLR 2015",
         vgg.build,
-        ("vgg19",),
+        weights=("vgg19",),
     ),
     "visformer_s": Network(
         "teacher",
         "Visformer-S, 39.5M parameters",
         "Chen et al., ICCV 2021",
         vision_transformers.build,
-        ("visformer_small",),
+        weights=("visformer_small",),
     ),
     "autoformerv2_t": Network(
         "teacher",
         "AutoFormerV2-T, 27.6M parameters",
         "Chen et al., NeurIPS 2021",
         vision_transformers.build,
-        ("swin_s3_tiny_224",),
+        weights=("swin_s3_tiny_224",),
     ),
     "fusion_skin": _fused("fusion_skin", "ResNet152V2, ConvNeXt-B and ViT-B in one, 232M parameters"),
     "dual_stream": _fused("dual_stream", "Swin-T (global) and ViT-S (local) in one, 49M parameters"),

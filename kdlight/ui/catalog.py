@@ -27,6 +27,24 @@ class Network(_Entry):
 
     role: Literal["teacher", "student"]
     summary: str
+    family: str
+
+
+class License(_Entry):
+    """What weights may be used under."""
+
+    words: str
+    commercial: bool
+
+
+class Published(_Entry):
+    """Whether a network's published weights can be had now."""
+
+    lacking: str | None
+    """Why they cannot, as a clause; None where they can."""
+    licenses: tuple[str, ...] = ()
+    """Ids of what they are published under."""
+    commercial: bool = True
 
 
 class Catalog(_Entry):
@@ -35,8 +53,8 @@ class Catalog(_Entry):
     methods: dict[str, Method]
     networks: dict[str, Network]
     augmentations: tuple[str, ...]
-    general: tuple[str, ...]
-    """The students that kdlight ships pre-distilled weights of."""
+    general: dict[str, License]
+    """The students that kdlight ships pre-distilled weights of, and what those may be used under."""
 
 
 @st.cache_resource(show_spinner="Looking up models and methods")

@@ -150,6 +150,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
     name = _network("student")
+    recipe = recipe.changed(student=recipe.student.changed(name=name))
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
     views = form.whole(
@@ -161,7 +162,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
         f"views {start.of}",
         help=help_of(TrainConfig, "views"),
     )
-    inits = starting_weights.inits_of(recipe.teacher.name, name, catalog().general)
+    inits = starting_weights.inits_of(recipe.teacher.name, name, catalog())
     init = form.choice(
         st,
         "Starting weights",
@@ -173,9 +174,9 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     )
     data = recipe.data
     if start.of != TRIAL or init != recipe.student.init:
-        data = data.changed(weights_licence=starting_weights.license_of_pair(recipe, init, PAIRS))
+        data = data.changed(weights_licence=starting_weights.license_of_pair(recipe, init, catalog()))
     train = _baselines(start, recipe.train.changed(epochs=epochs, views=views), init)
-    return recipe.changed(data=data, student=recipe.student.changed(name=name, init=init), train=train)
+    return recipe.changed(data=data, student=recipe.student.changed(init=init), train=train)
 
 
 def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from kdlight.config import UNTRAINED, Recipe, TeacherConfig, read_recipe, shipped
+from kdlight.config import UNTRAINED, Recipe, TeacherConfig
 from kdlight.ui import form, words
+from kdlight.ui.catalog import Catalog, Published
 from kdlight.ui.jobs import Job
 from kdlight.ui.knobs import help_of
 
@@ -26,18 +25,16 @@ TIMM = "timm:"
 NO_LICENSE = "license not stated"
 
 
-def inits_of(teacher: str, student: str, general: Sequence[str]) -> list[str]:
-    """Of INITS those that fit: parts of a teacher only within a family, what was published only of timm's networks.
-
-    general: the students with pre-distilled weights.
-    """
-    kin = teacher == "mobilenetv2" and student.startswith("kdlight_")
+def inits_of(teacher: str, student: str, known: Catalog) -> list[str]:
+    """Of INITS those that fit: parts of a teacher only within a family, what was published only of timm's networks."""
+    families = [known.networks[name].family if name in known.networks else "" for name in (teacher, student)]
+    kin = bool(families[0]) and families[0] == families[1]
     elsewhere = teacher.startswith(TIMM) and student.startswith(TIMM)
     fits = {
         "selection": kin or elsewhere,
         "teacher": kin or elsewhere,
         "random": True,
-        "general": kin and student in general,  # alone it starts by selection
+        "general": kin and student in known.general,  # alone it starts by selection
         "published": student.startswith(TIMM),
     }
     return [init for init in INITS if fits[init]]
@@ -58,14 +55,13 @@ def of_teacher(recipe: Recipe, of: str) -> str:
         if is_lacking(file):
             st.error("No file is there. Name a .safetensors or .pth state dict, or leave it empty.")
         return file
-    found = published(name)
-    if found is None:
+    weights = published(name)
+    if weights is None:
         _asking(name)
-    elif found["lacking"]:
-        st.warning(words.plain(f"Teacher starts from {UNTRAINED}: {found['lacking']}."), icon=":material/warning:")
+    elif weights.lacking:
+        st.warning(words.plain(f"Teacher starts from {UNTRAINED}: {weights.lacking}."), icon=":material/warning:")
     else:
-        said = f"Starts from published weights of {words.architecture(name)} ({_named(found['licenses'])})."
-        st.html(f'<div class="kd-line">{words.safe(said)}</div>')
+        _say(f"Starts from published weights of {words.architecture(name)} ({_named(weights.licenses)}).")
     return ""
 
 
@@ -74,53 +70,53 @@ def is_lacking(file: str) -> bool:
     return bool(file) and not os.path.isfile(os.path.expanduser(file))
 
 
-def published(network: str) -> dict[str, Any] | None:
+def published(network: str) -> Published | None:
     """Whether a network's published weights can be had, and under which licenses; None until that is known."""
-    asked = _asked(network)
-    if not asked.done:
+    job = _asked(network)
+    if not job.done:
         return None
-    if asked.error is not None:
-        return {"lacking": asked.error.rstrip("."), "licenses": []}
-    found: dict[str, Any] = asked.result
-    return found
+    if job.error is not None:
+        return Published(lacking=job.error.rstrip("."))
+    return Published.model_validate(job.result)
 
 
-def license_of_pair(recipe: Recipe, init: str, pairs: Sequence[str]) -> str:
-    """What the trained pair may be used under, as far as its starting weights decide it; with a line that says so.
-
-    pairs: names of the shipped recipes, which say what the pre-distilled weights carry on.
-    """
+def license_of_pair(recipe: Recipe, init: str, known: Catalog) -> str:
+    """What the trained pair may be used under, as far as its starting weights decide it; with a line that says so."""
     if init == "general":
-        known = (read_recipe(shipped()[name]) for name in pairs)
-        carried = next(pair.data.weights_licence for pair in known if pair.student.init == init)
-        bound = ", so it may not be used commercially" if _is_non_commercial(carried) else ""
-        _say(f"These starting weights pass their license on to your pair{bound}: {carried}.")
-        return carried
+        carried = known.general[recipe.student.name]
+        bound = "" if carried.commercial else ", so it may not be used commercially"
+        _say(f"These starting weights pass their license on to your pair{bound}: {carried.words}.")
+        return carried.words
     if recipe.teacher.weights:
         _say("The license of the file that the teacher starts from passes on to your pair.")
         return f"that of {Path(recipe.teacher.weights).name}, which the teacher started from"
-    networks = [recipe.teacher.name, *([recipe.student.name] if init == "published" else [])]
-    if init == "published" and (answer := published(recipe.student.name)) is None:
+    return _license_of_published(recipe, init == "published")
+
+
+def _license_of_published(recipe: Recipe, both: bool) -> str:
+    """`both`: whether the student, too, starts from published weights."""
+    student = published(recipe.student.name) if both else None
+    if both and student is None:
         _asking(recipe.student.name)
-    elif init == "published" and answer and answer["lacking"]:
-        st.error(words.plain(f"The student cannot start from published weights: {answer['lacking']}."))
-    answers = [found for found in map(published, networks) if found is not None]
-    having = [found for found in answers if not found["lacking"]]
-    ids = list(dict.fromkeys(one for found in having for one in found["licenses"]))
+    elif student and student.lacking:
+        st.error(words.plain(f"The student cannot start from published weights: {student.lacking}."))
+    answers = [weights for weights in (published(recipe.teacher.name), student) if weights is not None]
+    having = [weights for weights in answers if not weights.lacking]
+    names = _named(dict.fromkeys(one for weights in having for one in weights.licenses))
     if not having:
-        if len(answers) == len(networks):
+        if len(answers) == 1 + both:
             _say("Random weights carry no license: only that of your images counts.")
         return recipe.data.weights_licence
-    if any(map(_is_non_commercial, ids)):
-        _say(f"The starting weights are under {_named(ids)}: your pair may not be used commercially.")
-    elif ids:
+    if not all(weights.commercial for weights in having):
+        _say(f"The starting weights are under {names}: your pair may not be used commercially.")
+    elif names != NO_LICENSE:
         _say(
-            f"The starting weights are free ({_named(ids)}): your pair may be used commercially, as far as the license "
-            f"of your images allows it."
+            f"The starting weights are free ({names}): your pair may be used commercially, as far as the license of "
+            f"your images allows it."
         )
     else:
         _say("The license of the starting weights is not stated: look it up before you pass the pair on.")
-    return f"{_named(ids)} (its starting weights)"
+    return f"{names} (its starting weights)"
 
 
 @st.fragment(run_every=0.5)
@@ -136,16 +132,11 @@ def _asked(network: str) -> Job:
     return Job("weights", network=network)
 
 
-def _is_non_commercial(license_name: str) -> bool:
-    """Of Creative Commons' names the part NC: CC BY-NC 4.0, cc-by-nc-4.0."""
-    return "nc" in re.split(r"[^a-z]+", license_name.lower())
-
-
 def _say(line: str) -> None:
     st.html(f'<div class="kd-line">{words.safe(line)}</div>')
 
 
-def _named(ids: Sequence[str]) -> str:
+def _named(ids: Iterable[str]) -> str:
     """License ids as people write them: apache-2.0 is Apache-2.0, cc-by-nc-4.0 is CC-BY-NC-4.0."""
     first = {"apache-2.0": "Apache-2.0"}
     return " and ".join(first.get(one, one.upper()) for one in ids) or NO_LICENSE

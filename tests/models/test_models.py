@@ -183,3 +183,5 @@ def test_every_teacher_has_weights_or_says_that_it_has_none() -> None:
     assert {name for name in teachers if not published_networks(name)} == set()
     assert published.licenses("mobilenetv2") == ("apache-2.0",)
     assert published.licenses("kdlight_nano") == ()
+    assert published.commercial("mobilenetv2")
+    assert not published.commercial("timm:convnextv2_large.fcmae_ft_in22k_in1k")

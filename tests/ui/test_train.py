@@ -19,7 +19,7 @@ from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase, origin
 from kdlight.ui import knobs, recipe_form, shelf, starting_weights, words
-from kdlight.ui.catalog import Catalog
+from kdlight.ui.catalog import Catalog, Published
 from kdlight.ui.jobs import work
 from tests.epochs import epoch
 from tests.ui.conftest import page, said
@@ -42,7 +42,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     found = Catalog.model_validate(work.catalog(lambda *_: None))
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
-    monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": ["apache-2.0"]})
+    monkeypatch.setattr(
+        starting_weights, "published", lambda network: Published(lacking=None, licenses=("apache-2.0",))
+    )
     return page(app, "train")
 
 
@@ -127,10 +129,7 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     ],
 )
 def test_only_first_weights_of_the_family_are_offered(teacher: str, student: str, fitting: list[str]) -> None:
-    assert (
-        starting_weights.inits_of(teacher, student, Catalog.model_validate(work.catalog(lambda *_: None)).general)
-        == fitting
-    )
+    assert starting_weights.inits_of(teacher, student, Catalog.model_validate(work.catalog(lambda *_: None))) == fitting
 
 
 def test_every_method_has_a_control_per_option(train: AppTest) -> None:
@@ -238,8 +237,12 @@ def test_general_weights_are_offered_where_they_are_shipped(
     def first_weights() -> Any:
         return next(s for s in train.selectbox if s.label == "Starting weights")
 
-    assert recipe_form.catalog().general == tuple(path.stem for path in sorted(SHIPPED.glob("*.safetensors")))
-    found = recipe_form.catalog().model_copy(update={"general": ("kdlight_small",)})
+    known = recipe_form.catalog()
+    assert sorted(known.general) == sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+    pairs = [read_recipe(shipped()[name]) for name in recipe_form.PAIRS]
+    passed_on = {(p.student.name, p.data.weights_licence) for p in pairs if p.student.init == "general"}
+    assert {(name, one.words) for name, one in known.general.items()} <= passed_on
+    found = known.model_copy(update={"general": {"kdlight_small": known.general["kdlight_nano"]}})
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
     words = recipe_form.INITS["general"]
     train.run()
@@ -438,7 +441,7 @@ def test_a_teacher_that_began_from_nothing_is_said_on_its_run(train: AppTest) ->
 def test_without_published_weights_the_form_says_so_before_the_start(
     train: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lacking = {"lacking": "no server answers", "licenses": ["apache-2.0"]}
+    lacking = Published(lacking="no server answers", licenses=("apache-2.0",))
     monkeypatch.setattr(starting_weights, "published", lambda network: lacking)
     assert train.run().warning[0].value.replace("\\", "") == "Teacher starts from random weights: no server answers."
     box = next(t for t in train.text_input if t.label == "Starting weights")
@@ -509,7 +512,8 @@ def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
     line: str,
     kept: str,
 ) -> None:
-    monkeypatch.setattr(starting_weights, "published", lambda network: {"lacking": None, "licenses": licenses})
+    given = Published(lacking=None, licenses=tuple(licenses), commercial="cc-by-nc-4.0" not in licenses)
+    monkeypatch.setattr(starting_weights, "published", lambda network: given)
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "slides")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdlight.ui.catalog import Published
 from kdlight.ui.jobs.work import Say
 
 
 def weights(say: Say, network: str) -> dict[str, Any]:
-    """`lacking`: why they cannot be had, None where they can; `licenses`: those under which they are published."""
+    """See `kdlight.ui.catalog.Published`."""
     say(0.3, "Looking for the network's published weights")
     from kdlight.models import published
 
-    return {"lacking": published.lacking(network), "licenses": list(published.licenses(network))}
+    found = Published(
+        lacking=published.lacking(network),
+        licenses=published.licenses(network),
+        commercial=published.commercial(network),
+    )
+    return found.model_dump(mode="json")

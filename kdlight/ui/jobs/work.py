@@ -26,10 +26,10 @@ def catalog(say: Say) -> dict[str, Any]:
     """What the registries hold, see `kdlight.ui.catalog.Catalog`."""
     say(0.1, "Looking up models and methods")
     from kdlight.distillers import METHODS
-    from kdlight.models import MODELS, SHIPPED
+    from kdlight.models import GENERAL, MODELS
     from kdlight.options import declared
     from kdlight.preprocessing.augment import AUGMENTATIONS
-    from kdlight.ui.catalog import Catalog, Method, Network
+    from kdlight.ui.catalog import Catalog, License, Method, Network
 
     found = Catalog(
         methods={
@@ -37,11 +37,11 @@ def catalog(say: Say) -> dict[str, Any]:
             for name, kind in METHODS.items()
         },
         networks={
-            name: Network(role=network.role, summary=f"{network.summary} ({network.source})")
+            name: Network(role=network.role, summary=f"{network.summary} ({network.source})", family=network.family)
             for name, network in MODELS.items()
         },
         augmentations=tuple(AUGMENTATIONS),
-        general=tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))),
+        general={name: License(words=one.words, commercial=one.commercial) for name, one in GENERAL.items()},
     )
     return found.model_dump(mode="json")
 
