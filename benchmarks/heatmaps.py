@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from kdlight.benchmark.timer import machine
 from kdlight.bundle import Bundle, load, shipped_folder
 from kdlight.config import read_recipe, shipped
 from kdlight.data import Dataset, masks_in, match_classes, open_dataset
@@ -33,7 +34,6 @@ from kdlight.data.splits import parted
 from kdlight.explain import explain, lattice
 from kdlight.inference import Predictor
 from kdlight.inference.localization import localize
-from kdlight.inference.machine import machine
 from kdlight.reading import ROLES, Role
 
 METHODS = ("multilayer", "gradcam", "gradcam, half a cell further")
@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     folders = [path for path in sorted(shipped_folder().iterdir()) if (arguments.data / path.name).is_dir()]
     sets = {path.name: measured(load(path), arguments.data, arguments.images) for path in folders}
-    report = {"benchmark": "heatmaps", "machine": machine(), "images": arguments.images, "sets": sets}
+    report = {"benchmark": "heatmaps", "machine": machine().model_dump(), "images": arguments.images, "sets": sets}
     arguments.out.write_text(json.dumps(report | {"summary": summary(sets)}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary(sets), indent=1))  # noqa: T201  the command's answer
 

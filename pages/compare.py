@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.stopwatch import Speed
+from kdlight.bundle.speed import Speed
 from kdlight.ui import caveats, comparison, confusion, gains, kept, navigation, shelf, study_view, theme, waiting, words
 
 navigation.enter()
@@ -38,7 +38,7 @@ if bundle is None:
 measured = waiting.result(comparison.job(bundle)) or {}
 fresh = "teacher" in measured
 metrics = comparison.metrics_of(measured) if fresh else bundle.card.metrics  # never one set's beside another's
-timed = Speed.of(measured.get("latency")) or Speed.of(bundle.card.metrics.benchmark_report)
+timed = Speed.of(measured.get("latency")) or bundle.card.metrics.latency
 st.html(f'<div class="kd-line">{comparison.source(bundle, metrics, fresh)} {words.PRECISION}</div>')
 if "busy" in measured:
     st.info(words.plain(measured["busy"]), icon=":material/timer_off:")

@@ -14,8 +14,8 @@ from kdlight.images import Image
 from kdlight.modality import Window
 
 if TYPE_CHECKING:
+    from kdlight.benchmark.loops import Bench
     from kdlight.bundle import Bundle
-    from kdlight.training_benchmark import Bench
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +57,9 @@ def bundle_copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """The training benchmark on 36 drawn images of 32 px."""
+    from kdlight.benchmark.loops import Bench
     from kdlight.data import open_dataset, synthetic
     from kdlight.preprocessing import InputSpec
-    from kdlight.training_benchmark import Bench
 
     dataset = open_dataset(synthetic(tmp_path / "drawn", per_class=12, size=32))
     return Bench.of(dataset, InputSpec(32), tmp_path)

@@ -114,5 +114,9 @@ def test_a_card_of_the_first_schema_says_the_same_in_typed_fields(name: str) -> 
     written = card.to_json()
     assert (written.pop("schema"), written.pop("licenses")) == ("kdlight.card/2", licenses.to_json())
     assert written["data"].pop("license") == data.license
+    timed, recorded = written["metrics"].pop("latency"), first["metrics"].pop("latency")
+    names = [{"name": f"{row.pop('role')}, {row.pop('engine')}", **row} for row in timed.pop("rows")]
+    assert names == recorded.pop("rows")
+    assert timed.items() <= recorded.items()
     assert written == {key: value for key, value in first.items() if key not in ("schema", "licence")}
     assert Card.model_validate_json(json.dumps(card.to_json())) == card

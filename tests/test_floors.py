@@ -14,17 +14,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
     {"anatomy", "metrics", "modality", "options", "processes"},
-    {"config", "storage", "stopwatch"},
+    {"config", "storage"},
     {"runs", "images"},
     {"preprocessing", "reading", "results"},
     {"data", "models"},
-    {"distillers", "bundle", "bounds"},
+    {"distillers", "bundle"},
     {"explain", "baselines"},
     {"compress"},
     {"inference"},
     {"training"},
-    {"batch", "training_benchmark", "workers"},
-    {"study"},
+    {"benchmark"},
+    {"study", "workers"},
     {"cli", "ui"},
     {"__main__", "__init__", "pages", "app"},
 )

@@ -28,16 +28,15 @@ from matplotlib import pyplot as plt
 from safetensors.numpy import load_file
 
 from kdlight import bundle, runs, study, training
+from kdlight.benchmark.timer import interleave, machine, row
 from kdlight.cli.frame import Answer, say, table
 from kdlight.cli.progress import epochs
 from kdlight.compress import export_onnx
 from kdlight.config import Recipe, read_recipe, shipped
-from kdlight.inference.engines import Engine, onnx_engine
-from kdlight.inference.timing import machine
+from kdlight.inference.engines import Engine, OnnxEngine
 from kdlight.metrics import balanced_accuracy, difference
 from kdlight.models import Classifier
 from kdlight.runs import Run
-from kdlight.stopwatch import race, row
 from kdlight.storage import write_json
 
 NANO = "kdlight_nano"
@@ -132,8 +131,8 @@ def same(recipe: Recipe, other: Run) -> bool:
     if not other.recipe.is_file():
         return False
     given = read_recipe(other.recipe)
-    train = dataclasses.replace(given.train, alone=recipe.train.alone, scratch=recipe.train.scratch)
-    return dataclasses.replace(given, train=train) == recipe
+    train = given.train.model_copy(update={"alone": recipe.train.alone, "scratch": recipe.train.scratch})
+    return given.model_copy(update={"train": train}) == recipe
 
 
 def report(found: Sequence[dict[Contender, Run]], rounds: int) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def report(found: Sequence[dict[Contender, Run]], rounds: int) -> dict[str, Any]
     return {
         "benchmark": "pareto",
         "command": f"python tools/pareto.py {' '.join(names)} --weights MOBILENETV2 --out docs/pareto",
-        "machine": machine(),
+        "machine": machine().model_dump(),
         "engine": "ONNX Runtime",
         "threads": 1,
         "batch": 1,
@@ -165,8 +164,8 @@ def latency(finished: dict[Contender, Run], sizes: Sequence[int], rounds: int) -
     for size in sizes:
         x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         ways = {name: lambda engine=engine, x=x: engine(x) for name, engine in engines.items()}
-        for name, taken in race(ways, rounds, warmups=20).items():
-            found[name][str(size)] = {key: value for key, value in row(name, taken).items() if key != "name"}
+        for name, taken in interleave(ways, rounds, warmups=20).items():
+            found[name][str(size)] = row(name, taken).model_dump(exclude={"name"})
     described = ("parameters", "macs", "onnx_bytes")
     return [
         {"name": name, **{key: getattr(opened.card.student, key) for key in described}, "latency": found[name]}
@@ -184,7 +183,7 @@ def exported(model: Classifier) -> Engine:
     """A network on ONNX Runtime, on one thread, as this version of kdlight writes it: all of them alike."""
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / "student.onnx", LARGE)
-        return onnx_engine(Path(folder) / "student.onnx", threads=1)
+        return OnnxEngine(Path(folder) / "student.onnx", threads=1)
 
 
 def points_of(finished: dict[Contender, Run]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from kdlight.bundle.artifact import (
     write_weights,
 )
 from kdlight.bundle.card import Card
+from kdlight.bundle.speed import Speed
 
 __all__ = [
     "FILES",
@@ -25,6 +26,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Card",
+    "Speed",
     "digest",
     "files",
     "find",

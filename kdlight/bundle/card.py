@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from kdlight.bundle.speed import Speed
 from kdlight.config import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.report import IF_KNOWN
@@ -101,36 +102,6 @@ class DataDescription(Part):
     split_seed: int = 0
 
 
-class BenchmarkRow(Part):
-    name: str
-    p50_ms: float
-    p95_ms: float | None = None
-
-
-class BenchmarkMachine(Part):
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    cpu: str
-    cores: int
-
-
-class Benchmark(Part):
-    """The networks' medians as `kdlight benchmark latency --record` measured them."""
-
-    machine: BenchmarkMachine
-    batch: int = 1
-    size: int
-    """Side of the input in pixels."""
-    threads: int
-    warmups: int | None = None
-    runs: int
-    candidate: str
-    baseline: str
-    ratio: float | None = None
-    """The baseline's median over the candidate's."""
-    rows: tuple[BenchmarkRow, ...]
-
-
 class Metrics(Part, Measurement):
     """Measured on the test split, except the latency; see `kdlight.metrics.Measurement`."""
 
@@ -141,7 +112,7 @@ class Metrics(Part, Measurement):
     teacher: Report
     student: Report
     study: Annotated[dict[str, Any] | None, IF_KNOWN] = None
-    latency: Annotated[Benchmark | None, IF_KNOWN] = None
+    latency: Annotated[Speed | None, IF_KNOWN] = None
     at_chance: Annotated[tuple[Role, ...] | None, IF_KNOWN] = None
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
 
@@ -152,10 +123,6 @@ class Metrics(Part, Measurement):
         """0 to 1; NaN where it is undefined."""
         score = self.of(role).balanced_accuracy
         return score.value if score else math.nan
-
-    @property
-    def benchmark_report(self) -> dict[str, Any] | None:
-        return self.latency.to_json() if self.latency else None
 
 
 class Temperature(Part):

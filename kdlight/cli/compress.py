@@ -26,6 +26,7 @@ CALIBRATE = 400
 """Training images that set the ranges of int8, drawn from seed 0."""
 PART = 8
 """Images that the quantizer sees at once."""
+WARMUPS, RUNS = 10, 50
 REPORT = "compress.json"
 
 
@@ -70,7 +71,7 @@ def compress(
         _half(opened, small)
     elif dataset is not None:
         small = beside / "student.int8.onnx"
-        found["calibration"] = _int8(opened, small, dataset, activations, threads)
+        found["calibration"] = _int8(opened, small, dataset, activations)
         found["activation_bits"] = activations
     found |= _compared(opened, small, dataset, threads)
     names = {"bundle": opened.card.id, "source_sha256": opened.sha256, "precision": str(precision), "file": small.name}
@@ -122,44 +123,37 @@ def _half(bundle: Bundle, path: Path) -> None:
     export_half(bundle.model("student"), path, bundle.spec.size)
 
 
-def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int, threads: int) -> dict[str, Any]:
-    """Write the int8 file; its ranges are set on training images, the way of setting them is chosen on validation."""
+def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int) -> dict[str, Any]:
+    """Write the int8 file; the ranges of its activations are set on training images."""
     import numpy as np
     import torch
 
-    from kdlight.compress import select
+    from kdlight.compress import quantize
 
     pixels = dataset.split("train").images(bundle.spec)
     chosen = pixels[np.random.default_rng(0).permutation(len(pixels))[:CALIBRATE]]
     parts = [bundle.spec.normalise(part).numpy() for part in torch.split(torch.from_numpy(chosen), PART)]
-    other = dataset.split("val").images(bundle.spec)
-    source = _probabilities(bundle, bundle.onnx, threads)(other)
-    changes, kept = select(
-        bundle.onnx,
-        path,
-        parts,
-        lambda tried: float(np.abs(_probabilities(bundle, tried, threads)(other) - source).mean()),
-        activations,
-    )
-    return {"images": len(chosen), "split": "train", "chosen_on": len(other), "changes": changes, "kept": kept}
+    quantize(bundle.onnx, path, parts, activations)
+    return {"images": len(chosen), "split": "train"}
 
 
 def _compared(bundle: Bundle, small: Path, dataset: Dataset | None, threads: int) -> dict[str, Any]:
     """Bytes and milliseconds of both files and, where there is data, decisions and scores on its test split."""
     import torch
 
-    from kdlight.compress import alternate, compare
-    from kdlight.inference.engines import onnx_engine
-    from kdlight.inference.timing import machine
+    from kdlight.benchmark.timer import interleave, machine, row
+    from kdlight.compress import compare
+    from kdlight.inference.engines import OnnxEngine
 
     files = {"source": bundle.onnx, "small": small}
     size = {name: path.stat().st_size for name, path in files.items()}
     x = torch.rand(1, 3, bundle.spec.size, bundle.spec.size, generator=torch.Generator().manual_seed(0))
-    engines = {name: onnx_engine(path, threads) for name, path in files.items()}
-    rows = alternate({name: lambda engine=engine: engine(x) for name, engine in engines.items()})  # type: ignore[misc]
+    engines = {name: OnnxEngine(path, threads) for name, path in files.items()}
+    ways = {name: lambda engine=engine: engine(x) for name, engine in engines.items()}
+    rows = [row(name, times).model_dump() for name, times in interleave(ways, RUNS, WARMUPS).items()]
     found: dict[str, Any] = {"bytes": {**size, "ratio": size["source"] / size["small"]}}
     found["latency"] = {"threads": threads, "rows": rows, "ratio": rows[0]["p50_ms"] / rows[1]["p50_ms"]}
-    found["machine"] = machine()
+    found["machine"] = machine().model_dump()
     if dataset is not None:
         part = dataset.split("test")
         pixels = part.images(bundle.spec)
@@ -174,10 +168,10 @@ def _probabilities(bundle: Bundle, path: Path, threads: int) -> Callable[[np.nda
     """Rendered pixels uint8 (N, S, S, 3) to the student's calibrated probabilities (N, K) by an ONNX file."""
     import torch
 
-    from kdlight.inference.engines import onnx_engine
+    from kdlight.inference.engines import OnnxEngine
     from kdlight.inference.evaluate import predict
 
-    engine, temperature = onnx_engine(path, threads), bundle.card.temperature("student")
+    engine, temperature = OnnxEngine(path, threads), bundle.card.temperature("student")
 
     def logits(pixels: np.ndarray) -> np.ndarray:
         return engine(bundle.spec.normalise(torch.from_numpy(pixels)))

@@ -111,16 +111,18 @@ def _batch(
     bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool, maps: bool
 ) -> Answer:
     """Folders, file by file, into `out`; the answer is the counts, with the masks that are no scans."""
-    from kdlight import batch
+    from kdlight import inference
 
     if out is None:
         raise UsageError("A folder's readings are written as they come; say where with --out DIR.")
     if maps:
         raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
-    found = batch.listing(files, without=out)
+    listed = inference.listing(files, without=out)
     with counted("Reading") as progress:
-        counts = batch.read_all(_predictor(bundle, 1), found.files, out, frame, confirm, resume, progress=progress)
-    return _counts({**counts, "masks_left_out": len(found.masks)})
+        counts = inference.read_files(
+            _predictor(bundle, 1), listed.files, out, frame, confirm, resume, progress=progress
+        )
+    return _counts({**counts.model_dump(), "masks_left_out": len(listed.masks)})
 
 
 def _counts(found: dict[str, Any]) -> Answer:

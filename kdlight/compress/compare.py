@@ -1,17 +1,13 @@
-"""What a smaller file changes: decisions first, then probabilities, scores and milliseconds."""
+"""What a smaller file changes: decisions first, then probabilities, scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from kdlight.metrics import report
 from kdlight.metrics.intervals import Interval, wilson
-from kdlight.stopwatch import race, row
-
-WARMUPS, RUNS = 10, 50
 
 
 def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: Any = None) -> dict[str, Any]:
@@ -37,10 +33,3 @@ def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: A
 
 def _json(interval: Interval | None) -> dict[str, float | None] | None:
     return interval.to_json() if interval else None
-
-
-def alternate(
-    calls: Mapping[str, Callable[[], Any]], runs: int = RUNS, warmups: int = WARMUPS, seed: int = 0
-) -> list[dict[str, Any]]:
-    """Milliseconds of each call, p50 and p95, in turns in one run, in an order drawn anew each round."""
-    return [row(name, taken) for name, taken in race(calls, runs, warmups, seed).items()]

@@ -1,10 +1,8 @@
 """The student in int8: weights per output channel, activations by ranges seen on real images (static quantization).
 
 The scheme is that of Jacob et al., CVPR 2018 (https://arxiv.org/abs/1712.05877), by ONNX Runtime's quantizer, in its
-QDQ form, after the weights are rounded and the biases corrected (`correct`). The few activations that would move the
-answers most stay float32 (`sites`). Which way of choosing the ranges suits a network is found by measurement
-(`select`), on images that neither set the ranges nor are tested on; the ways tried are ours. With 16-bit activations
-the weights are int8 all the same: ONNX Runtime then computes in float32, so the file is small but slower.
+QDQ form. The first layers stay float: they hold few of the weights, and rounding them moves the answers most (ours).
+With 16-bit activations ONNX Runtime computes in float32, so that file is as small but slower.
 """
 
 from __future__ import annotations
@@ -14,59 +12,27 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdlight.compress.correct import correct
-from kdlight.compress.graph import compact, derive_bias_scales
-from kdlight.compress.sites import gentle, logits, moved
+from kdlight.compress.graph import compact, derive_bias_scales, halve
+
+BITS = (8, 16)
+FLOAT_SHARE = 0.05
+"""Share of all weights, at most, in the first layers that stay float: less flips decisions (docs/benchmarks/int8)."""
 
 
 class CompressError(ValueError):
     """The student cannot be made smaller so; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How the ranges of the activations are chosen."""
-
-    method: str
-    """MinMax, Percentile or Entropy, as ONNX Runtime calls them; where tried, Entropy answered as MinMax does."""
-    percentile: float = 99.99
-    """Share of the values that the range holds, in percent; for Percentile only."""
-    ends: bool = True
-    """Whether the first convolution and the classifier are quantized too; else they stay float32."""
-
-
-CALIBRATIONS: Mapping[str, Calibration] = {
-    "minmax": Calibration("MinMax"),
-    "percentile": Calibration("Percentile"),
-    "minmax, float ends": Calibration("MinMax", ends=False),
-}
-BITS = (8, 16)
-LIMIT = 260_000
-"""Bytes that a way may take if another one takes less: what kdlight_nano is to stay below."""
-TRIED = 8
-"""First batches, that every single activation's rounding is tried on; where there are more, the weights are rounded on
-the others, so that what their rounding changes is not seen too small."""
-
-
-def quantize(
-    source: Path,
-    path: Path,
-    batches: Sequence[np.ndarray],
-    calibration: Calibration,
-    activations: int = 8,
-    allowed: float | None = None,
-) -> None:
+def quantize(source: Path, path: Path, batches: Sequence[np.ndarray], activations: int = 8) -> None:
     """Write the int8 form of a float ONNX file. batches: prepared inputs float32 (B, 3, S, S) that set the ranges.
 
-    activations: bits of the activations, 8 or 16. allowed: how far rounding 8-bit activations may move the logits, in
-    mean square; those that would move them further stay float32 (`sites`). Raises CompressError without images, or for
+    activations: their bits, 8 or 16. What stays float is stored in float16. Raises CompressError without images, or for
     other bits.
     """
     if activations not in BITS:
@@ -74,83 +40,60 @@ def quantize(
     if not batches:
         raise CompressError("int8 needs images to set its ranges; none were given. Give a labelled set as data.")
     import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         shaped, written = Path(folder) / "shaped.onnx", Path(folder) / "int8.onnx"
-        _shape(source, shaped)
-        _quantize(shaped, written, batches, calibration, activations)
+        quant_pre_process(str(source), str(shaped), skip_symbolic_shape=True)
+        first = _keep_float(shaped)
+        quantize_static(
+            str(shaped),
+            str(written),
+            _reader([batch for batch in batches if len(batch) == len(batches[0])]),  # it wants all of one size
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8 if activations == 8 else QuantType.QUInt16,
+            nodes_to_exclude=first,
+        )
         model = onnx.load(written)
-        if activations == 8 and allowed is not None:
-            model = gentle(model, batches[:TRIED], allowed)
     derive_bias_scales(model)
+    halve(model.graph)
     compact(model)
     path.write_bytes(model.SerializeToString())
 
 
-def select(
-    source: Path,
-    path: Path,
-    batches: Sequence[np.ndarray],
-    change: Callable[[Path], float],
-    activations: int = 8,
-    calibrations: Mapping[str, Calibration] | None = None,
-) -> tuple[dict[str, float], str]:
-    """Round the weights, quantize in every way of CALIBRATIONS, keep at `path` what `change` finds least changed.
+def _keep_float(path: Path) -> list[str]:
+    """The names of the first nodes, whose layers hold at most FLOAT_SHARE of all weights, rounded to float16 in place.
 
-    8-bit activations may move the logits no more than the weights' rounding did; those that would stay float32. A file
-    above LIMIT is kept only where all are. Returns the change of each way, and the way that is kept.
-
-    change: a written file to a number, lower is better, measured on images other than those of `batches`.
+    All nodes up to there, not the layers alone: an activation function that is quantized apart from its layer would
+    leave the layer's output with a far wider range.
     """
     import onnx
+    from onnx import numpy_helper
 
-    found: dict[str, float] = {}
-    best: tuple[bool, float, str] | None = None
-    with tempfile.TemporaryDirectory() as folder:
-        corrected = Path(folder) / "corrected.onnx"
-        correct(source, corrected, batches[TRIED:] or batches)
-        allowed = moved(*(logits(onnx.load(file), batches[:TRIED]) for file in (source, corrected)))
-        for number, (name, calibration) in enumerate((calibrations or CALIBRATIONS).items()):
-            tried = Path(folder) / f"{number}.onnx"
-            quantize(corrected, tried, batches, calibration, activations, allowed)
-            found[name], size = change(tried), tried.stat().st_size
-            if best is None or (size > LIMIT, found[name]) < best[:2]:
-                best = size > LIMIT, found[name], name
-                path.write_bytes(tried.read_bytes())
-    return found, best[2] if best else ""
+    model = onnx.load(path)
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    sizes = [_weights(node, constants) for node in model.graph.node]
+    first = int(np.searchsorted(np.cumsum(sizes), FLOAT_SHARE * sum(sizes), side="right"))
+    for node, size in zip(model.graph.node[:first], sizes[:first], strict=True):
+        for name in node.input[1:] if size else ():
+            half = numpy_helper.to_array(constants[name]).astype(np.float16)
+            if np.isfinite(half).all():
+                constants[name].CopyFrom(numpy_helper.from_array(half.astype(np.float32), name))
+    onnx.save(model, path)
+    return [node.name for node in model.graph.node[:first]]
 
 
-def _shape(source: Path, path: Path) -> None:
-    """Shapes of all tensors written into the file, as the quantizer expects; nothing is optimized or folded anew."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    quant_pre_process(str(source), str(path), skip_symbolic_shape=True)
-
-
-def _quantize(
-    source: Path, path: Path, batches: Sequence[np.ndarray], calibration: Calibration, activations: int
-) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    even = [batch for batch in batches if len(batch) == len(batches[0])]  # the quantizer wants all of one size
-    options: dict[str, Any] = {"QDQKeepRemovableActivations": True}
-    options |= {"CalibPercentile": calibration.percentile} if calibration.method == "Percentile" else {}
-    quantize_static(
-        str(source),
-        str(path),
-        _reader(even),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        activation_type=QuantType.QUInt8 if activations == 8 else QuantType.QUInt16,
-        calibrate_method=getattr(CalibrationMethod, calibration.method),
-        nodes_to_exclude=[] if calibration.ends else _ends(source),
-        extra_options=options,
-    )
+def _weights(node: Any, constants: dict[str, Any]) -> int:
+    """How many a layer has; 0 for what is no layer, or whose weights are no constants."""
+    is_layer = node.op_type in ("Conv", "Gemm", "MatMul") and all(name in constants for name in node.input[1:])
+    return int(np.prod(constants[node.input[1]].dims)) if is_layer else 0
 
 
 def _reader(batches: Sequence[np.ndarray]) -> Any:
-    """The images as the quantizer asks for them: one after the other, then None."""
+    """The images as the quantizer asks for them: one batch after the other, then None."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -158,18 +101,10 @@ def _reader(batches: Sequence[np.ndarray]) -> Any:
             self.left = iter(batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            found = next(self.left, None)
-            return None if found is None else {"input": found}
+            batch = next(self.left, None)
+            return None if batch is None else {"input": batch}
 
     return Reader()
-
-
-def _ends(path: Path) -> list[str]:
-    """Names of the first and the last layer with weights."""
-    import onnx
-
-    layers = [node.name for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    return [layers[0], layers[-1]]
 
 
 @contextlib.contextmanager

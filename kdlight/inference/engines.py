@@ -12,8 +12,6 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-METHODS = ("gradcam", "cam")
-"""Heat maps that are the class map, once scaled, of a network that has one: `kdlight.explain.classmap` says why."""
 Answer = tuple[np.ndarray, np.ndarray | None]
 """Logits (B, K), and the class maps (B, K, h, w) in logits of a network that has them, else None."""
 
@@ -57,18 +55,17 @@ class TorchEngine:
 
 
 class OnnxEngine:
-    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads that may `spin` for work.
+    """A shipped ONNX file on ONNX Runtime's processor kernels, with `threads` threads.
 
     The class maps are the file's second output; they cost nothing beside the logits, which are made from them.
     """
 
-    def __init__(self, path: Path, threads: int, spin: bool = True) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         with flushed_denormals():
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -78,23 +75,13 @@ class OnnxEngine:
         return self._run(x, self._logits)[0]
 
     def with_maps(self, x: Tensor) -> Answer:
-        logits, *rest = self._run(x, None)
-        return logits, rest[0] if rest else None
+        logits, *maps = self._run(x, None)
+        return logits, maps[0] if maps else None
 
-    def _run(self, x: Tensor, outputs: list[str] | None) -> list[np.ndarray]:
+    def _run(self, x: Tensor, names: list[str] | None) -> list[np.ndarray]:
         with flushed_denormals():
-            found: list[np.ndarray] = self._session.run(outputs, {self._input: x.contiguous().numpy()})
-        return found
-
-
-def torch_engine(model: Any) -> Engine:
-    """The network on torch."""
-    return TorchEngine(model)
-
-
-def onnx_engine(path: Path, threads: int, spin: bool = True) -> Engine:
-    """The file on ONNX Runtime."""
-    return OnnxEngine(path, threads, spin)
+            outputs: list[np.ndarray] = self._session.run(names, {self._input: x.contiguous().numpy()})
+        return outputs
 
 
 @contextmanager
@@ -110,3 +97,16 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch's operations on `count` threads inside."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

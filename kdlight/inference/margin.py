@@ -24,13 +24,3 @@ def margin(card: Card, role: Role) -> float:
     if ece is None or not math.isfinite(ece.value):
         return UNKNOWN
     return max(LEAST, 2.0 * ece.value)
-
-
-def must_not_miss(card: Card) -> tuple[str, ...]:
-    """The names of the classes that the card marks so."""
-    return card.must_not_miss
-
-
-def level(card: Card) -> float:
-    """Share of held-back images whose true class the prediction sets hold."""
-    return card.level

@@ -1,12 +1,14 @@
 """A bundle at work: one image in, a Reading with two opinions out.
 
-A Predictor belongs to one thread; the app reaches it through `kdlight.workers` only.
+A Predictor belongs to one thread (`prepare` alone may run in several); the app reaches it through `kdlight.workers`.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +16,9 @@ from kdlight import explain as explaining
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image, facts
-from kdlight.inference import choice
 from kdlight.inference.eligibility import IneligibleError, eligibility
-from kdlight.inference.engines import METHODS, Answer, Engine, flushed_denormals, torch_engine
-from kdlight.inference.margin import level, margin, must_not_miss
+from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, flushed_denormals
+from kdlight.inference.margin import margin
 from kdlight.metrics import prediction_sets, softmax
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
@@ -26,15 +27,29 @@ if TYPE_CHECKING:
 
     from kdlight.models import Classifier
 
+CLASS_MAPS = ("gradcam", "cam")
+"""Heat maps that are the class map, once scaled, of a network that has one: `kdlight.explain.classmap` says why."""
 MAP_SIDE = 512
 """Heat maps are given at most this large on their longer side: their true grain is a few cells."""
 
 
-class Predictor:
-    """Teacher on torch, student on ONNX Runtime or the engine that `choice` kept, both loaded and warm.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image on its way to the models."""
 
-    threads: of both; None is as many as torch has now.
-    """
+    x: Tensor
+    """The models' input (3, S, S)."""
+    facts: dict[str, Any]
+    """De-identified, see `kdlight.images.facts`."""
+    shape: tuple[int, int]
+    """Rows and columns of the image."""
+    eligibility: Eligibility
+    seconds: float
+    """Taken to prepare it."""
+
+
+class Predictor:
+    """Teacher on torch, student on ONNX Runtime, both loaded and warm. threads: of both; None is torch's number now."""
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         import torch
@@ -43,10 +58,11 @@ class Predictor:
         self.spec = bundle.spec
         self.models = {role: bundle.model(role).requires_grad_(False) for role in ROLES}
         self.models["teacher"].to(memory_format=torch.channels_last)
-        self._explained: dict[Role, Classifier] = {}
+        self._folded: dict[Role, Classifier] = {}
+        self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
-            "teacher": torch_engine(self.models["teacher"]),
-            "student": choice.engine(bundle.onnx, choice.chosen(bundle, threads or torch.get_num_threads())),
+            "teacher": TorchEngine(self.models["teacher"]),
+            "student": OnnxEngine(bundle.onnx, threads or torch.get_num_threads()),
         }
         self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
 
@@ -65,30 +81,30 @@ class Predictor:
         Raises IneligibleError with the reasons if the bundle does not cover the image and it is not `confirmed`,
         ValueError for an unknown method or class.
         """
-        allowed = self._allow(image, modality, confirmed)
-        self._check(explain, class_name)
         started = time.perf_counter()
-        x = self.spec.prepare(image)[None]
-        seconds = {"prepare": time.perf_counter() - started}
-        answers = self._answer(x, explain)
-        logits = {role: answer[0] for role, answer in answers.items()}
-        tops = {role: class_name or self._top(logits[role]) for role in ROLES}
-        maps = self._maps(x, image, explain, tops, answers, progress) if explain else {}
-        opinions = {role: self._opinion(role, logits[role], maps.get(role)) for role in ROLES}
-        seconds |= {f"{role}_map": heat.seconds for role, heat in maps.items()}
-        return Reading(
-            bundle=self.bundle.card.id,
-            bundle_version=self.bundle.card.version,
-            bundle_sha256=self.bundle.sha256,
-            image=facts(image),
-            eligibility=allowed,
-            teacher=opinions["teacher"],
-            student=opinions["student"],
-            must_not_miss=must_not_miss(self.bundle.card),
-            level=level(self.bundle.card),
+        self._check(explain, class_name)
+        prepared = self.prepare(image, confirmed, modality)
+        answers = self._answer(prepared.x[None], explain)
+        maps = self._maps(prepared, explain, class_name, answers, progress) if explain else {}
+        (reading,) = self._readings([prepared], {role: answer[0] for role, answer in answers.items()})
+        return replace(
+            reading,
+            teacher=replace(reading.teacher, heat_map=maps.get("teacher")),
+            student=replace(reading.student, heat_map=maps.get("student")),
             map_similarity=explaining.similarity(*(maps[role].values for role in ROLES)) if maps else None,
-            seconds=seconds | {"total": time.perf_counter() - started},
+            seconds=reading.seconds
+            | {f"{role}_map": heat.seconds for role, heat in maps.items()}
+            | {"total": time.perf_counter() - started},
         )
+
+    def read_all(self, prepared: Sequence[Prepared]) -> list[Reading]:
+        """A Reading, without heat maps, of each of several images; each model is asked once for all."""
+        import torch
+
+        if not prepared:
+            return []
+        answers = self._answer(torch.stack([one.x for one in prepared]))
+        return self._readings(prepared, {role: answer[0] for role, answer in answers.items()})
 
     def heat_maps(
         self,
@@ -100,12 +116,19 @@ class Predictor:
         progress: Progress | None = None,
     ) -> dict[Role, HeatMap]:
         """Both maps of one image; arguments and errors as in `read`."""
-        self._allow(image, modality, confirmed)
         self._check(method, class_name)
-        x = self.spec.prepare(image)[None]
-        answers = {role: _first(engine, x, method) for role, engine in self._engines.items()}
-        tops = {role: class_name or self._top(answers[role][0]) for role in ROLES}
-        return self._maps(x, image, method, tops, answers, progress)
+        prepared = self.prepare(image, confirmed, modality)
+        answers = self._answer(prepared.x[None], method)
+        return self._maps(prepared, method, class_name, answers, progress)
+
+    def prepare(self, image: Image, confirmed: bool = False, modality: str | None = None) -> Prepared:
+        """What the models need of an image. Raises IneligibleError as `read` does."""
+        started = time.perf_counter()
+        allowed = eligibility(self.bundle.card, image, modality, confirmed)
+        if not allowed.eligible and not confirmed:
+            raise IneligibleError(allowed.reasons)
+        x = self.spec.prepare(image)
+        return Prepared(x, facts(image), image.shape, allowed, time.perf_counter() - started)
 
     def logits(self, role: Role, x: Tensor) -> np.ndarray:
         """Logits (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""
@@ -117,14 +140,8 @@ class Predictor:
 
     def parity(self, x: Tensor) -> float:
         """Largest difference in calibrated probability between the student on ONNX Runtime and on torch, on x."""
-        on_torch = self._calibrated("student", torch_engine(self.models["student"])(x))
+        on_torch = self._calibrated("student", TorchEngine(self.models["student"])(x))
         return float(np.abs(self.probabilities("student", x) - on_torch).max())
-
-    def _allow(self, image: Image, modality: str | None, confirmed: bool) -> Eligibility:
-        found = eligibility(self.bundle.card, image, modality, confirmed)
-        if not found.eligible and not confirmed:
-            raise IneligibleError(found.reasons)
-        return found
 
     def _check(self, method: str | None, class_name: str | None) -> None:
         if method is not None:
@@ -133,63 +150,86 @@ class Predictor:
             raise ExplainError(f"Unknown class {class_name!r}; one of {', '.join(self.bundle.classes)} was expected.")
 
     def _answer(self, x: Tensor, method: str | None = None) -> dict[Role, Answer]:
-        """Logits (1, K) of both models, with class maps where `method` is made from them."""
-        return {role: _first(engine, x, method) for role, engine in self._engines.items()}
+        """Both models' logits, with class maps where `method` is made from them: no second pass is then needed."""
+        if method in CLASS_MAPS:
+            return {role: engine.with_maps(x) for role, engine in self._engines.items()}
+        return {role: (engine(x), None) for role, engine in self._engines.items()}
 
     def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
         return softmax(logits, self.bundle.card.temperature(role))
 
-    def _top(self, logits: np.ndarray) -> str:
-        return self.bundle.classes[int(logits[0].argmax())]
+    def _readings(self, prepared: Sequence[Prepared], logits: Mapping[Role, np.ndarray]) -> list[Reading]:
+        """The Readings of images with these logits (B, K) of both models, without heat maps."""
+        card = self.bundle.card
+        opinions = {role: self._opinions(role, logits[role]) for role in ROLES}
+        return [
+            Reading(
+                bundle=card.id,
+                bundle_version=card.version,
+                bundle_sha256=self.bundle.sha256,
+                image=one.facts,
+                eligibility=one.eligibility,
+                teacher=teacher,
+                student=student,
+                must_not_miss=card.must_not_miss,
+                level=card.level,
+                seconds={"prepare": one.seconds},
+            )
+            for one, teacher, student in zip(prepared, opinions["teacher"], opinions["student"], strict=True)
+        ]
 
-    def _opinion(self, role: Role, logits: np.ndarray, heat_map: HeatMap | None) -> Opinion:
+    def _opinions(self, role: Role, logits: np.ndarray) -> list[Opinion]:
+        """One model's opinion for each row of its logits (B, K)."""
         card, classes = self.bundle.card, self.bundle.classes
         network = card.network(role)
         probabilities = self._calibrated(role, logits)
-        chosen = prediction_sets(probabilities, card.qhat(role))[0]
-        return Opinion(
-            role=role,
-            architecture=network.architecture,
-            probabilities=dict(zip(classes, probabilities[0].tolist(), strict=True)),
-            prediction=self._top(logits),
-            prediction_set=tuple(name for name, inside in zip(classes, chosen, strict=True) if inside),
-            margin=margin(card, role),
-            parameters=network.parameters,
-            bytes=self.bundle.weights(role).stat().st_size,
-            heat_map=heat_map,
-        )
+        sets = prediction_sets(probabilities, card.qhat(role))
+        return [
+            Opinion(
+                role=role,
+                architecture=network.architecture,
+                probabilities=dict(zip(classes, row.tolist(), strict=True)),
+                prediction=classes[top],
+                prediction_set=tuple(name for name, inside in zip(classes, chosen, strict=True) if inside),
+                margin=margin(card, role),
+                parameters=network.parameters,
+                bytes=self._bytes[role],
+            )
+            for row, chosen, top in zip(probabilities, sets, logits.argmax(axis=1).tolist(), strict=True)
+        ]
 
     def _maps(
         self,
-        x: Tensor,
-        image: Image,
+        prepared: Prepared,
         method: str,
-        classes: dict[Role, str],
-        answers: dict[Role, Answer],
+        class_name: str | None,
+        answers: Mapping[Role, Answer],
         progress: Progress | None,
     ) -> dict[Role, HeatMap]:
-        found = {}
-        for index, role in enumerate(ROLES):
-            report = _part(progress, index, f"{explaining.explainer(method).title} of the {role}")
+        """Both maps of one image, of `class_name` or of each model's top class."""
+        maps = {}
+        for number, role in enumerate(ROLES):
+            logits, class_maps = answers[role]
+            report = _share(progress, number, f"{explaining.explainer(method).title} of the {role}")
             report(0.0, "")
-            started, index = time.perf_counter(), self.bundle.classes.index(classes[role])
-            maps = answers[role][1] if method in METHODS else None
+            started = time.perf_counter()
+            index = int(logits[0].argmax()) if class_name is None else self.bundle.classes.index(class_name)
             with flushed_denormals():
-                if maps is not None:
-                    explanation = self._class_map(role, x, maps[0, index])
+                if class_maps is not None:
+                    explanation = self._class_map(role, prepared.x[None], class_maps[0, index])
                 else:
-                    explanation = explaining.explained(self._to_explain(role), x, index, method, report)
-            found[role] = self._graded(explanation, image.shape, method, classes[role], started)
+                    explanation = explaining.explained(self._to_explain(role), prepared.x[None], index, method, report)
+            maps[role] = self._graded(explanation, prepared.shape, method, self.bundle.classes[index], started)
             report(1.0, "")
-        return found
+        return maps
 
     def _to_explain(self, role: Role) -> Classifier:
         """A model's copy for gradients: batch norms folded, a fifth faster."""
         from kdlight.explain.scoring import folded
 
-        if role not in self._explained:
-            self._explained[role] = folded(self.models[role])
-        return self._explained[role]
+        if role not in self._folded:
+            self._folded[role] = folded(self.models[role])
+        return self._folded[role]
 
     def _class_map(self, role: Role, x: Tensor, cells: np.ndarray) -> explaining.Explanation:
         """A class map (h, w) that came with the answer, on the input."""
@@ -223,16 +263,11 @@ class Predictor:
         )
 
 
-def _first(engine: Engine, x: Tensor, method: str | None) -> Answer:
-    """The first answer: with class maps where they are what `method` shows, so that no second pass is needed."""
-    return engine.with_maps(x) if method in METHODS else (engine(x), None)
-
-
-def _part(progress: Progress | None, index: int, words: str) -> Progress:
+def _share(progress: Progress | None, number: int, words: str) -> Progress:
     """One model's share, half of the whole, told to the caller."""
 
     def report(share: float, _detail: str) -> None:
         if progress is not None:
-            progress((index + share) / len(ROLES), words)
+            progress((number + share) / len(ROLES), words)
 
     return report

@@ -12,7 +12,6 @@ from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import DataDescription, Licenses
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
-from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words, work
 from kdlight.ui.starting_weights import INITS
 
@@ -57,7 +56,7 @@ def whole(bundle: Bundle) -> None:
     st.html(f'<div class="kd-line">{words.safe(card.intended_use)}</div>')
     for said in caveats.of(card):
         (st.error if card.at_chance else st.warning)(said)
-    comparison.table(bundle, card.metrics, Speed.of(card.metrics.benchmark_report))
+    comparison.table(bundle, card.metrics, card.metrics.latency)
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
     left, right = st.columns(2, gap="large")
     with left:

@@ -11,10 +11,10 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
+from kdlight.bundle.speed import Speed
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.reading import ROLES
-from kdlight.stopwatch import Speed
 from kdlight.ui import charts, scans, shelf, waiting, words
 
 SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
@@ -88,7 +88,7 @@ def speed(timed: Speed, here: bool) -> None:
     st.html(
         f'<div class="kd-line">One image, {origin}: teacher {words.number(timed.teacher_ms)} ms, student '
         f"{words.number(timed.student_ms)} ms, <b>{ratio}</b> ({words.safe(engine)}, medians of {timed.runs}, "
-        f"{threads}, {timed.size} px). {words.safe(timed.cpu)}, {timed.cores} cores.</div>"
+        f"{threads}, {timed.size} px). {words.safe(timed.machine.cpu)}, {timed.machine.cores} cores.</div>"
     )
 
 

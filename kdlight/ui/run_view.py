@@ -12,7 +12,6 @@ from kdlight import runs
 from kdlight.config import Recipe, read_recipe
 from kdlight.reading import Role
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
-from kdlight.stopwatch import Speed
 from kdlight.ui import caveats, comparison, gains, learning_curves, run_actions, shelf, words
 
 PHASES: dict[Phase, str] = {
@@ -175,7 +174,7 @@ def _outcome(run: Run) -> None:
         return
     metrics = bundle.card.metrics
     st.html(f'<div class="kd-line">Tested on {metrics.n} images that neither was trained on. {words.PRECISION}</div>')
-    comparison.table(bundle, metrics, Speed.of(metrics.benchmark_report))
+    comparison.table(bundle, metrics, metrics.latency)
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdlight.bundle import Bundle
-from kdlight.stopwatch import Speed
+from kdlight.bundle.speed import Speed
 from kdlight.ui import waiting, words, work
 from kdlight.workers import Latency, QueueFull
 
@@ -18,7 +18,7 @@ def draw(bundle: Bundle) -> None:
     line = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     _take_refusal(name)
     measured = Speed.of(waiting.result(name))
-    recorded = Speed.of(bundle.card.metrics.benchmark_report)
+    recorded = bundle.card.metrics.latency
     smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
     said = sentence(measured or recorded, here=measured is not None)
     line.html(f'<div class="kd-line">{smaller}{said}</div>')
@@ -39,7 +39,11 @@ def sentence(speed: Speed | None, here: bool) -> str:
         return ".</span> Its speed was not recorded."
     faster = speed.times_faster
     ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
-    where = "Measured here" if here else f"Recorded on {words.safe(speed.cpu)}, {_many(speed.cores, 'core')}"
+    where = (
+        "Measured here"
+        if here
+        else f"Recorded on {words.safe(speed.machine.cpu)}, {_many(speed.machine.cores, 'core')}"
+    )
     engine = "" if speed.same_engine else f", the teacher on {words.safe(speed.engine)}"
     return (
         f", {ratio}.</span> {where}: teacher {words.number(speed.teacher_ms)} ms, student "

@@ -35,7 +35,7 @@ class HeatMaps:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Student against teacher by the clock: gives the report of `kdlight.inference.latency`."""
+    """Student against teacher by the clock: gives the report of `kdlight.benchmark.latency`."""
 
     bundle: Path
     size: int = 224

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdlight import bundle as bundles
 from kdlight.explain import Progress
-from kdlight.inference import Predictor, latency, quiet_latency
+from kdlight.inference import Predictor
 from kdlight.reading import HeatMap, Reading, Role
 from kdlight.workers.requests import HeatMaps, Latency, Read, Request, Verify, Warm
 
@@ -67,12 +67,16 @@ class Desk:
         )
 
     def _latency(self, asked: Latency, progress: Progress) -> dict[str, Any]:
+        from kdlight.benchmark import latency, quiet_latency
+
         def report(done: int, total: int) -> None:
             progress(done / total, f"Round {done} of {total}")
 
-        bundle = bundles.load(asked.bundle)
         measure = quiet_latency if asked.quiet else latency
-        return measure(bundle, asked.size, asked.threads, asked.runs, asked.warmups, progress=report)
+        timed = measure(
+            bundles.load(asked.bundle), asked.size, asked.threads, asked.runs, asked.warmups, progress=report
+        )
+        return timed.model_dump(mode="json")
 
     def _verify(self, asked: Verify, progress: Progress) -> dict[str, Any]:
         from kdlight.inference import golden

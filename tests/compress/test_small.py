@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from kdlight.bundle import Bundle
-from kdlight.compress import CompressError, alternate, compare, export_half, int8, quantize, select
-from kdlight.compress.correct import correct
+from kdlight.compress import CompressError, compare, export_half, quantize
 from kdlight.compress.graph import compact
-from kdlight.compress.int8 import CALIBRATIONS
-from kdlight.compress.rounding import round_weights
 from kdlight.inference import golden
 
 
@@ -55,7 +51,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_flips_are_counted_as_by_hand(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     """Against a loop over single images, on a real int8 file."""
-    quantize(net, tmp_path / "int8.onnx", inputs[:3], CALIBRATIONS["minmax"])
+    quantize(net, tmp_path / "int8.onnx", inputs[:3])
     x = np.concatenate(inputs)
     labels = np.arange(len(x)) % 3
 
@@ -82,7 +78,7 @@ def test_flips_are_counted_as_by_hand(net: Path, inputs: list[np.ndarray], tmp_p
 
 def test_int8_follows_the_affine_scheme(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     """Each weight is its int8 value times its channel's scale, largest weight / 127, to half a step."""
-    quantize(net, tmp_path / "int8.onnx", inputs[:3], CALIBRATIONS["minmax"])
+    quantize(net, tmp_path / "int8.onnx", inputs[:3])
     weights = {c.name: numpy_helper.to_array(c) for c in onnx.load(net).graph.initializer}["w"]
     model = onnx.load(tmp_path / "int8.onnx")
     constants = {c.name: numpy_helper.to_array(c) for c in model.graph.initializer}
@@ -100,7 +96,7 @@ def test_int8_follows_the_affine_scheme(net: Path, inputs: list[np.ndarray], tmp
 def test_a_last_batch_that_is_smaller_is_no_error(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
     uneven = [*inputs, inputs[0][:1]]
     for batches, name in ((inputs, "even.onnx"), (uneven, "uneven.onnx")):
-        quantize(net, tmp_path / name, batches, CALIBRATIONS["percentile"])
+        quantize(net, tmp_path / name, batches)
     assert (tmp_path / "even.onnx").read_bytes() == (tmp_path / "uneven.onnx").read_bytes()
 
 
@@ -108,46 +104,15 @@ def test_sixteen_bits_of_activation_change_less(net: Path, inputs: list[np.ndarr
     x = np.concatenate(inputs)
     errors = []
     for bits in (8, 16):
-        quantize(net, tmp_path / f"{bits}.onnx", inputs[:3], CALIBRATIONS["minmax"], bits)
+        quantize(net, tmp_path / f"{bits}.onnx", inputs[:3], bits)
         errors.append(float(np.abs(run(net, x) - run(tmp_path / f"{bits}.onnx", x)).mean()))
     assert errors[1] < errors[0]
-
-
-def test_the_least_changed_is_kept(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
-    ways = {name: CALIBRATIONS[name] for name in ("minmax", "percentile", "minmax, float ends")}
-    seen: dict[float, bytes] = {}
-
-    def change(path: Path) -> float:
-        error = float(np.abs(run(net, inputs[5]) - run(path, inputs[5])).mean())
-        seen.setdefault(error, path.read_bytes())
-        return error
-
-    found, kept = select(net, tmp_path / "kept.onnx", inputs[:3], change, calibrations=ways)
-    assert list(found) == list(ways)
-    assert found[kept] == min(found.values())
-    assert (tmp_path / "kept.onnx").read_bytes() == seen[min(found.values())]
-
-
-def test_a_file_above_the_limit_is_not_kept_where_one_below_is(
-    net: Path, inputs: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ways = {name: CALIBRATIONS[name] for name in ("minmax", "minmax, float ends")}
-    sizes: list[int] = []
-
-    def change(path: Path) -> float:
-        sizes.append(path.stat().st_size)
-        return float(len(sizes))
-
-    for limit, expected in ((10**9, "minmax"), (0, "minmax"), (1, "minmax, float ends")):
-        monkeypatch.setattr(int8, "LIMIT", limit if limit != 1 else min(sizes[:2]))
-        assert select(net, tmp_path / "kept.onnx", inputs[:3], change, calibrations=ways)[1] == expected
-    assert (tmp_path / "kept.onnx").stat().st_size == min(sizes[:2]) < max(sizes[:2])
 
 
 @pytest.mark.parametrize(("batches", "bits"), [([], 8), ([np.zeros((1, 3, 8, 8), np.float32)], 4)])
 def test_what_cannot_be_quantized_is_said(net: Path, tmp_path: Path, batches: list[np.ndarray], bits: int) -> None:
     with pytest.raises(CompressError, match=r"asked for|none were given"):
-        quantize(net, tmp_path / "int8.onnx", batches, CALIBRATIONS["minmax"], bits)
+        quantize(net, tmp_path / "int8.onnx", batches, bits)
 
 
 def test_short_names_and_shared_constants_change_nothing(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
@@ -163,21 +128,6 @@ def test_short_names_and_shared_constants_change_nothing(net: Path, inputs: list
     assert max(len(name) for node in model.graph.node for name in node.input) <= len("input")
 
 
-def test_corrected_biases_bring_the_means_back(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
-    """With coarse steps the mean logit is off; corrected it is what it was, on the images that were shown."""
-    correct(net, tmp_path / "corrected.onnx", inputs)
-    corrected, rounded = onnx.load(tmp_path / "corrected.onnx"), onnx.load(net)
-    weights = {c.name: numpy_helper.to_array(c) for c in corrected.graph.initializer}
-    for constant in rounded.graph.initializer:
-        if constant.name in ("w", "v"):
-            constant.CopyFrom(numpy_helper.from_array(weights[constant.name], constant.name))
-            np.testing.assert_allclose(round_weights(weights[constant.name]), weights[constant.name], rtol=1e-6)
-    onnx.save(rounded, tmp_path / "rounded.onnx")
-    x = np.concatenate(inputs)
-    off = [np.abs((run(tmp_path / f"{n}.onnx", x) - run(net, x)).mean(axis=0)).max() for n in ("rounded", "corrected")]
-    assert off[1] < 1e-5 < off[0]
-
-
 def test_half_weights_are_half_as_large_and_exact(tiny_bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
     export_half(tiny_bundle.model("student"), path, tiny_bundle.spec.size)
@@ -187,14 +137,3 @@ def test_half_weights_are_half_as_large_and_exact(tiny_bundle: Bundle, tmp_path:
         expected = tiny_bundle.model("student")(x).numpy()
     np.testing.assert_allclose(run(path, x.numpy()), expected, rtol=1e-4, atol=1e-4)
     assert path.stat().st_size < 0.58 * tiny_bundle.onnx.stat().st_size
-
-
-def test_calls_take_turns() -> None:
-    order: list[str] = []
-
-    def call(name: str) -> Callable[[], None]:
-        return lambda: order.append(name)
-
-    rows = alternate({"a": call("a"), "b": call("b")}, runs=5, warmups=2)
-    assert [sorted(order[i : i + 2]) for i in range(0, 14, 2)] == [["a", "b"]] * 7
-    assert all(0 <= row["p50_ms"] <= row["p95_ms"] for row in rows)

@@ -232,7 +232,7 @@ def test_color_is_what_the_pixels_show(tiny_bundle: Bundle) -> None:
 def test_unknown_names_are_answered_with_the_known_ones(predictor: Predictor, tiny_image: Image) -> None:
     with pytest.raises(ExplainError, match="benign, malignant, normal was expected"):
         predictor.read(tiny_image, class_name="tumour")
-    with pytest.raises(ExplainError, match=r"gradcam, scorecam, .* was expected"):
+    with pytest.raises(ExplainError, match=r"multilayer, gradcam, .* was expected"):
         predictor.heat_maps(tiny_image, "x-ray")
     with pytest.raises(ValueError, match="Unknown modality 'sonar'"):
         predictor.read(tiny_image, modality="sonar")

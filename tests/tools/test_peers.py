@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlight.training_benchmark import Bench
+from kdlight.benchmark import batch
+from kdlight.benchmark.loops import Bench
+from kdlight.bundle import Bundle
+from kdlight.images import read
+from kdlight.inference import Predictor
 from tools import peers
 
 SIZE = 32
@@ -50,7 +57,7 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
     part = {"rows": [row], "ratios": {}, "missing": [peers.TORCHDISTILL]}
     said = peers.words({"training": part, "latency": part, "losses": []}).renderables
     assert "torchdistill is not installed and was not timed: pip install torchdistill." in said
-    assert "Score-CAM was not timed: give --bundle." in said
+    assert "Score-CAM and a folder were not timed: give --bundle." in said
 
 
 def test_losses_are_told() -> None:
@@ -64,3 +71,27 @@ def test_losses_are_told() -> None:
         "latency: c takes 0.90 of kdlight's time.",
         "scorecam: slow is slower than package.",
     ]
+
+
+def test_the_loop_by_hand_asks_both_networks_what_the_bundle_asks(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same image to about the same pixels: its window and resizing differ by little from the bundle's."""
+    monkeypatch.setattr(batch, "SIDE", 64)
+    predictor = Predictor(tiny_bundle, 1)
+    seen: list[np.ndarray] = []
+    predictor.models["teacher"].register_forward_pre_hook(lambda _module, given: seen.append(given[0].numpy()))
+    files = batch.generate(tmp_path, 2)
+    peers.by_hand(predictor, files)
+    prepared = [predictor.spec.prepare(read(file)).numpy() for file in files]
+    assert len(seen) == 2
+    assert all(np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99 for a, b in zip(seen, prepared, strict=True))
+
+
+def test_the_package_gives_the_map_of_every_mask(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kdlight's Score-CAM that tries every mask is held to the grad-cam package's own."""
+    monkeypatch.setattr(peers, "FIRST", 8)
+    report = peers.scorecam(tiny_bundle.path, threads=1, rounds=1)
+    assert [row["name"] for row in report["rows"]] == [*peers.OURS, peers.PACKAGE]
+    assert report["pearson"][peers.EVERY_MASK] > 0.99
+    assert set(report["ratios"]) == set(peers.OURS)

@@ -8,10 +8,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from kdlight.benchmark import timer as machine
 from kdlight.bundle import Bundle
 from kdlight.config import read_recipe, shipped
 from kdlight.distillers import METHODS
-from kdlight.inference import machine
 from kdlight.models import MODELS
 from kdlight.options import declared
 from kdlight.ui.catalog import Catalog

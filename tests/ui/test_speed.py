@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
-from kdlight.stopwatch import Speed
+from kdlight.bundle.speed import Speed
 from kdlight.ui import speed
 from kdlight.workers import Latency, WorkerError
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, said
@@ -117,7 +117,7 @@ def test_a_card_tells_its_benchmark(app: AppTest, library: Path) -> None:
 
 def test_every_shipped_card_has_one() -> None:
     for path in bundles.shipped_folder().iterdir():
-        recorded = Speed.of(bundles.load(path).card.metrics.benchmark_report)
+        recorded = bundles.load(path).card.metrics.latency
         assert recorded is not None, path.name
         assert recorded.same_engine
         assert recorded.runs >= 50

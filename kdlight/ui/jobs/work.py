@@ -64,8 +64,7 @@ def compare(
     `busy` is the sentence that says so where other work on this machine kept the clock from being used.
     """
     from kdlight import bundle as bundles
-    from kdlight.inference import quiet_latency
-    from kdlight.inference.machine import BusyError
+    from kdlight.benchmark import BusyError, quiet_latency
 
     bundle = bundles.load(path)
     found: dict[str, Any] = _measure(say, bundle, data, split, masks) if data else {}
@@ -74,7 +73,8 @@ def compare(
         say(0.8 + 0.2 * done / total, "Timing both")
 
     try:
-        return {**found, "latency": quiet_latency(bundle, bundle.spec.size, progress=report)}
+        timed = quiet_latency(bundle, bundle.spec.size, progress=report)
+        return {**found, "latency": timed.model_dump(mode="json")}
     except BusyError as busy:
         return {**found, "busy": str(busy)}
 

@@ -14,8 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kdlight import storage
+
 READINGS = "readings.jsonl"
 SETTINGS = "settings.json"
+Settings = Mapping[str, str | int | bool]
 
 
 class JournalError(ValueError):
@@ -25,7 +28,7 @@ class JournalError(ValueError):
 class Journal:
     """The open file. `done` holds the files that stand in it already; one process at a time may write."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], resume: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings, resume: bool = False) -> None:
         """Begin, or go on where `resume` is set. Half a line, left by a kill in mid-write, is cut off.
 
         Raises JournalError where readings are there and were not to be resumed, where they were made with other
@@ -95,12 +98,10 @@ def _file_of(line: bytes) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _agree(path: Path, settings: Mapping[str, Any], begun: bool) -> None:
+def _agree(path: Path, settings: Settings, begun: bool) -> None:
     """Keep the settings, or where readings are there find them as they were. Raises JournalError where they differ."""
     text = json.dumps(dict(settings), indent=1, sort_keys=True) + "\n"
     if not begun or not path.exists():
-        beside = path.with_suffix(".part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        storage.write(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise JournalError(f"{path.parent} was begun with another bundle or other options; give another --out.")

@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlight import training_benchmark as bench_
+from kdlight.benchmark import BenchmarkError, epochs, loops
+from kdlight.benchmark import training as report_
+from kdlight.benchmark.loops import ALONE, ASKED, CACHED, MEMORY, PLAIN, Bench, InMemory
 from kdlight.data import synthetic
+from kdlight.data.dataset import Progress
 from kdlight.preprocessing import InputSpec
-from kdlight.stopwatch import Progress
-from kdlight.training_benchmark import ALONE, ASKED, KEPT, MEMORY, PLAIN, Bench, BenchmarkError, InMemory, epochs
 
 SIZE = 32
 
 
-def test_kept_answers_teach_what_the_asked_teacher_would(bench: Bench) -> None:
+def test_cached_outputs_teach_what_the_asked_teacher_would(bench: Bench) -> None:
     """The same student after an epoch, whichever way the teacher's part of a batch came."""
     teacher = bench.model("kdlight_small")
-    answers, (images, seconds) = bench.answers(teacher, "kdlight_small")
-    assert images == 36
-    assert seconds > 0
-    kept, asked = bench.loop(teacher, answers), bench.loop(teacher, answers)
+    cache, ms_per_image = bench.cache(teacher, "kdlight_small")
+    assert ms_per_image > 0
+    cached, asked = bench.loop(teacher, cache), bench.loop(teacher, cache)
     object.__setattr__(asked, "teacher_cache", None)
-    (a, _), (b, _) = kept.epoch(0), asked.epoch(0)
+    (a, _), (b, _) = cached.epoch(0), asked.epoch(0)
     assert a == pytest.approx(b, rel=1e-3)
     assert a[2] > 0  # the teacher's part of the loss
 
@@ -35,7 +35,7 @@ def test_images_in_memory_are_the_loops_own_and_never_made(bench: Bench, monkeyp
     ready = loop.ready
     monkeypatch.setattr(InputSpec, "normalise", lambda *_: pytest.fail("an image was made"))
     assert ready is not None
-    assert ready.shape == (bench_.BATCH + 1, 3, SIZE, SIZE)
+    assert ready.shape == (loops.BATCH + 1, 3, SIZE, SIZE)
     assert ready.is_contiguous(memory_format=torch.channels_last)
     before = loop.distiller.student.classifier.weight.clone()
     loop.epoch(0)
@@ -45,43 +45,43 @@ def test_images_in_memory_are_the_loops_own_and_never_made(bench: Bench, monkeyp
 def test_the_plain_loop_moves_its_student_only(bench: Bench) -> None:
     student, teacher = bench.model("kdlight_nano"), bench.model("kdlight_small")
     before = [{k: v.clone() for k, v in model.state_dict().items()} for model in (student, teacher)]
-    bench_.plain(teacher, student, bench.train, bench.spec)
+    loops.plain(teacher, student, bench.train, bench.spec)
     assert not torch.equal(student.classifier.weight, before[0]["classifier.weight"])
     assert all(torch.equal(v, before[1][k]) for k, v in teacher.state_dict().items())
 
 
 def test_the_report_fits_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a race whose times are known: ratios, targets and what filling costs, reckoned by hand."""
-    milliseconds = {ALONE: 10.0, KEPT: 11.0, ASKED: 22.0, MEMORY: 10.45, PLAIN: 33.0, "kdlight_base": 12.5}
+    milliseconds = {ALONE: 10.0, CACHED: 11.0, ASKED: 22.0, MEMORY: 10.45, PLAIN: 33.0, "kdlight_base": 12.5}
 
     def race(ways: dict[str, object], rounds: int, warmups: int, seed: int = 0, progress: Progress | None = None):  # type: ignore[no-untyped-def]
         if progress is not None:
             progress(rounds + warmups, rounds + warmups)
         return {name: [milliseconds.get(name, 20.0)] * rounds for name in ways}
 
-    monkeypatch.setattr(bench_, "race", race)
-    monkeypatch.setattr(bench_, "TEACHER", "kdlight_small")
-    monkeypatch.setattr(bench_, "training_bound", lambda *_: {})
+    monkeypatch.setattr(loops, "interleave", race)
+    for module in (loops, report_):
+        monkeypatch.setattr(module, "TEACHER", "kdlight_small")
     seen: list[tuple[int, int]] = []
-    found = epochs(None, 64, SIZE, 3, 1, ("kdlight_base",), lambda done, total: seen.append((done, total)))
-    json.dumps(found, allow_nan=False)
-    ratios = found["ratios"]
-    assert ratios["over_alone"] == {"kdlight_small": pytest.approx(1.1), "kdlight_base": pytest.approx(1.25)}
-    assert found["ratio"] == ratios["faster_than_plain"] == pytest.approx(3)
-    assert ratios["faster_than_asking"] == pytest.approx(2)
-    assert ratios["rate_of_memory"] == pytest.approx(0.95)
-    reached = {goal["name"]: goal["reached"] for goal in found["targets"]}
-    assert reached == {
+    report = epochs(None, 64, SIZE, 3, 1, ("kdlight_base",), lambda done, total: seen.append((done, total)))
+    json.dumps(report.model_dump(mode="json"), allow_nan=False)
+    ratios = report.ratios
+    assert ratios.over_alone == {"kdlight_small": pytest.approx(1.1), "kdlight_base": pytest.approx(1.25)}
+    assert report.ratio == ratios.faster_than_plain == pytest.approx(3)
+    assert ratios.faster_than_asking == pytest.approx(2)
+    assert ratios.rate_of_memory == pytest.approx(0.95)
+    assert {goal.name: goal.reached for goal in report.targets} == {
         "over_alone kdlight_small": True,
         "over_alone kdlight_base": False,
         "faster_than_plain kdlight_small": True,
         "rate_of_memory kdlight_small": True,
     }
-    cost = found["filling"]["ms_per_image_and_view"]["kdlight_small"]
-    assert found["filling"]["paid_after_epochs"] == pytest.approx(15 * cost * 64 / 11)
-    names = [line["name"] for line in found["rows"]]
+    cost = report.filling.ms_per_image_and_view["kdlight_small"]
+    assert report.filling.paid_after_epochs == pytest.approx(15 * cost * 64 / 11)
+    names = [row.name for row in report.rows]
     assert len(set(names)) == len(names)
-    assert {found["candidate"], found["baseline"]} < set(names)
+    assert {report.candidate, report.baseline} < set(names)
+    assert {row.name: row.teacher for row in report.rows}["outputs of kdlight_base cached, 64 images"] == "kdlight_base"
     assert seen == [(4, 8), (8, 8)]
 
 

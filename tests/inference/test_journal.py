@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlight.batch import Journal, JournalError
+from kdlight.inference import Journal, JournalError
 
 SETTINGS = {"bundle": "tiny", "frame": 0}
 

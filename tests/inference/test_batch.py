@@ -14,10 +14,10 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kdlight.batch import listed, read_all, reader
 from kdlight.bundle import Bundle
 from kdlight.images import read
-from kdlight.inference import Predictor, golden
+from kdlight.inference import Predictor, golden, listing, read_files
+from kdlight.inference import batch as reader
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,10 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
+def listed(paths: list[Path], without: Path | None = None) -> list[Path]:
+    return list(listing(paths, without).files)
+
+
 def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "readings.jsonl").read_bytes().splitlines()]
 
@@ -47,13 +51,8 @@ def names(out: Path) -> list[str]:
 
 
 def test_each_line_is_what_the_single_way_says(predictor: Predictor, scans: Path, tmp_path: Path) -> None:
-    found = read_all(predictor, listed([scans]), tmp_path / "out")
-    assert {key: found[key] for key in ("files", "read", "refused", "kept")} == {
-        "files": 22,
-        "read": 20,
-        "refused": 2,
-        "kept": 0,
-    }
+    found = read_files(predictor, listed([scans]), tmp_path / "out")
+    assert (found.files, found.read, found.refused, found.kept) == (22, 20, 2, 0)
     assert names(tmp_path / "out") == sorted(path.name for path in scans.iterdir())
     for line in lines(tmp_path / "out"):
         if "refused" in line:
@@ -73,13 +72,13 @@ def test_what_stands_there_is_neither_read_again_nor_doubled(
     predictor: Predictor, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, out = listed([scans]), tmp_path / "out"
-    read_all(predictor, [*files[:7], files[0]], out)
+    read_files(predictor, [*files[:7], files[0]], out)
     before = (out / "readings.jsonl").read_bytes()
     asked: list[Path] = []
     true = reader.read
     monkeypatch.setattr(reader, "read", lambda file, *rest: (asked.append(file), true(file, *rest))[1])
-    found = read_all(predictor, [*files, *files[:3]], out, resume=True)
-    assert (found["kept"], found["read"] + found["refused"]) == (7, 15)
+    found = read_files(predictor, [*files, *files[:3]], out, resume=True)
+    assert (found.kept, found.read + found.refused) == (7, 15)
     assert sorted(asked) == files[7:]
     assert (out / "readings.jsonl").read_bytes().startswith(before)
     assert names(out) == [file.name for file in files]
@@ -102,11 +101,11 @@ def test_no_more_than_the_queue_is_ever_begun(
         nonlocal begun
         with lock:
             begun += 1
-        return reader.Prepared(file, refused="drawn")
+        return reader.File(file, refused="drawn")
 
     monkeypatch.setattr(reader, "prepare", prepare)
     for answered, item in enumerate(reader.prepared(predictor, files(), decoders=3)):
-        assert item.file == Path(str(answered))
+        assert item.path == Path(str(answered))
         most = max(most, taken - answered, begun - answered)
     assert (taken, begun) == (500, 500)
     assert most <= reader.AHEAD
@@ -115,7 +114,7 @@ def test_no_more_than_the_queue_is_ever_begun(
 def test_one_batch_is_held_for_the_models(predictor: Predictor, scans: Path, tmp_path: Path) -> None:
     """Lines are on the disk after each batch, not at the end."""
     seen: list[int] = []
-    read_all(predictor, listed([scans]), tmp_path, progress=lambda done, total: seen.append(len(lines(tmp_path))))
+    read_files(predictor, listed([scans]), tmp_path, progress=lambda done, total: seen.append(len(lines(tmp_path))))
     assert seen == [reader.BATCH, 22]
 
 
@@ -148,12 +147,12 @@ def _read_slowly(predictor: Predictor, scans: Path, out: Path) -> None:
         time.sleep(2 if file.name > "10" else 0)
         return read(file, *rest)
 
-    def answer(_predictor: Predictor, part: list[reader.Prepared]) -> list[dict[str, Any]]:
-        return [{"file": str(item.file), "refused": item.refused or "read in the child"} for item in part]
+    def answer(_predictor: Predictor, part: list[reader.File]) -> list[dict[str, Any]]:
+        return [{"file": str(item.path), "refused": item.refused or "read in the child"} for item in part]
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
-    reader.BATCH, reader.AHEAD, reader.read, reader.answer = 2, 4, slow, answer
-    read_all(predictor, listed([scans]), out)
+    reader.BATCH, reader.AHEAD, reader.read, reader.lines = 2, 4, slow, answer
+    read_files(predictor, listed([scans]), out)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
@@ -175,6 +174,6 @@ def test_stopped_in_the_middle_and_resumed(
     os.waitpid(child, 0)
     before = len(lines(out))
     assert 0 < before < 22
-    found = read_all(predictor, listed([scans]), out, resume=True)
-    assert found["kept"] == before
+    found = read_files(predictor, listed([scans]), out, resume=True)
+    assert found.kept == before
     assert names(out) == sorted(path.name for path in scans.iterdir())

@@ -20,11 +20,6 @@ class Listing:
     """Outlines that lie with the images of the named folders; they are no scans."""
 
 
-def listed(paths: Iterable[Path], without: Path | None = None) -> list[Path]:
-    """The files of `listing`."""
-    return list(listing(paths, without).files)
-
-
 def listing(paths: Iterable[Path], without: Path | None = None) -> Listing:
     """Files as named, and all files below named folders in name order; nothing below `without`.
 
@@ -58,8 +53,8 @@ def _masks(folders: Sequence[Path], files: Iterable[Path]) -> set[Path]:
     root = Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
     images = dict.fromkeys(Path(os.path.abspath(file)) for file in files if _may_be_image(file))
     pairs = paired(root, [file.relative_to(root).parts for file in images])
-    found = (*(mask for masks in pairs.masks.values() for mask in masks), *pairs.alone)
-    return {root.joinpath(*parts) for parts in found}
+    masks = (*(mask for of_image in pairs.masks.values() for mask in of_image), *pairs.alone)
+    return {root.joinpath(*parts) for parts in masks}
 
 
 def _may_be_image(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from kdlight.batch import listed, listing, scans
+from kdlight.inference import listing
 
 Draw = Callable[..., None]
+module = importlib.import_module("kdlight.inference.listing")
+
+
+def listed(paths: list[Path]) -> list[Path]:
+    return list(listing(paths).files)
 
 
 @pytest.fixture
@@ -78,7 +84,7 @@ def test_a_file_that_may_not_be_opened_does_not_stop_the_others(
         raise PermissionError(file)
 
     draw("a.png", "b.png")
-    monkeypatch.setattr(scans, "is_image", closed)
+    monkeypatch.setattr(module, "is_image", closed)
     assert listed([tmp_path]) == [tmp_path / "a.png", tmp_path / "b.png"]
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from kdlight.batch import benchmark, throughput
+from kdlight.benchmark import batch as benchmark
+from kdlight.benchmark import throughput
 from kdlight.bundle import Bundle
 from kdlight.images import read
-from kdlight.inference import Predictor
 
 
 def test_the_files_are_whole_mixed_and_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,17 +34,15 @@ def test_the_report_fits_what_was_timed(tiny_bundle: Bundle, monkeypatch: pytest
     monkeypatch.setattr(benchmark, "SIDE", 64)
     monkeypatch.setattr(benchmark, "CHUNK", 4)
     seen: list[tuple[int, int]] = []
-    found = throughput(tiny_bundle, 9, progress=lambda done, total: seen.append((done, total)))
-    json.dumps(found, allow_nan=False)
-    assert (found["files"], found["runs"], seen) == (8, 2, [(4, 8), (8, 8)])
-    rows = {row["name"]: row for row in found["rows"]}
-    assert found["ratio"] == pytest.approx(rows[found["baseline"]]["p50_ms"] / rows[found["candidate"]]["p50_ms"])
-    assert set(found["ratios"]) == set(rows) == {benchmark.BASELINE, benchmark.HAND, benchmark.CANDIDATE}
+    report = throughput(tiny_bundle, 9, progress=lambda done, total: seen.append((done, total)))
+    json.dumps(report.model_dump(mode="json"), allow_nan=False)
+    assert (report.files, report.runs, seen) == (8, 2, [(4, 8), (8, 8)])
+    rows = {row.name: row for row in report.rows}
+    assert report.ratio == pytest.approx(rows[report.baseline].p50_ms / rows[report.candidate].p50_ms)
+    assert set(rows) == {benchmark.BASELINE, benchmark.CANDIDATE}
     for row in rows.values():
-        assert row["p50_ms"] == pytest.approx(1000 / row["files_per_second"])  # of two chunks the median is the mean
-    assert (found["memory_mb"]["8"] > 0, found["alone"]) == (True, None)
-    spent = found["bound"]["processor_seconds_per_file"]
-    assert found["bound"]["files_per_second"] * spent == pytest.approx(benchmark._cores())
+        assert row.p50_ms == pytest.approx(1000 / row.files_per_second)  # of two chunks the median is the mean
+    assert (report.memory_mb[8] > 0, report.alone) == (True, None)
 
 
 def test_files_beyond_the_race_are_read_by_the_candidate_alone(
@@ -57,24 +55,10 @@ def test_files_beyond_the_race_are_read_by_the_candidate_alone(
     plain = benchmark.one_by_one
     monkeypatch.setattr(benchmark, "one_by_one", lambda p, files: (read_one_by_one.append(len(files)), plain(p, files)))
     seen: list[tuple[int, int]] = []
-    found = throughput(tiny_bundle, 24, progress=lambda done, total: seen.append((done, total)))
-    assert (found["files"], found["alone"]["files"], read_one_by_one) == (4, 20, [4, 4])
-    assert (seen, list(found["memory_mb"])) == ([(4, 24), (20, 24), (24, 24)], ["24"])
-
-
-def test_the_loop_by_hand_asks_both_networks_what_the_bundle_asks(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same image to about the same pixels: its window and resizing differ by little from the bundle's."""
-    monkeypatch.setattr(benchmark, "SIDE", 64)
-    predictor = Predictor(tiny_bundle, 1)
-    seen: list[np.ndarray] = []
-    predictor.models["teacher"].register_forward_pre_hook(lambda _module, given: seen.append(given[0].numpy()))
-    files = benchmark.generate(tmp_path, 2)
-    benchmark.by_hand(predictor, files)
-    own = [predictor.spec.prepare(read(file)).numpy() for file in files]
-    assert len(seen) == 2
-    assert all(np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99 for a, b in zip(seen, own, strict=True))
+    report = throughput(tiny_bundle, 24, progress=lambda done, total: seen.append((done, total)))
+    assert report.alone is not None
+    assert (report.files, report.alone.files, read_one_by_one) == (4, 20, [4, 4])
+    assert (seen, list(report.memory_mb)) == ([(4, 24), (20, 24), (24, 24)], [24])
 
 
 def test_too_few_files_are_refused(tiny_bundle: Bundle) -> None:

@@ -1,0 +1,223 @@
+"""How many files a second: one by one against the overlapped way, interleaved over the same chunks of drawn files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from pydantic import BaseModel, ConfigDict
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from kdlight.benchmark.timer import Report, Row, cores, interleave, machine, milliseconds, row
+from kdlight.bundle import Bundle
+from kdlight.data.dataset import Progress
+from kdlight.images import read
+from kdlight.inference.batch import AHEAD, BATCH, read_files
+from kdlight.inference.engines import torch_threads
+from kdlight.inference.predictor import Predictor
+from kdlight.reading import ROLES
+
+SIDE = 512
+CHUNK = 50
+"""Files of one turn."""
+RACED = 500
+"""Files that both ways read, at most; the candidate alone reads the rest, in one go."""
+EARLY = 200
+"""Memory is told after so many files, and after all."""
+DIFFERENT = 8
+"""Pictures drawn per syntax; the files beyond differ in their header only, so their bytes and checksums differ."""
+SYNTAXES = {
+    "uncompressed": "1.2.840.10008.1.2.1",
+    "RLE": "1.2.840.10008.1.2.5",
+    "JPEG-LS": "1.2.840.10008.1.2.4.80",
+    "JPEG 2000": "1.2.840.10008.1.2.4.90",
+}
+"""Taken in turn by the generated files."""
+CANDIDATE, BASELINE = "overlapped", "one by one"
+
+
+class BatchRow(Row):
+    """Milliseconds per file over the chunks, and the rate over all of them."""
+
+    files_per_second: float
+
+
+class Alone(BaseModel):
+    """The candidate over files that nothing else reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: int
+    files_per_second: float
+
+
+class BatchReport(Report):
+    """`ratio` is the baseline's median time per file over the candidate's."""
+
+    bundle: str
+    seed: int
+    chunk: int = CHUNK
+    batch: int = BATCH
+    ahead: int = AHEAD
+    pixels: tuple[int, int] = (SIDE, SIDE)
+    syntaxes: tuple[str, ...] = tuple(SYNTAXES)
+    files: int
+    """Read by both ways."""
+    rows: tuple[BatchRow, ...]
+    memory_mb: dict[int, float]
+    """The largest resident set of this process up to so many files."""
+    alone: Alone | None
+    """None where there are no files beyond RACED."""
+
+
+def throughput(
+    bundle: Bundle, files: int = 2000, threads: int | None = None, seed: int = 0, progress: Progress | None = None
+) -> BatchReport:
+    """Files per second over generated DICOM files, both ways on every chunk of them, in an order drawn anew.
+
+    Both decode in the sandbox, prepare, and ask both models once; the candidate writes its readings. threads: of both
+    models one by one (overlapped they have one); every core by default. `files` is rounded down to whole chunks; those
+    beyond RACED are links to the first ones. Raises ValueError for fewer files than one chunk.
+    """
+    if files < CHUNK:
+        raise ValueError(f"{files} files were asked for; at least {CHUNK} are needed to time a chunk.")
+    threads = threads or cores()
+    total = files - files % CHUNK
+    raced = min(total, RACED)
+    memory = Memory()
+    with torch_threads(threads), tempfile.TemporaryDirectory() as folder:
+        plain, single = Predictor(bundle, threads), Predictor(bundle, 1)
+        made = generate(Path(folder), raced)
+        times = race(plain, single, made, total, seed, memory, progress)
+        alone = read_alone(single, linked(made, total - raced), raced, memory, progress) if total > raced else None
+    rows = [
+        BatchRow(**row(name, taken).model_dump(), files_per_second=1000 * len(taken) / sum(taken))
+        for name, taken in times.items()
+    ]
+    return BatchReport(
+        benchmark="batch",
+        bundle=bundle.card.id,
+        machine=machine(),
+        threads=threads,
+        warmups=len(SYNTAXES),
+        runs=raced // CHUNK,
+        seed=seed,
+        files=raced,
+        rows=tuple(rows),
+        candidate=CANDIDATE,
+        baseline=BASELINE,
+        ratio=rows[0].p50_ms / rows[1].p50_ms,
+        memory_mb={min(EARLY, total): round(memory.early, 1), total: round(memory.peak, 1)},
+        alone=alone,
+    )
+
+
+def race(
+    plain: Predictor,
+    single: Predictor,
+    files: list[Path],
+    total: int,
+    seed: int,
+    memory: Memory,
+    progress: Progress | None,
+) -> dict[str, list[float]]:
+    """Milliseconds per file of both ways, the baseline first, for each chunk of the files."""
+    one_by_one(plain, files[: len(SYNTAXES)])
+    times: dict[str, list[float]] = {BASELINE: [], CANDIDATE: []}
+    for start in range(0, len(files), CHUNK):
+        chunk = files[start : start + CHUNK]
+        ways = {BASELINE: partial(one_by_one, plain, chunk), CANDIDATE: partial(overlapped, single, chunk, memory)}
+        for name, taken in interleave(ways, 1, 0, seed + start).items():
+            times[name] += [ms / CHUNK for ms in taken]
+        memory.note(start + CHUNK, total)
+        if progress is not None:
+            progress(start + CHUNK, total)
+    return times
+
+
+class Memory:
+    """The largest resident set of this process in MB, up to EARLY files and up to the last."""
+
+    def __init__(self) -> None:
+        self.early = self.peak = 0.0
+
+    def note(self, done: int, _total: int) -> None:
+        self.peak = max(self.peak, psutil.Process().memory_info().rss / 2**20)
+        if done <= EARLY:
+            self.early = self.peak
+
+
+def one_by_one(predictor: Predictor, files: list[Path]) -> None:
+    """What a plain loop does: read, prepare, ask each model once."""
+    for file in files:
+        x = predictor.spec.prepare(read(file))[None]
+        for role in ROLES:
+            predictor.probabilities(role, x)
+
+
+def overlapped(predictor: Predictor, files: list[Path], memory: Memory) -> None:
+    """`read_files` as the command runs it, with its file written and synced."""
+    with tempfile.TemporaryDirectory() as folder:
+        read_files(predictor, files, Path(folder), confirmed=True, progress=memory.note)
+
+
+def read_alone(
+    predictor: Predictor, files: list[Path], before: int, memory: Memory, progress: Progress | None
+) -> Alone:
+    def note(done: int, total: int) -> None:
+        memory.note(before + done, before + total)
+        if progress is not None:
+            progress(before + done, before + total)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ms = milliseconds(lambda: read_files(predictor, files, Path(folder), confirmed=True, progress=note))
+    return Alone(files=len(files), files_per_second=1000 * len(files) / ms)
+
+
+def linked(files: list[Path], count: int) -> list[Path]:
+    """`count` more names for these files, in turn."""
+    names = [files[0].with_name(f"link-{number:06d}.dcm") for number in range(count)]
+    for number, name in enumerate(names):
+        os.link(files[number % len(files)], name)
+    return names
+
+
+def generate(folder: Path, count: int) -> list[Path]:
+    """`count` DICOM files of 512 x 512 pixels and 12 bits in `folder`, drawn from a seed, in SYNTAXES by turns."""
+    kinds = list(SYNTAXES.values())
+    drawn = [_draw(number, kinds[number % len(kinds)]) for number in range(min(count, DIFFERENT * len(kinds)))]
+    files = []
+    for number in range(count):
+        data = drawn[number % len(drawn)]
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+        files.append(folder / f"{number:06d}.dcm")
+        data.save_as(files[-1], enforce_file_format=True)
+    return files
+
+
+def _draw(number: int, syntax: str) -> Any:
+    """One file: smooth hills with noise in the lower bits, as scanners give them."""
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    hills = sum(np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0, 3, (5, 3)))
+    pixels = np.clip(2048 + 350 * hills + rng.normal(0, 8, (SIDE, SIDE)), 0, 4095).astype("<u2")
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    data.SOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+    data.Modality, data.PatientName, data.PatientID = "CT", "Drawn^File", str(number)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.Rows, data.Columns, data.BitsAllocated, data.BitsStored, data.HighBit = SIDE, SIDE, 16, 12, 11
+    data.PixelRepresentation, data.PixelData = 0, pixels.tobytes()
+    data.WindowCenter, data.WindowWidth = 2048, 3000
+    if syntax != ExplicitVRLittleEndian:
+        data.compress(syntax, generate_instance_uid=False)
+    return data

@@ -1,0 +1,265 @@
+"""How fast the student is against its teacher, from a decoded image to an answer: interleaved, in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import PIL.Image
+import torch
+from pydantic import BaseModel, ConfigDict
+from torchvision import transforms  # type: ignore[import-untyped, unused-ignore]
+
+from kdlight import bundle as bundles
+from kdlight.benchmark.timer import Report, Row, Way, check_quiet, interleave, machine, row
+from kdlight.bundle import Bundle
+from kdlight.bundle.speed import CHANNELS_LAST, ONNX, TORCH, Speed
+from kdlight.compress import export_onnx
+from kdlight.data.dataset import Progress
+from kdlight.images import Image
+from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine, torch_threads
+from kdlight.inference.predictor import Predictor
+from kdlight.metrics import softmax
+from kdlight.modality import Window
+from kdlight.models import macs
+from kdlight.preprocessing import InputSpec
+from kdlight.reading import ROLES, Role
+
+WARMUPS, RUNS = 10, 50
+BLOCK, LEAD = 5, 2
+"""Timed calls of one way in a row, and those before them that are not timed: as one model at work is used."""
+TRANSFORMS = "torch eager after torchvision's transforms"
+Route = Literal["network", "cold", "image", "maps"]
+"""network: prepared input to logits; cold: the same in single calls, each finding the caches as another network left
+them; image: from a decoded image to calibrated probabilities; maps: from a decoded image to both models' Grad-CAM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a row's times are of."""
+
+    role: Role | None
+    """None: both."""
+    engine: str
+    route: Route = "network"
+    pixels: int | None = None
+    """Side of the decoded image."""
+
+    @property
+    def name(self) -> str:
+        network = "Grad-CAM of both" if self.role is None else f"{self.role}, {self.engine}"
+        ends = {"cold": "; cold", "network": ""}
+        return network + ends.get(self.route, f"; from a decoded image of {self.pixels} px")
+
+
+CANDIDATE, BASELINE = Measured("student", ONNX), Measured("teacher", TORCH)
+
+
+class LatencyRow(Row):
+    """One way's times per image."""
+
+    role: Role | None
+    engine: str
+    route: Route
+    pixels: int | None
+
+
+class Bound(BaseModel):
+    """How long each network's multiply-adds alone would take at the processor's measured peak."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    peak_gmacs: float
+    """Multiply-adds (1e9 a second) of a float32 matrix product, the best of ten."""
+    teacher_ms: float
+    student_ms: float
+
+    @classmethod
+    def of(cls, bundle: Bundle, size: int) -> Bound:
+        """Of one image of `size` px."""
+        square = torch.rand(1024, 1024)
+        best = min(interleave({"product": lambda: square @ square}, runs=10, warmups=2)["product"])
+        teacher, student = (macs(bundle.model(role), size) / 1024**3 * best for role in ROLES)
+        return cls(peak_gmacs=1024**3 / best / 1e6, teacher_ms=teacher, student_ms=student)
+
+
+class LatencyReport(Report):
+    """`ratio` is the teacher's median in torch over the student's as shipped, networks alone."""
+
+    benchmark: str = "latency"
+    candidate: str = CANDIDATE.name
+    baseline: str = BASELINE.name
+    bundle: str
+    bundle_sha256: str
+    batch: int = 1
+    size: int
+    """Side of the networks' input in pixels."""
+    seed: int
+    rows: tuple[LatencyRow, ...]
+    ratios: dict[str, float]
+    """Each row's median over that of the shipped student measured the same way."""
+    bound: Bound | None
+    """None where only the networks were timed."""
+
+
+def latency(
+    bundle: Bundle,
+    size: int = 224,
+    threads: int = 1,
+    runs: int = RUNS,
+    warmups: int = WARMUPS,
+    seed: int = 0,
+    progress: Progress | None = None,
+    images: Sequence[int] = (),
+) -> LatencyReport:
+    """Milliseconds per image at a side of `size` px of each engine, p50 and p95 over `runs`, with the bundle's weights.
+
+    Timed are the networks alone, in short blocks. With `images`, sides of decoded pictures, there are besides, for each
+    side, the whole way to calibrated probabilities and both models' Grad-CAM, the networks "cold", and the bound of
+    arithmetic. progress(done, total) counts rounds. Raises ValueError for fewer than 10 warm-ups or 50 runs,
+    or a size outside 32 to 1024.
+    """
+    _check(size, threads, runs, warmups)
+    with torch_threads(threads):
+        networks = engines(bundle, threads)
+        alone = _networks(networks, size, seed)
+        ways = alone | (whole_ways(bundle, networks, size, threads, images) if images else {})
+        times = interleave(_named(ways), runs, warmups, seed, progress, BLOCK, LEAD)
+        if images:
+            cold = {dataclasses.replace(way, route="cold"): call for way, call in alone.items()}
+            times |= interleave(_named(cold), runs, warmups, seed)
+            ways |= cold
+        bound = Bound.of(bundle, size) if images else None
+    p50 = {way: float(np.median(times[way.name])) for way in ways}
+    return LatencyReport(
+        bundle=bundle.card.id,
+        bundle_sha256=bundle.sha256,
+        machine=machine(),
+        size=size,
+        threads=threads,
+        warmups=warmups,
+        runs=runs,
+        seed=seed,
+        rows=tuple(_row(way, times[way.name]) for way in ways),
+        ratio=p50[BASELINE] / p50[CANDIDATE],
+        ratios={way.name: ms / p50[_candidate(way)] for way, ms in p50.items()},
+        bound=bound,
+    )
+
+
+def quiet_latency(bundle: Bundle, *arguments: Any, **options: Any) -> LatencyReport:
+    """`latency`, on a machine that is quiet before and after. Raises BusyError where it is not."""
+    check_quiet()
+    report = latency(bundle, *arguments, **options)
+    check_quiet()
+    return report
+
+
+def record(bundle: Bundle, report: LatencyReport) -> None:
+    """Write the networks' own medians, and what they were measured on, on the bundle's card; it is sealed anew."""
+    latency = Speed.model_validate(report.model_dump())
+    bundles.write_card(bundle.path, bundle.card.replace(metrics=bundle.card.metrics.replace(latency=latency)))
+    bundles.seal(bundle.path)
+
+
+def engines(bundle: Bundle, threads: int) -> dict[Measured, Engine]:
+    """Both networks, each on what it may run on."""
+    teacher = bundle.model("teacher")
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(teacher, Path(folder) / "teacher.onnx", bundle.spec.size)
+        exported = OnnxEngine(Path(folder) / "teacher.onnx", threads)
+    last = bundle.model("teacher").to(memory_format=torch.channels_last)
+    return {
+        BASELINE: TorchEngine(teacher),
+        Measured("teacher", CHANNELS_LAST): TorchEngine(last),
+        Measured("teacher", ONNX): exported,
+        Measured("student", TORCH): TorchEngine(bundle.model("student")),
+        CANDIDATE: OnnxEngine(bundle.onnx, threads),
+    }
+
+
+def whole_ways(
+    bundle: Bundle, engines: Mapping[Measured, Engine], size: int, threads: int, images: Sequence[int]
+) -> dict[Measured, Way]:
+    """From a decoded image to calibrated probabilities, and to both models' Grad-CAM."""
+    card = bundle.card.replace(input=dataclasses.replace(bundle.spec, size=size))
+    sized = dataclasses.replace(bundle, card=card)
+    predictor, ways = Predictor(sized, threads), {}
+    for side in images:
+        image = drawn(side, bool(card.eligibility.color))
+        for network, engine in engines.items():
+            temperature = card.temperature(network.role or "student")
+            way = dataclasses.replace(network, route="image", pixels=side)
+            ways[way] = _answer(sized.spec, image, engine, temperature)
+        plain = Measured("teacher", TRANSFORMS, "image", side)
+        ways[plain] = _by_transforms(sized.spec, image, engines[BASELINE], card.temperature("teacher"))
+        ways[Measured(None, "as read", "maps", side)] = _maps(predictor, image)
+    return ways
+
+
+def drawn(side: int, color: bool) -> Image:
+    """A decoded picture of `side` px as `images.read` gives it: gray floats with their window, or RGB."""
+    rng = np.random.default_rng(side)
+    coarse = rng.integers(0, 256, (16, 16, 3) if color else (16, 16), dtype=np.uint8)
+    pixels = np.asarray(PIL.Image.fromarray(coarse).resize((side, side)))
+    if color:
+        return Image(pixels, "drawn", "png", 8, ())
+    return Image(pixels.astype(np.float32), "drawn", "png", 8, (Window(127.5, 255),))
+
+
+def _networks(engines: Mapping[Measured, Engine], size: int, seed: int) -> dict[Measured, Way]:
+    """Each engine on one prepared input."""
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 3, size, size)).astype(np.float32))
+    return {network: lambda engine=engine: engine(x) for network, engine in engines.items()}  # type: ignore[misc]
+
+
+def _answer(spec: InputSpec, image: Image, engine: Engine, temperature: float) -> Way:
+    return lambda: softmax(engine(spec.prepare(image)[None]), temperature)
+
+
+def _maps(predictor: Predictor, image: Image) -> Way:
+    return lambda: predictor.heat_maps(image, "gradcam", confirmed=True)
+
+
+def _by_transforms(spec: InputSpec, image: Image, engine: Engine, temperature: float) -> Way:
+    """As most scripts do it: a Pillow picture in RGB, torchvision's transforms, the network."""
+    pixels = image.display()
+    side = (spec.size, spec.size)
+    steps = transforms.Compose(
+        [transforms.Resize(side), transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)]
+    )
+
+    def picture() -> PIL.Image.Image:
+        return PIL.Image.fromarray(pixels).convert("RGB")
+
+    return lambda: softmax(engine(steps(picture())[None]), temperature)
+
+
+def _row(way: Measured, times: list[float]) -> LatencyRow:
+    return LatencyRow(**row(way.name, times).model_dump(), **dataclasses.asdict(way))
+
+
+def _candidate(way: Measured) -> Measured:
+    """The shipped student measured as this one."""
+    route: Route = "image" if way.route == "maps" else way.route
+    return Measured("student", ONNX, route, way.pixels)
+
+
+def _named(ways: Mapping[Measured, Way]) -> dict[str, Way]:
+    return {way.name: call for way, call in ways.items()}
+
+
+def _check(size: int, threads: int, runs: int, warmups: int) -> None:
+    if runs < RUNS or warmups < WARMUPS:
+        raise ValueError(
+            f"{warmups} warm-ups and {runs} runs were asked for; at least {WARMUPS} and {RUNS} are needed."
+        )
+    if not 32 <= size <= 1024:
+        raise ValueError(f"A size of {size} px was asked for; 32 to 1024 was expected.")
+    if threads < 1:
+        raise ValueError(f"{threads} threads were asked for; at least 1 was expected.")
