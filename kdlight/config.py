@@ -19,6 +19,10 @@ RecipeError = OptionError
 """A recipe that cannot be run: the sentence says which key, what was expected, what to do."""
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Init = Literal["random", "selection", "teacher", "general", "published"]
+Selection = Literal["uniform", "consecutive", "random"]
+"""Channels evenly spaced, a run of neighbors, or drawn by the seed."""
+Layers = Literal["first", "even"]
+"""The first blocks of a stage, or evenly spaced ones."""
 Effort = Literal["quick", "standard", "thorough"]
 """How much of the machine's time a training without a recipe may take."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -162,12 +166,8 @@ class StudentConfig(Settings):
     weights: Annotated[
         str, Option("For general and published a state dict; empty takes what kdlight ships or timm publishes.")
     ] = ""
-    selection: Annotated[
-        Literal["uniform", "consecutive", "random"], Option("Which channels are selected from the larger network.")
-    ] = "uniform"
-    layers: Annotated[
-        Literal["first", "even"], Option("Which blocks of each stage: the first, or evenly spaced ones.")
-    ] = "first"
+    selection: Annotated[Selection, Option("Which channels are selected from the larger network.")] = "uniform"
+    layers: Annotated[Layers, Option("Which blocks of each stage: the first, or evenly spaced ones.")] = "first"
 
 
 class DistillConfig(Settings):

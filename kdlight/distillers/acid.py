@@ -1,8 +1,8 @@
 """ACID (Udandarao et al., 2024), https://arxiv.org/abs/2411.18674: choosing the data is a distillation.
 
 From a super-batch keep the images with the largest L(student) - L(reference), the published share being 20 %; ACED adds
-softmax KD on the images kept. Here the reference is the teacher and L the cross-entropy of one image:
-kept = argmax_k [CE(z_s, y) - CE(z_t, y)],  L = CE on the kept + softmax_kd T^2 KL on the kept
+softmax KD on the images chosen. Here the reference is the teacher and L the cross-entropy of one image:
+chosen = argmax_k [CE(z_s, y) - CE(z_t, y)],  L = CE on the chosen + softmax_kd T^2 KL on the chosen
 
 Ours: the batch that the loop draws is the super-batch, so a step learns from `keep` times train.batch_size images (two
 at least: batch norm needs them); an image without a label is scored by the teacher's answer q, as KL(q, p_s).
@@ -31,7 +31,7 @@ class ACID(Distiller):
         0.2
     )
     softmax_kd: Annotated[
-        float, Option("Weight of the teacher's output on the images that are kept: 0 is ACID, more is ACED.", ge=0)
+        float, Option("Weight of the teacher's output on the images that are chosen: 0 is ACID, more is ACED.", ge=0)
     ] = 1.0
     temperature: Temperature = 4.0
 

@@ -19,8 +19,8 @@ from kdlight.options import Option
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - Pearson's correlation of each row with its namesake, mean over the rows; (N, M) each. 0 to 2."""
-    own, target = (rows - rows.mean(dim=1, keepdim=True) for rows in (student, teacher))
-    return 1 - F.cosine_similarity(own, target, dim=1).mean()
+    centered = [rows - rows.mean(dim=1, keepdim=True) for rows in (student, teacher)]
+    return 1 - F.cosine_similarity(centered[0], centered[1], dim=1).mean()
 
 
 class DIST(Distiller):

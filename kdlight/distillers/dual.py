@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from kdlight.config import Layers
 from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl, update_average
 from kdlight.models.base import Classifier
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
@@ -41,9 +42,7 @@ class Dual(Distiller):
     selection: Annotated[
         Literal["uniform", "consecutive"], Option("Which channels the partner takes; as the student's own.")
     ] = "uniform"
-    layers: Annotated[
-        Literal["first", "even"], Option("Which blocks of a stage the partner takes; as the student's own.")
-    ] = "first"
+    layers: Annotated[Layers, Option("Which blocks of a stage the partner takes; as the student's own.")] = "first"
     steps: Tensor
 
     def build(self) -> None:

@@ -36,5 +36,5 @@ class LogitStandard(Distiller):
     temperature: Temperature = 2.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        own, target = (standardized(view.logits.float()) for view in (student, teacher))
-        return self.weight * softened_kl(own, target, self.temperature)
+        logits, target = (standardized(view.logits.float()) for view in (student, teacher))
+        return self.weight * softened_kl(logits, target, self.temperature)

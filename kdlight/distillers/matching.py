@@ -32,9 +32,9 @@ def ends(model: Classifier) -> list[Stage]:
 
 def pairs(student: Classifier, teacher: Classifier) -> list[tuple[Stage, Stage]]:
     """Stages of the student and of the teacher that belong together, from fine to coarse; at least one pair."""
-    own, other = ends(student), ends(teacher)
-    swapped = len(other) < len(own)
-    few, many = (other, own) if swapped else (own, other)
+    student_stages, teacher_stages = ends(student), ends(teacher)
+    swapped = len(teacher_stages) < len(student_stages)
+    few, many = (teacher_stages, student_stages) if swapped else (student_stages, teacher_stages)
     partners = [*(_nearest(stage, many) for stage in few[:-1]), many[-1]]
     matched = zip(few, partners, strict=True)
     return [(b, a) if swapped else (a, b) for a, b in matched]

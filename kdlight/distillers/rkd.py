@@ -50,7 +50,7 @@ class RKD(Distiller):
     temperature: Temperature = 4.0
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:
-        mine, target = (pooled(view.features[-1].float()) for view in (student, teacher))
-        loss = self.distance * F.smooth_l1_loss(distances(mine), distances(target))
-        loss = loss + self.angle * F.smooth_l1_loss(angles(mine), angles(target))
+        features, target = (pooled(view.features[-1].float()) for view in (student, teacher))
+        loss = self.distance * F.smooth_l1_loss(distances(features), distances(target))
+        loss = loss + self.angle * F.smooth_l1_loss(angles(features), angles(target))
         return loss + self.alpha * softened_kl(student.logits, teacher.logits, self.temperature)

@@ -97,8 +97,8 @@ def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     batch, channels = student.shape[:2]
     with torch.autocast(student.device.type, enabled=False):
-        own, other = (maps.float().flatten(2) / (maps[0].numel() ** 0.5) for maps in (student, teacher))  # (B, C, hw)
-        squares = [(a.transpose(1, 2) @ b).square().sum() for a, b in ((own, own), (other, other), (own, other))]
+        s, t = (maps.float().flatten(2) / (maps[0].numel() ** 0.5) for maps in (student, teacher))  # (B, C, hw)
+        squares = [(a.transpose(1, 2) @ b).square().sum() for a, b in ((s, s), (t, t), (s, t))]
     error = (squares[0] + squares[1] - 2 * squares[2]) / (batch * channels**2)
     root: Tensor = (error.clamp_min(0) + EPS).sqrt()
     return root

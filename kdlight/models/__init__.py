@@ -100,8 +100,10 @@ def start_student(model: Classifier, name: str, init: str, weights: str) -> None
 def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:
     if isinstance(model, TimmClassifier):
         state = model.from_elsewhere(state)
-    own = model.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
-    if len(fitting) < len(own) // 2:
-        raise ValueError(f"Only {len(fitting)} of {len(own)} tensors fit the model. Give the weights of this network.")
+    expected = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in expected and expected[k].shape == v.shape}
+    if len(fitting) < len(expected) // 2:
+        raise ValueError(
+            f"Only {len(fitting)} of {len(expected)} tensors fit the model. Give the weights of this network."
+        )
     model.load_state_dict(fitting, strict=False)

@@ -22,10 +22,10 @@ PREFIX = "ensemble:"
 
 def members(name: str) -> list[str]:
     """The names in `ensemble:<name>+<name>`. Raises ValueError if there are not two or more, or one is an ensemble."""
-    found = name.removeprefix(PREFIX).split("+")
-    if len(found) < 2 or not all(found) or any(one.startswith(PREFIX) for one in found):
+    names = name.removeprefix(PREFIX).split("+")
+    if len(names) < 2 or not all(names) or any(one.startswith(PREFIX) for one in names):
         raise ValueError(f"{name!r} names no ensemble; ensemble:<name>+<name>, two models or more, was expected.")
-    return found
+    return names
 
 
 class Ensemble(Classifier):

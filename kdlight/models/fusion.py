@@ -95,8 +95,8 @@ def deepen(net: nn.Module, shallower: nn.Module) -> None:
 
     Raises ValueError if a tensor of the shallower network has no place.
     """
-    own, given = net.state_dict(), shallower.state_dict()
-    strange = [name for name, tensor in given.items() if name not in own or own[name].shape != tensor.shape]
+    state, given = net.state_dict(), shallower.state_dict()
+    strange = [name for name, tensor in given.items() if name not in state or state[name].shape != tensor.shape]
     if strange:
         raise ValueError(
             f"{strange[0]} of the shallower network has no place in the deeper one; one of its family was expected."

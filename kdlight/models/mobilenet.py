@@ -136,25 +136,25 @@ def load_backbone(model: MobileNet, state: dict[str, Tensor]) -> None:
 
     The three name the same tensors differently but hold them in the same order. Raises ValueError for another network.
     """
-    own = {k: v for k, v in model.state_dict().items() if _is_backbone(k)}
+    backbone = {k: v for k, v in model.state_dict().items() if _is_backbone(k)}
     given = {k: v for k, v in state.items() if _is_backbone(k)}
-    order = next((names for names in _dialects(list(own)) if set(names) == set(given)), None)
-    if order is None or [given[name].shape for name in order] != [tensor.shape for tensor in own.values()]:
+    order = next((names for names in _dialects(list(backbone)) if set(names) == set(given)), None)
+    if order is None or [given[name].shape for name in order] != [tensor.shape for tensor in backbone.values()]:
         raise ValueError(
             f"The weights are not those of this network: their {len(given)} tensors have other names or shapes. "
             f"Give its own state dict, or for MobileNetV2 one of torchvision or timm."
         )
     with torch.no_grad():
-        for tensor, name in zip(own.values(), order, strict=True):
+        for tensor, name in zip(backbone.values(), order, strict=True):
             tensor.copy_(given[name])
 
 
-def _dialects(own: list[str]) -> Iterator[list[str]]:
+def _dialects(names: list[str]) -> Iterator[list[str]]:
     """The backbone's tensor names in order, as kdlight, torchvision and timm call them; a file may list them sorted."""
     import timm
     import torchvision  # type: ignore[import-untyped, unused-ignore]
 
-    yield own
+    yield names
     builders = (torchvision.models.mobilenet_v2, lambda: timm.create_model("mobilenetv2_100"))
     for builder in builders:
         yield [name for name in builder().state_dict() if _is_backbone(name)]

@@ -56,8 +56,8 @@ def commercial(name: str) -> bool:
 
 def _configs(names: Sequence[str]) -> list[timm.models.PretrainedCfg]:
     """What timm knows of the published weights of its networks; those without any are left out."""
-    found = [timm.get_pretrained_cfg(name) for name in names]
-    return [config for config in found if config is not None and config.has_weights]
+    configs = [timm.get_pretrained_cfg(name) for name in names]
+    return [config for config in configs if config is not None and config.has_weights]
 
 
 def _cached(config: timm.models.PretrainedCfg) -> bool:

@@ -35,9 +35,9 @@ def layout_of(net: Any, features: Any, sides: tuple[int, int]) -> Layout:
             grid = grid_of(count - before, sides)
             if grid is not None:
                 return Layout("tokens", grid, before)
-    found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
     raise ValueError(
-        f"{type(net).__name__} of timm gives features {found}, which form no map of a {sides[0]} x {sides[1]} input; "
+        f"{type(net).__name__} of timm gives features {shape}, which form no map of a {sides[0]} x {sides[1]} input; "
         f"(B, C, h, w), (B, h, w, C) or (B, tokens, C) was expected. Choose another network."
     )
 

@@ -32,13 +32,13 @@ class VGG19(TimmClassifier):
 
     def from_elsewhere(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of torchvision, timm or kdlight, under the names and shapes that it has here."""
-        own = self.net.state_dict()
+        expected = self.net.state_dict()
         renamed = {}
         for name, tensor in state.items():
             layer, _, kind = name.rpartition(".")
             ours = f"{DENSE.get(layer, layer)}.{kind}"
-            dense = layer in DENSE and ours in own and tensor.numel() == own[ours].numel()
-            renamed[ours] = tensor.reshape(own[ours].shape) if dense else tensor
+            dense = layer in DENSE and ours in expected and tensor.numel() == expected[ours].numel()
+            renamed[ours] = tensor.reshape(expected[ours].shape) if dense else tensor
         return super().from_elsewhere(renamed)
 
 

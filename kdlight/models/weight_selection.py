@@ -19,21 +19,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HOW = ("uniform", "consecutive", "random")
-"""Which channels: evenly spaced, a run of neighbors, or drawn by the seed."""
-LAYERS = ("first", "even")
-"""Which blocks of a stage: the first ones, or evenly spaced ones."""
+from kdlight.config import Layers, Selection
+
 BLOCK = re.compile(r"((?:^|.*\.)(?:stages\.\d+(?:\.blocks)?|blocks(?:\.\d+)?))\.(\d+)\.")
 """A tensor's name up to its stage, and its block's number there."""
 
 
-def positions(large: int, small: int, offset: int = 0, how: str = "uniform", seed: int = 0) -> Tensor:
+def positions(large: int, small: int, offset: int = 0, how: Selection = "uniform", seed: int = 0) -> Tensor:
     """Indices (small,) of the kept elements of a dimension of `large`, in rising order.
 
     offset: 0 or above; 1 is the complement of 0, and where that is too small it is filled up from what 0 keeps. Random
@@ -52,15 +50,15 @@ def positions(large: int, small: int, offset: int = 0, how: str = "uniform", see
     if how == "random":
         drawn = torch.randperm(large, generator=torch.Generator().manual_seed(1_000_003 * seed + large))
         return drawn[turn].sort().values
-    raise ValueError(f"Unknown selection {how!r}; one of {', '.join(HOW)} was expected.")
+    raise ValueError(f"Unknown selection {how!r}; one of {', '.join(get_args(Selection))} was expected.")
 
 
-def select(tensor: Tensor, shape: torch.Size, offset: int = 0, how: str = "uniform", seed: int = 0) -> Tensor:
+def select(tensor: Tensor, shape: torch.Size, offset: int = 0, how: Selection = "uniform", seed: int = 0) -> Tensor:
     """A tensor of `shape` selected from a larger one of the same rank."""
     for dim, small in enumerate(shape):
         if tensor.shape[dim] != small:
-            kept = positions(tensor.shape[dim], small, offset, how, seed)
-            tensor = tensor.index_select(dim, kept.to(tensor.device))
+            chosen = positions(tensor.shape[dim], small, offset, how, seed)
+            tensor = tensor.index_select(dim, chosen.to(tensor.device))
     return tensor
 
 
@@ -69,34 +67,34 @@ def select_weights(
     target: nn.Module,
     offset: int = 0,
     *,
-    how: str = "uniform",
-    layers: str = "first",
+    how: Selection = "uniform",
+    layers: Layers = "first",
     seed: int = 0,
 ) -> list[str]:
     """Fill `target` from the larger `source` of its family; tensors are paired by name, the classifier is left out.
 
-    how is one of HOW, layers one of LAYERS, seed that of a random selection, offset as in `positions`. Returns the
+    seed is that of a random selection, offset as in `positions`. Returns the
     names that were filled; tensors of `target` without a namesake of the same kind keep their values. Raises ValueError
     if fewer than half could be paired, a namesake is smaller, or for an unknown word.
     """
-    if layers not in LAYERS:
-        raise ValueError(f"Unknown choice of layers {layers!r}; one of {', '.join(LAYERS)} was expected.")
-    large, own = source.state_dict(), _once(target.state_dict(keep_vars=True))
-    depths, own_depths = _depths(large), _depths(own)
+    if layers not in get_args(Layers):
+        raise ValueError(f"Unknown choice of layers {layers!r}; one of {', '.join(get_args(Layers))} was expected.")
+    large, small = source.state_dict(), _once(target.state_dict(keep_vars=True))
+    depths, small_depths = _depths(large), _depths(small)
     head = _classifier(target)
     filled = []
     with torch.no_grad():
-        for name, tensor in own.items():
-            origin = large.get(name if layers == "first" else _evenly(name, depths, own_depths))
+        for name, tensor in small.items():
+            origin = large.get(name if layers == "first" else _evenly(name, depths, small_depths))
             fitting = None if origin is None or name.startswith(head) else _as_kind(origin, tensor, name)
             if fitting is None:
                 continue
             parts = 3 if ".qkv." in f".{name}" else 1
             tensor.copy_(_select_parts(fitting, tensor.shape, parts, offset, how, seed))
             filled.append(name)
-    if len(filled) < len(own) // 2:
+    if len(filled) < len(small) // 2:
         raise ValueError(
-            f"Only {len(filled)} of the student's {len(own)} tensors are in the teacher as well; both must be of one "
+            f"Only {len(filled)} of the student's {len(small)} tensors are in the teacher as well; both must be of one "
             f"family. Take another student, or other starting weights (student.init)."
         )
     return filled
@@ -130,14 +128,14 @@ def _uniform(large: int, small: int, offset: int) -> Tensor:
         stride = large // small
         return torch.arange(0, large, stride) + offset % stride
     everything = torch.arange(large)
-    kept = _spread(everything, small)
+    chosen = _spread(everything, small)
     for _ in range(offset):
-        left = everything[~torch.isin(everything, kept)]
+        left = everything[~torch.isin(everything, chosen)]
         if len(left) >= small:
-            kept = _spread(left, small)
+            chosen = _spread(left, small)
         else:
-            kept = torch.cat([left, _spread(kept, small - len(left))]).sort().values
-    return kept
+            chosen = torch.cat([left, _spread(chosen, small - len(left))]).sort().values
+    return chosen
 
 
 def _spread(pool: Tensor, count: int) -> Tensor:
@@ -161,20 +159,20 @@ def _depths(names: Iterable[str]) -> dict[str, int]:
     return depths
 
 
-def _evenly(name: str, depths: dict[str, int], own: dict[str, int]) -> str:
+def _evenly(name: str, depths: dict[str, int], small: dict[str, int]) -> str:
     """The namesake in the larger network where a stage's blocks are taken evenly spaced."""
     match = BLOCK.match(name)
     if match is None or match[1] not in depths:
         return name
-    number = int(positions(depths[match[1]], own[match[1]])[int(match[2])])
+    number = int(positions(depths[match[1]], small[match[1]])[int(match[2])])
     return f"{match[1]}.{number}.{name[match.end() :]}"
 
 
 def _classifier(model: nn.Module) -> tuple[str, ...]:
     """Beginnings of the names of the tensors that make the logits."""
     net: Any = getattr(model, "net", model)
-    found = net.get_classifier() if hasattr(net, "get_classifier") else getattr(model, "classifier", None)
-    heads = found if isinstance(found, tuple) else (found,)
+    head = net.get_classifier() if hasattr(net, "get_classifier") else getattr(model, "classifier", None)
+    heads = head if isinstance(head, tuple) else (head,)
     return tuple(f"{name}." for name, module in model.named_modules() if name and any(module is h for h in heads))
 
 
@@ -207,7 +205,7 @@ def resize_positions(embedding: Tensor, tokens: int) -> Tensor:
     return torch.cat([embedding[:, :prefix], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
-def _select_parts(tensor: Tensor, shape: torch.Size, parts: int, offset: int, how: str, seed: int) -> Tensor:
+def _select_parts(tensor: Tensor, shape: torch.Size, parts: int, offset: int, how: Selection, seed: int) -> Tensor:
     """`select`, with the first dimension in equal parts that are selected alike."""
     part = torch.Size([shape[0] // parts, *shape[1:]])
     return torch.cat([select(piece, part, offset, how, seed) for piece in tensor.chunk(parts)])

@@ -77,10 +77,10 @@ class TimmClassifier(Classifier):
         positions, net = getattr(self.net, "pos_embed", None), self.net
         if positions is None or not getattr(net, "dynamic_img_size", False):
             return self
-        own = copy.deepcopy(self)
+        sized = copy.deepcopy(self)
         patch = net.patch_embed.patch_size[0]
-        own.net.set_input_size(img_size=math.ceil(size / patch) * patch)  # what is missing to a patch is padded
-        return own
+        sized.net.set_input_size(img_size=math.ceil(size / patch) * patch)  # what is missing to a patch is padded
+        return sized
 
     def from_elsewhere(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state dict as timm publishes it, under the names that it has here; one of kdlight passes through."""
@@ -105,12 +105,12 @@ class Restandardize(nn.Module):
 
     def __init__(self, net: Any) -> None:
         super().__init__()
-        own = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
-        self.same = own == (IMAGENET_MEAN, IMAGENET_STD)
+        trained = tuple(net.pretrained_cfg["mean"]), tuple(net.pretrained_cfg["std"])
+        self.same = trained == (IMAGENET_MEAN, IMAGENET_STD)
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-        own_mean, own_std = torch.tensor(own[0]), torch.tensor(own[1])
-        self.register_buffer("scale", (std / own_std)[:, None, None], persistent=False)
-        self.register_buffer("shift", ((mean - own_mean) / own_std)[:, None, None], persistent=False)
+        net_mean, net_std = torch.tensor(trained[0]), torch.tensor(trained[1])
+        self.register_buffer("scale", (std / net_std)[:, None, None], persistent=False)
+        self.register_buffer("shift", ((mean - net_mean) / net_std)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x if self.same else x * self.scale + self.shift

@@ -74,11 +74,11 @@ def hair_mask(pixels: Pixels) -> Pixels:
     width = _odd(pixels, HAIR_WIDTH)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     dark = (cv2.morphologyEx(gray, cv2.MORPH_BLACKHAT, kernel) >= HAIR_CONTRAST).astype(np.uint8) * 255
-    found = np.zeros(gray.shape, dtype=np.uint8)
+    hairs = np.zeros(gray.shape, dtype=np.uint8)
     for number in range(DIRECTIONS):
         line = _line(_odd(pixels, HAIR_LENGTH), math.pi * number / DIRECTIONS)
-        found = np.maximum(found, np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, line), dtype=np.uint8))
-    return np.minimum(found, dark)
+        hairs = np.maximum(hairs, np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, line), dtype=np.uint8))
+    return np.minimum(hairs, dark)
 
 
 def _line(length: int, angle: float) -> Pixels:

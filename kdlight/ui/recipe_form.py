@@ -131,8 +131,8 @@ def stages_control() -> tuple[str, ...]:
     )
     stages = tuple(name for name in STAGES if name in chosen)
     if stages:
-        said = ", ".join(STAGES[name].title.lower() for name in stages)
-        st.html(f'<div class="kd-line">After resizing, in this order: {said}. The same in training and in use.</div>')
+        order = ", ".join(STAGES[name].title.lower() for name in stages)
+        st.html(f'<div class="kd-line">After resizing, in this order: {order}. The same in training and in use.</div>')
     return stages
 
 
@@ -257,12 +257,12 @@ def launch(recipe: Recipe, begin: Callable[[Recipe], None]) -> None:
 
 def _estimated(toml: str) -> None:
     """How long it will take, from ten batches of each phase; nothing once the recipe is another."""
-    found = waiting.result("estimate")
+    result = waiting.result("estimate")
     asked = waiting.job("estimate")
-    if found is not None and asked is not None and getattr(asked, "arguments", {}).get("recipe") == toml:
+    if result is not None and asked is not None and getattr(asked, "arguments", {}).get("recipe") == toml:
         st.html(
-            f'<div class="kd-line">About <span class="kd-strong">{words.duration(found["seconds"])}</span> for '
-            f"{found['images']} images on this machine, from a trial of ten batches each.</div>"
+            f'<div class="kd-line">About <span class="kd-strong">{words.duration(result["seconds"])}</span> for '
+            f"{result['images']} images on this machine, from a trial of ten batches each.</div>"
         )
 
 

@@ -11,7 +11,9 @@ import torchvision
 from safetensors.torch import save_file
 
 from kdlight.models import (
+    GENERAL,
     MODELS,
+    SHIPPED,
     create_model,
     load_state,
     macs,
@@ -176,6 +178,18 @@ def test_weights_in_the_cache_need_no_network(unreachable: list[float], monkeypa
 @pytest.mark.parametrize("name", ["ofa595", "kdlight_nano", "timm:resnetv2_152"])
 def test_a_network_without_published_weights_is_known(name: str) -> None:
     assert published.lacking(name) == f"no weights are published for {name}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_registered_network_says_what_it_is(name: str) -> None:
+    network = MODELS[name]
+    assert network.summary
+    assert network.source
+    assert all(timm.is_model(one) for one in network.weights)
+
+
+def test_the_license_of_every_shipped_student_is_known() -> None:
+    assert set(GENERAL) == {path.stem for path in SHIPPED.glob("*.safetensors")}
 
 
 def test_every_teacher_has_weights_or_says_that_it_has_none() -> None:

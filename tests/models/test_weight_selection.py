@@ -1,17 +1,16 @@
 """Selecting weights must keep what the larger network computes wherever the smaller one can hold it."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import timm
 import torch
 from torch import nn
 
+from kdlight.config import Layers, Selection
 from kdlight.models import Classifier, create_model
 from kdlight.models.mobilenet import MobileNet, Shape, Stage
 from kdlight.models.weight_selection import (
-    HOW,
-    LAYERS,
     positions,
     reestimate_batch_norm,
     resize_positions,
@@ -42,7 +41,7 @@ def test_the_other_ways_to_choose() -> None:
     assert positions(800, 40, how="random", seed=3).tolist() != positions(800, 40, how="random", seed=4).tolist()
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", get_args(Selection))
 @pytest.mark.parametrize(("large", "small"), [(10, 4), (12, 6), (16, 12), (24, 16), (7, 7), (9, 1)])
 def test_an_offset_of_1_takes_what_0_leaves(large: int, small: int, how: str) -> None:
     first, second = (positions(large, small, offset, how).tolist() for offset in (0, 1))
@@ -126,8 +125,8 @@ def stirred(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("layers", get_args(Layers))
+@pytest.mark.parametrize("how", get_args(Selection))
 @pytest.mark.parametrize("build", [lambda: small(4), lambda: vit(8, 2), lambda: convnext(4, (1, 1, 2, 1), False)])
 def test_a_network_selected_from_itself_is_itself_but_for_the_classifier(build: Any, how: str, layers: str) -> None:
     source, target = stirred(build(), 0), stirred(build(), 1)
