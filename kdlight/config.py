@@ -266,6 +266,13 @@ class Recipe(Settings):
             student=self.student.changed(weights=weights[1]),
         )
 
+    def overridden(self, overrides: Sequence[str]) -> Recipe:
+        """The recipe with `section.key=value` overrides; see `read_recipe`."""
+        tables = self.model_dump()
+        for override in overrides:
+            _override(tables, override)
+        return Recipe.from_mapping(tables)
+
     @classmethod
     def from_mapping(cls, tables: Mapping[str, Any]) -> Recipe:
         """Build from parsed TOML. Raises RecipeError that names the wrong key or value."""

@@ -22,8 +22,8 @@ from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
 from kdlight.runs.origin import Origin
 from kdlight.training import Arrays, RunData
+from kdlight.training.card import eligibility
 from kdlight.training.phases import Phases
-from kdlight.training.result import eligibility
 
 SIDE, IMAGES = 64, 12
 GIANTS = ("vgg19", "fusion_skin", "timm:convnextv2_large")

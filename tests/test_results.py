@@ -15,7 +15,6 @@ import pytest
 from kdlight import results
 from kdlight.bundle import load, seal, write_card
 from kdlight.cli import main
-from kdlight.cli.learn import open_recipe
 from kdlight.cli.results import methods
 from kdlight.config import shipped
 from kdlight.distillers import METHODS, hyperparameters
@@ -26,6 +25,7 @@ from kdlight.results.rows import OF_METHOD, SYSTEMS, row_of_recipe, system
 from kdlight.results.sets import gain
 from kdlight.results.settings import settings
 from kdlight.results.shipped import recipes
+from kdlight.runs.recipes import open_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "docs" / "studies"

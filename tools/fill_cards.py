@@ -19,7 +19,7 @@ from kdlight.config import read_recipe, shipped
 from kdlight.inference import golden
 from kdlight.results import Record, over_alone, same_start
 from kdlight.study import sentence
-from kdlight.training.result import eligibility
+from kdlight.training.card import eligibility
 
 ROOT = Path(__file__).resolve().parents[1]
 

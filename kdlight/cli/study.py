@@ -11,9 +11,10 @@ import typer
 
 from kdlight import runs, storage
 from kdlight.cli.frame import Answer, Json, UsageError, answers, table
-from kdlight.cli.learn import Overrides, RecipeFile, name_of, named, open_recipe
-from kdlight.cli.progress import epochs
+from kdlight.cli.learn import Overrides
 from kdlight.runs import Run
+from kdlight.runs.progress import epochs
+from kdlight.runs.recipes import name_of, named, open_recipe
 
 if TYPE_CHECKING:
     from kdlight.config import Recipe
@@ -26,7 +27,7 @@ Grid = Annotated[
 
 @answers
 def study(
-    recipe: RecipeFile,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
     seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
     override: Overrides = None,
     grid: Grid = None,

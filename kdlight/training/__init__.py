@@ -1,9 +1,9 @@
 """One owner of a run: a recipe becomes data, a teacher, students, their measurements and a bundle."""
 
 from kdlight.training.data import Arrays, RunData, open_set, prepare
-from kdlight.training.result import PREDICTIONS
-from kdlight.training.run import execute
+from kdlight.training.phases import BASELINES
+from kdlight.training.result import PREDICTIONS, RunResult
+from kdlight.training.run import complete, execute, open_run, train
 
-train = execute
-
-__all__ = ["PREDICTIONS", "Arrays", "RunData", "execute", "open_set", "prepare", "train"]
+__all__ = ["BASELINES", "PREDICTIONS", "Arrays", "RunData", "RunResult"]
+__all__ += ["complete", "execute", "open_run", "open_set", "prepare", "train"]

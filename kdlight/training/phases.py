@@ -22,7 +22,7 @@ from kdlight.storage import replacing
 from kdlight.training.batches import shuffled
 from kdlight.training.data import RunData
 from kdlight.training.loop import Augment, Loop, Schedule, fit
-from kdlight.training.teacher_cache import TeacherCache
+from kdlight.training.teacher_cache import CACHEABLE, TeacherCache
 
 BASELINES: tuple[Phase, ...] = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
@@ -94,7 +94,7 @@ class Phases:
 
     def teacher_cache(self, distiller: Distiller) -> TeacherCache | None:
         """A cache of the teacher's outputs, where the recipe fixes the views and the method needs no feature maps."""
-        if not self.recipe.train.views or distiller.needs not in ("logits", "pooled"):
+        if not self.recipe.train.views or distiller.needs not in CACHEABLE:
             return None
         split = self.data.splits["train"].pixels
         return TeacherCache.of(distiller.teacher_model, split, self.data.spec, self.augment, distiller.teacher_bfloat16)

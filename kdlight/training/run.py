@@ -1,23 +1,95 @@
-"""From a recipe to a bundle: data, the teacher, the student alone, the student with its teacher, all measured.
+"""A run from its source to its bundle: recipe, data, teacher, students, their measurements, card.
 
 Each phase leaves its result in the run's folder, so a run that was stopped goes on from its last epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
-from kdlight.config import Recipe
+from kdlight import bundle as bundles
+from kdlight import runs
+from kdlight.bundle import Bundle
+from kdlight.compress import export_onnx
+from kdlight.config import UNTRAINED, Effort, Recipe, read_recipe
 from kdlight.data import class_weights
-from kdlight.modality import modality
-from kdlight.models import Classifier
+from kdlight.inference import golden
+from kdlight.modality import modality as named_modality
+from kdlight.models import Classifier, published
 from kdlight.preprocessing.augment import augmentation
-from kdlight.runs import EpochRecord, Run
-from kdlight.training import result
+from kdlight.runs import EpochRecord, Run, RunError, origin, progress
+from kdlight.runs.recipes import is_labeled_set, open_recipe
+from kdlight.storage import replacing_folder
+from kdlight.training import effort as efforts
+from kdlight.training.card import card_of
 from kdlight.training.data import prepare
 from kdlight.training.phases import BASELINES, PARTNER, Phases
+from kdlight.training.result import RunResult
+
+
+def train(
+    source: Recipe | str | Path,
+    modality: str | None = None,
+    out: str | Path | None = None,
+    effort: Effort | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+) -> Bundle:
+    """Train a teacher, then its student, and return their bundle. Shows its progress in a terminal or notebook.
+
+    source: a labeled set (a folder `<class>/<file>` or `<split>/<class>/<file>`, a MedMNIST .npz, a CSV of paths), a
+    recipe, its file, or the name of a shipped one. modality: of a labeled set, see `kdlight.modality`. out: the run's
+    folder, a new one under `runs.default_root()` by default; resume goes on with the run in it. effort: sets epochs and
+    views from the number of images and a measured time; "standard" for a labeled set, a recipe's own without it.
+    overrides: `section.key=value`. Raises ValueError subclasses for the caller's mistakes.
+    """
+    return complete(open_run(source, modality, out, effort, overrides, resume), resume)
+
+
+def open_run(
+    source: Recipe | str | Path,
+    modality: str | None = None,
+    out: str | Path | None = None,
+    effort: Effort | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+) -> Run:
+    """A new run of a source, or the one in `out`, whose recipe must be the one asked for; arguments as of `train`."""
+    folder, recipe = Path(out).absolute() if out else None, open_recipe(source, overrides, modality)
+    begun = folder is not None and (folder / "status.json").exists() and (resume or Run(folder).begun())
+    if resume and not begun:
+        raise RunError(f"There is no run to resume in {out or 'no folder'}; give the run's folder with --out.")
+    if is_labeled_set(source):
+        effort = effort or "standard"
+    if folder is not None and begun:
+        blurred = efforts.without if effort else Recipe.changed
+        if blurred(read_recipe(folder / "recipe.toml")) != blurred(recipe):
+            raise RunError(f"{out} holds a run of another recipe; give its recipe.toml, or another --out.")
+        return Run(folder)
+    if effort is None:
+        return runs.create(recipe, path=folder)
+    progress.say(f"Trying {efforts.BATCHES} batches of each model.")
+    trial = efforts.try_out(recipe)
+    recipe = trial.fitted(recipe, effort)
+    progress.say(f"{effort.capitalize()}: {trial.words(recipe)}")
+    run = runs.create(recipe, path=folder)
+    run.update(effort=effort, expected_seconds=trial.seconds(recipe))
+    return run
+
+
+def complete(run: Run, resume: bool = False) -> Bundle:
+    """Train a run's recipe to its bundle; whatever ends that is in the run's status."""
+    run.claim(resume)
+    recipe = read_recipe(run.recipe)
+    with _end_in_status(run), progress.epochs() as show:
+        _warn(recipe, run)
+        for record in execute(recipe, run):
+            show(record)
+    return bundles.load(run.bundle)
 
 
 def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
@@ -29,7 +101,7 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
         torch.set_num_threads(recipe.train.threads)
     torch.set_flush_denormal(True)
     run.update(phase="data", epoch=0, epochs=0)
-    modality(recipe.data.modality)
+    named_modality(recipe.data.modality)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     data = prepare(recipe.data, run.path)
     labels = data.labeled.labels.numpy()
@@ -41,10 +113,49 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
         yield from phases.student(phase)
     run.update(phase="calibrate")
     models: dict[str, Classifier] = {name: phases.finished(name) for name in ("teacher", "student", *baselines)}
-    measured = result.calibrate(models, data.splits, data.spec)
     partner = {PARTNER: phases.finished(PARTNER)} if phases.has(PARTNER) else {}
-    unshipped = result.calibrate(partner, data.splits, data.spec)
-    result.write_predictions(run, {**measured.test, **unshipped.test}, data.dataset.split("test"))
+    result = RunResult.measured(recipe, data, models, partner, phases.start())
+    result.write_predictions(run.path)
     run.update(phase="bundle")
-    made = result.assemble(run.bundle, recipe, data.dataset, data.spec, models, measured, phases.start())
-    run.update(at_chance=list(made.card.at_chance))
+    run.update(at_chance=pack(run.bundle, result).card.at_chance)
+
+
+def pack(path: Path, result: RunResult) -> Bundle:
+    """Write a run's whole bundle at `path`: weights, ONNX file, card, golden cases, checksums."""
+    student = result.models["student"]
+    with replacing_folder(path) as beside:
+        bundles.write_weights(beside, result.models["teacher"], student)
+        export_onnx(student, beside / "student.onnx", result.data.spec.size)
+        card = bundles.write_card(beside, card_of(result))
+        golden.record(beside, Bundle(beside, card, ""))
+        bundles.seal(beside)
+    return bundles.load(path)
+
+
+def _warn(recipe: Recipe, run: Run) -> None:
+    """Say before the start where the teacher will have no weights to start from."""
+    known = origin.read(run.path)
+    if known is not None:
+        words = known.words if known.kind == "random" else ""
+    else:
+        reason = None if recipe.teacher.weights else published.lacking(recipe.teacher.name)
+        words = f"{UNTRAINED}: {reason}" if reason else ""
+    if words:
+        progress.say(f"Teacher starts from {words}.")
+
+
+@contextlib.contextmanager
+def _end_in_status(run: Run) -> Iterator[None]:
+    """Whatever ends the training is in the run's status. On a full disk it cannot be; the run then reads as stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            run.update(state="stopped", message=runs.STOPPED)
+        raise
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            run.update(state="failed", message=words)
+        raise
+    run.update(state="done", message="")

@@ -25,6 +25,8 @@ from kdlight.storage import ArrayCache
 VERSION = 1
 """Raise it when drawing or seeing changes what comes out."""
 CACHE = ArrayCache("teacher_outputs")
+CACHEABLE = ("logits", "pooled")
+"""What a method may need of its teacher for the cache to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from kdlight import runs, training
+from kdlight import runs
+from kdlight.config import read_recipe
+from kdlight.data import synthetic
+from kdlight.modality import MODALITIES
 from kdlight.runs import EpochRecord
 from kdlight.runs import Run as Folder
+from kdlight.training.effort import Trial
 from tests.epochs import epoch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +34,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], N
             yield epoch("student", 1)
             then()
 
-        monkeypatch.setattr(training, "execute", train)
+        monkeypatch.setattr("kdlight.training.run.execute", train)
 
     return use
 
@@ -113,7 +118,7 @@ def test_a_folder_with_other_things_is_left_alone(kdlight: Run, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_started_run_is_stopped_by_a_signal_and_says_so(tmp_path: Path) -> None:
-    from kdlight.config import read_recipe, shipped
+    from kdlight.config import shipped
 
     weights = tmp_path / "start.safetensors"
     _write_weights(weights)
@@ -144,7 +149,7 @@ def test_a_study_needs_the_student_alone(kdlight: Run, tmp_path: Path) -> None:
 
 
 def test_another_method_leaves_the_options_of_the_recipes_own_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    from kdlight.cli.learn import open_recipe
+    from kdlight.runs.recipes import open_recipe
 
     ours = Path("kdlight-ham7")
     own = dict(open_recipe(ours, []).distill.options)
@@ -175,3 +180,53 @@ def test_a_teacher_that_starts_from_nothing_is_told_before_the_start(
     told = [number for number, line in enumerate(lines) if line == warning]
     assert bool(told) is said
     assert not told or told[0] < next(number for number, line in enumerate(lines) if "student 1/3" in line)
+
+
+TRIAL = Trial(2000, 0.003, 0.001, 0.002)
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    return synthetic(tmp_path / "shapes", per_class=16, size=32)
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch, pretend: Any) -> None:
+    """A trial that takes no time, and a training that stops after one epoch."""
+    pretend(fail(KeyboardInterrupt()))
+    monkeypatch.setattr("kdlight.training.effort.try_out", lambda _: TRIAL)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_labeled_set_is_trained_by_its_modality_and_the_run_keeps_that_as_its_recipe(
+    kdlight: Run, shapes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    said = kdlight("train", shapes, "--modality", "blood", "--out", out)
+    assert said.status == 130
+    assert "Standard: 12 epochs of the teacher and 30 of each student on 2000 images, 15 views; about" in said.err
+    recipe, status = read_recipe(out / "recipe.toml"), Folder(out).status()
+    assert (recipe.data.path, recipe.data.modality) == (str(shapes), "blood")
+    assert (recipe.teacher.epochs, recipe.train.epochs, recipe.train.views) == (12, 30, 15)
+    assert status.effort == "standard"
+    assert status.expected_seconds == pytest.approx(TRIAL.seconds(recipe))
+    assert kdlight("train", shapes, "--modality", "blood", "--out", out, "--resume").status == 130
+    other = kdlight("train", shapes, "--modality", "mri", "--out", out, "--resume")
+    assert (other.status, "another recipe" in other.err) == (2, True)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_an_effort_sets_a_recipes_epochs_too(kdlight: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert kdlight("train", "kdlight-synthetic", "--effort", "quick", "--out", out).status == 130
+    assert read_recipe(out / "recipe.toml").train.epochs == 5
+    assert json.loads((out / "status.json").read_text())["effort"] == "quick"
+    both = kdlight("train", "kdlight-synthetic", "--effort", "quick", "-o", "train.epochs=2")
+    assert (both.status, "leave out --effort or -o train.epochs=2" in both.err) == (2, True)
+
+
+def test_a_labeled_set_without_its_modality_is_refused_with_those_there_are(kdlight: Run, shapes: Path) -> None:
+    said = kdlight("train", shapes)
+    assert said.status == 2
+    (line,) = said.err.splitlines()
+    assert f"its modality was expected too, one of {', '.join(MODALITIES)}. Add --modality" in line

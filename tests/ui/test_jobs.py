@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -130,11 +131,10 @@ def test_on_a_busy_machine_no_time_is_taken(tiny_bundle: Bundle, monkeypatch: py
 
 
 def test_an_estimate_grows_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "BATCHES", 1)
-    monkeypatch.setattr(work, "_trial", lambda *_: 0.1)
+    monkeypatch.setattr("kdlight.training.effort._step", lambda *_: 0.1)
     recipe = shipped()["kdlight-synthetic"]
     short = work.estimate(quiet, read_recipe(recipe, ["train.epochs=2"]).to_toml())
     long = work.estimate(quiet, read_recipe(recipe, ["train.epochs=20"]).to_toml())
-    steps = 18 * 180 / 16 * 1.7
+    steps = 2 * 18 * math.ceil(114 / 16)  # of the student with its teacher and without
     assert long["seconds"] - short["seconds"] == pytest.approx(1.25 * steps * 0.1)
-    assert short["images"] == 180
+    assert short["images"] == 114

@@ -16,10 +16,6 @@ Say = Callable[[float, str], None]
 """Called with the share done and the words for it."""
 FLIPS_SHOWN = 60
 THUMBNAIL = 128
-OVERHEAD = 30.0
-"""Seconds for starting, calibrating, measuring and packing; ours."""
-BATCHES = 10
-"""Batches of each stage's trial."""
 
 
 def catalog(say: Say) -> dict[str, Any]:
@@ -154,50 +150,12 @@ def _curves(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, .
 
 
 def estimate(say: Say, recipe: str) -> dict[str, Any]:
-    """Seconds that a recipe will take, from ten batches of each stage on pixels drawn at random."""
+    """Seconds that a recipe (TOML) will take, from ten batches of each model on pixels drawn at random."""
     import tomllib
 
     from kdlight.config import Recipe
-    from kdlight.data import open_dataset
-    from kdlight.distillers import create_distiller
-    from kdlight.models import create_model
+    from kdlight.training.effort import try_out
 
     plan = Recipe.from_mapping(tomllib.loads(recipe))
-    count, classes = 180, 3
-    if plan.data.path != "synthetic":
-        dataset = open_dataset(plan.data.path)
-        count, classes = len(dataset), len(dataset.classes)
-        if "train" in dataset.splits:
-            count = len(dataset.split("train"))
-    teacher, student = create_model(plan.teacher.name, classes), create_model(plan.student.name, classes)
-    say(0.2, f"Trying {BATCHES} batches of the teacher")
-    alone = create_distiller("alone", teacher, None)
-    per_teacher = _trial(alone, plan.data.size, plan.teacher.batch_size, classes)
-    say(0.6, f"Trying {BATCHES} batches of the student")
-    taught = create_distiller(plan.distill.method, student, teacher, **plan.distill.options)
-    per_student = _trial(taught, plan.data.size, plan.train.batch_size, classes)
-    steps_teacher = plan.teacher.epochs * count / plan.teacher.batch_size
-    trained = 1 + 0.7 * (
-        plan.train.alone + plan.train.scratch + plan.train.same_start
-    )  # a student by itself waits for no teacher
-    steps_student = plan.train.epochs * count / plan.train.batch_size * trained
-    return {"seconds": OVERHEAD + 1.25 * (steps_teacher * per_teacher + steps_student * per_student), "images": count}
-
-
-def _trial(distiller: Any, size: int, batch_size: int, classes: int) -> float:
-    """Median seconds of a training step."""
-    import torch
-
-    from kdlight.distillers import Batch
-
-    optimizer = torch.optim.SGD(distiller.student.parameters(), lr=0.0)
-    distiller.train()
-    taken = []
-    for _ in range(BATCHES):
-        began = time.perf_counter()
-        batch = Batch(torch.randn(batch_size, 3, size, size), torch.randint(classes, (batch_size,)))
-        distiller(batch)["total"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        taken.append(time.perf_counter() - began)
-    return float(np.median(taken))
+    trial = try_out(plan, say)
+    return {"seconds": trial.seconds(plan), "images": trial.images}

@@ -1,0 +1,149 @@
+"""The card of a run, made from its result: what was trained on what, how it was measured, and where it falls short."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+import kdlight
+from kdlight.bundle import Card
+from kdlight.bundle.card import (
+    Calibration,
+    ClassDescription,
+    Conformal,
+    Coverage,
+    DataDescription,
+    Distillation,
+    LeftOut,
+    Licenses,
+    Metrics,
+    Network,
+)
+from kdlight.config import ClassWords, DataConfig, Recipe
+from kdlight.data import Dataset
+from kdlight.data.notes import group_key
+from kdlight.distillers import find as find_method
+from kdlight.distillers import hyperparameters
+from kdlight.inference.evaluate import Predictions, measure
+from kdlight.modality import modality
+from kdlight.models import Classifier, macs, parameters
+from kdlight.preprocessing import InputSpec
+from kdlight.reading import ROLES
+from kdlight.training.result import ALPHA, RunResult
+
+INTENDED_USE = (
+    "Research and teaching: to see what a small model keeps of a big one. It is not a medical device "
+    "and must not guide the care of a patient."
+)
+
+
+def card_of(result: RunResult) -> Card:
+    """Describe a run's pair. Models that no bundle ships, and baselines, are there by their figures only."""
+    recipe, dataset, spec = result.recipe, result.data.dataset, result.data.spec
+    data, name, start = recipe.data, recipe.name, result.start
+    metrics = _metrics(result)
+    return Card(
+        id=name,
+        name=data.title or name,
+        version="1.0.0",
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        licenses=Licenses(weights=data.weights_licence, data=data.licence),
+        modality=data.modality,
+        classes=tuple(_class(data, c) for c in dataset.classes),
+        input=spec,
+        teacher=_describe(recipe.teacher.name, result.models["teacher"], spec, **(start.described() if start else {})),
+        student=_describe(recipe.student.name, result.models["student"], spec, start=recipe.student.init),
+        distillation=_distillation(recipe),
+        data=_data(recipe, dataset),
+        metrics=metrics,
+        calibration=Calibration.model_validate(
+            {"method": "temperature scaling on the validation split", **result.temperatures}
+        ),
+        conformal=Conformal.model_validate(
+            {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split", **result.thresholds}
+        ),
+        eligibility=eligibility(data),
+        intended_use=INTENDED_USE,
+        limits=(*data.limits, *failure(metrics), shortfall(metrics)),
+        versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
+        | {"kdlight": kdlight.__version__, "python": platform.python_version()},
+    )
+
+
+def _metrics(result: RunResult) -> Metrics:
+    """The report on the test split. Flips are counted, not listed: a card names no image."""
+    predictions = {name: Predictions(result.probabilities[name]) for name in result.models}
+    test = result.data.dataset.split("test")
+    measured = measure(predictions, test, result.data.classes).model_copy(update={"flips": None})
+    failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
+    return Metrics.model_validate({"split": "test", "n": len(test), **measured.to_json(), "at_chance": failed})
+
+
+def eligibility(data: DataConfig) -> Coverage:
+    """What a file must be to be read without a person's word for it, as the card has it."""
+    kind = modality(data.modality)
+    return Coverage(
+        modalities=(kind.name,), min_side=32, color=kind.color or None, body_parts=data.body_parts, views=data.views
+    )
+
+
+def _class(data: DataConfig, name: str) -> ClassDescription:
+    words = data.classes.get(name, ClassWords(words=name))
+    return ClassDescription(name=name, words=words.words, must_not_miss=words.must_not_miss)
+
+
+def _describe(name: str, model: Classifier, spec: InputSpec, **start: Any) -> Network:
+    return Network(architecture=name, parameters=parameters(model), macs=macs(model, spec.size), bytes=0, **start)
+
+
+def _distillation(recipe: Recipe) -> Distillation:
+    kind = find_method(recipe.distill.method)
+    options = {**hyperparameters(kind), **recipe.distill.options}
+    return Distillation(
+        method=kind.name,
+        paper=kind.paper,
+        options=options,
+        init=recipe.student.init,
+        recipe=recipe.portable.to_toml(),
+    )
+
+
+def _data(recipe: Recipe, dataset: Dataset) -> DataDescription:
+    counts = {s: dataset.split(s).counts() for s in ("train", "val", "test")}
+    groups = {s: len(np.unique(dataset.split(s).groups)) for s in ("train", "val", "test")}
+    data = recipe.data
+    return DataDescription(
+        name=recipe.name,
+        source=data.source,
+        license=data.licence,
+        counts=counts,
+        groups=groups,
+        group_key=group_key(dataset),
+        left_out=tuple(LeftOut(reason=row.reason, count=row.count) for row in dataset.left_out),
+        split_seed=data.split_seed,
+    )
+
+
+def failure(metrics: Metrics) -> list[str]:
+    """A sentence for each model that is no better than chance on the test split."""
+    return [
+        f"This pair has failed: its {role} is no better than chance on the test images (balanced accuracy "
+        f"{metrics.balanced_accuracy(role):.3f}; one and the same answer to every image has "
+        f"{metrics.of(role).chance_level:.3f})."
+        for role in metrics.at_chance or ()
+    ]
+
+
+def shortfall(metrics: Metrics) -> str:
+    """What the student lost on the test split in one training, as a sentence, whatever its sign."""
+    teacher, student = (metrics.balanced_accuracy(role) for role in ROLES)
+    points = 100 * (teacher - student)
+    side = "below" if points > 0 else "above"
+    return (
+        f"On {metrics.n} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
+        f"its teacher's ({student:.3f} against {teacher:.3f}), from one training."
+    )
