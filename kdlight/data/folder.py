@@ -58,41 +58,30 @@ def _rows(root: Path, places: Sequence[Place]) -> Labels:
     """The images with class, split and group, what was understood, and the folders that are too few for patients."""
     tops = {place.folders[0] for place in places if place.folders}
     above = sorted(top for top in tops if split_word(top))
-    if above:
-        _require_plain_splits(root, above, tops)
+    if above and len(above) != len(tops):
+        raise DataError(
+            f"{root} holds split folders ({', '.join(above)}) beside {min(tops - set(above))!r}; either only splits "
+            f"or only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
+        )
+    require_one_folder(root, above)
     first = 1 if above else 0
     _require_none_loose(root, places, first + 1)
-    turned = patients_above([place.folders[first:] for place in places])
-    classed = [_class_first(place.folders[first:], turned) for place in places]
-    level = None if above else split_level(classed, root)
-    below = [folders if level is None else folders[:level] + folders[level + 1 :] for _, folders in classed]
-    named = [(name, rest) for (name, _), rest in zip(classed, below, strict=True)]
-    patients, few = (group_level(below), ()) if turned else patient_level(named)
+    inner = [place.folders[first:] for place in places]
+    if turned := patients_above(inner):
+        inner = [(name, patient, *rest) for patient, name, *rest in inner]
+    level = None if above else split_level([(name, tuple(rest)) for name, *rest in inner], root)
+    below = [(name, (*rest[:level], *rest[level + 1 :]) if level is not None else tuple(rest)) for name, *rest in inner]
+    patients, few = (group_level([rest for _, rest in below]), ()) if turned else patient_level(below)
     rows = []
-    for place, (name, folders), rest in zip(places, classed, below, strict=True):
-        word = place.folders[0] if above else "" if level is None else folders[level]
+    for place, folders, (name, rest) in zip(places, inner, below, strict=True):
+        split = place.folders[0] if above else "" if level is None else folders[level + 1]
         group = plain_name(rest[patients]) if patients is not None and len(rest) > patients else place.path
-        rows.append(Row(place.path, name, split_word(word) or UNSPLIT, group))
+        rows.append(Row(place.path, name, split_word(split) or UNSPLIT, group))
     structure = Structure(
         "folders" if above else "none" if level is None else "folders in classes",
         "file" if patients is None else "folders above classes" if turned else "folders in classes",
     )
     return Labels(rows, structure=structure, not_patients=few)
-
-
-def _class_first(folders: Parts, turned: bool) -> tuple[str, Parts]:
-    """The class and the other folders; `turned` where the patient stands before the class."""
-    return (folders[1], (folders[0], *folders[2:])) if turned else (folders[0], folders[1:])
-
-
-def _require_plain_splits(root: Path, splits: Sequence[str], tops: set[str]) -> None:
-    """Raise DataError where classes lie beside splits, or one split has two folders."""
-    if len(splits) != len(tops):
-        raise DataError(
-            f"{root} holds split folders ({', '.join(splits)}) beside {min(tops - set(splits))!r}; either only splits "
-            f"or only classes were expected there. Move it, or write a manifest.csv (path, class, split, group)."
-        )
-    require_one_folder(root, splits)
 
 
 def _require_none_loose(root: Path, places: Sequence[Place], depth: int) -> None:
