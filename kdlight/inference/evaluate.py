@@ -67,10 +67,10 @@ def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: S
     }
     if {"teacher", "student"} <= set(predictions):
         teacher, student = (predictions[r].probabilities for r in ("teacher", "student"))
-        parting = flips(teacher, student, dataset.labels)
+        differing = np.flatnonzero(teacher.argmax(axis=1) != student.argmax(axis=1))
         found["agreement"] = agreement(teacher, student, groups=groups)
-        found["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in parting.differing)
-        found["flip_counts"] = parting.counts
+        found["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in differing)
+        found["flip_counts"] = flips(teacher, student, dataset.labels)
     return Measurement(**found)
 
 

@@ -3,7 +3,7 @@
 from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
 from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
-from kdlight.metrics.paired import FlipCounts, Flips, agreement, difference, flips, mcnemar
+from kdlight.metrics.paired import FlipCounts, agreement, difference, flips, mcnemar
 from kdlight.metrics.report import Flip, Measurement, Report, report
 from kdlight.metrics.scores import (
     SCORES,
@@ -22,7 +22,6 @@ __all__ = [
     "SCORES",
     "Flip",
     "FlipCounts",
-    "Flips",
     "Interval",
     "Measurement",
     "MetricError",

@@ -8,39 +8,19 @@ from typing import Any
 import numpy as np
 
 from kdlight.metrics.intervals import DRAWS, Interval, intervals
-from kdlight.metrics.scores import Floats, Ints, MetricError, Score, checked
+from kdlight.metrics.scores import Floats, MetricError, Score, checked
 
 
 @dataclass(frozen=True, slots=True)
 class FlipCounts:
-    """Numbers of images, as in Flips."""
+    """Numbers of images by who is right: a flip is an image on which the top classes differ."""
 
     both_right: int
     first_only: int
+    """The first model is right, the second is not."""
     second_only: int
     both_wrong_alike: int
     both_wrong_apart: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Flips:
-    """Indices of images by who is right: a flip is an image on which the top classes differ."""
-
-    both_right: Ints
-    first_only: Ints
-    """The first model is right, the second is not."""
-    second_only: Ints
-    both_wrong_alike: Ints
-    both_wrong_apart: Ints
-
-    @property
-    def differing(self) -> Ints:
-        """Every image on which the two answer differently, in order."""
-        return np.sort(np.concatenate([self.first_only, self.second_only, self.both_wrong_apart]))
-
-    @property
-    def counts(self) -> FlipCounts:
-        return FlipCounts(*(len(getattr(self, name)) for name in self.__slots__))
 
 
 def agreement(first: Any, second: Any, groups: Any = None, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -52,18 +32,18 @@ def agreement(first: Any, second: Any, groups: Any = None, draws: int = DRAWS, s
     return share or Interval(float(same.mean()))
 
 
-def flips(first: Any, second: Any, labels: Any) -> Flips:
-    """Who is right where. Raises MetricError where the two do not belong to the same images."""
+def flips(first: Any, second: Any, labels: Any) -> FlipCounts:
+    """Who is right how often. Raises MetricError where the two do not belong to the same images."""
     a, b = _pair(first, second)
     a, y = checked(a, labels)
     one, two = a.argmax(axis=1), b.argmax(axis=1)
     right_one, right_two, alike = one == y, two == y, one == two
-    return Flips(
-        both_right=np.flatnonzero(right_one & right_two),
-        first_only=np.flatnonzero(right_one & ~right_two),
-        second_only=np.flatnonzero(~right_one & right_two),
-        both_wrong_alike=np.flatnonzero(~right_one & ~right_two & alike),
-        both_wrong_apart=np.flatnonzero(~right_one & ~right_two & ~alike),
+    return FlipCounts(
+        both_right=int((right_one & right_two).sum()),
+        first_only=int((right_one & ~right_two).sum()),
+        second_only=int((~right_one & right_two).sum()),
+        both_wrong_alike=int((~right_one & alike).sum()),
+        both_wrong_apart=int((~right_one & ~right_two & ~alike).sum()),
     )
 
 
@@ -87,7 +67,7 @@ def mcnemar(first: Any, second: Any, labels: Any) -> float:
     """
     from scipy.stats import binomtest  # type: ignore[import-untyped, unused-ignore]
 
-    counts = flips(first, second, labels).counts
+    counts = flips(first, second, labels)
     apart = counts.first_only + counts.second_only
     return float(binomtest(counts.first_only, apart, 0.5).pvalue) if apart else 1.0
 
