@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdlight.data import covidquex, ham10000, lc25000
 from kdlight.data.check import check
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
-from kdlight.data.files import FRAMES, Labels, labelled
+from kdlight.data.files import FRAMES, Layout, labelled
 from kdlight.data.folder import read_folder
 from kdlight.data.imbalance import class_weights
 from kdlight.data.manifest import MANIFEST, read_manifest
@@ -35,36 +34,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A published set that is known by how its folders look."""
-
-    summary: str
-    matches: Callable[[Path], bool]
-    read: Callable[[Path, str], Labels]
-    """(folder, task or "") to the labels."""
-    tasks: Mapping[str, str] = field(default_factory=dict)
-    """Other questions that the set can be asked, by name, with what each is."""
-
-
 LAYOUTS: dict[str, Layout] = {
-    "covidquex": Layout(
-        "COVID-QU-Ex: chest X-rays in its own splits, masks left out",
-        covidquex.is_covidquex,
-        covidquex.read_covidquex,
-    ),
-    "ham10000": Layout(
-        "HAM10000: skin lesions by its metadata, grouped by lesion",
-        ham10000.is_ham10000,
-        ham10000.read_ham10000,
-        ham10000.TASKS,
-    ),
-    "lc25000": Layout(
-        "LC25000: lung and colon tiles, grouped by common origin",
-        lc25000.is_lc25000,
-        lc25000.read_lc25000,
-        lc25000.TASKS,
-    ),
+    "covidquex": covidquex.LAYOUT,
+    "ham10000": ham10000.LAYOUT,
+    "lc25000": lc25000.LAYOUT,
 }
 
 

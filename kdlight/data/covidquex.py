@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlight.data.dataset import DataError
-from kdlight.data.files import Labels, Row
+from kdlight.data.files import Labels, Layout, Row
 from kdlight.data.walk import visible_files, visible_folders
 
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
@@ -66,3 +66,6 @@ def _masks(folder: Path) -> list[Path]:
     """The folders of masks of a class, that of the infection last."""
     masks = [inner for inner in visible_folders(folder) if inner.name.lower().endswith(MASKS)]
     return sorted(masks, key=lambda inner: "infection" in inner.name.lower())
+
+
+LAYOUT = Layout("COVID-QU-Ex: chest X-rays in its own splits, masks left out", is_covidquex, read_covidquex)

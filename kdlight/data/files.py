@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +52,18 @@ class Labels:
     doubtful: Mapping[str, str] = field(default_factory=dict)
     """Paths of images that lie where a mask does, with that of the image beside."""
     not_patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A published set that is known by how its folders look."""
+
+    summary: str
+    matches: Callable[[Path], bool]
+    read: Callable[[Path, str], Labels]
+    """(folder, task or "") to the labels."""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """Other questions that the set can be asked, by name, with what each is."""
 
 
 @dataclass(frozen=True, slots=True)

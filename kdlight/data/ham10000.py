@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlight.data.dataset import UNSPLIT, DataError
-from kdlight.data.files import Labels, Row
+from kdlight.data.files import Labels, Layout, Row
 from kdlight.data.manifest import read_table
 from kdlight.data.walk import visible_files, visible_folders
 
@@ -23,7 +23,6 @@ OUTLINES = "ham10000_segmentations"
 COLUMNS = ("lesion_id", "image_id", "dx")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MALIGNANT = ("akiec", "bcc", "mel")
-TASKS = {"binary": "benign or malignant"}
 
 
 def is_ham10000(root: Path) -> bool:
@@ -64,3 +63,11 @@ def _files(root: Path, beginning: str) -> dict[str, Path]:
     folders = [folder for folder in visible_folders(root) if folder.name.lower().startswith(beginning)]
     files = (path for folder in reversed(folders) for path in visible_files(folder))
     return {path.stem.removesuffix("_segmentation"): path for path in files}
+
+
+LAYOUT = Layout(
+    "HAM10000: skin lesions by its metadata, grouped by lesion",
+    is_ham10000,
+    read_ham10000,
+    {"binary": "benign or malignant"},
+)

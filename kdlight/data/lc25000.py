@@ -21,14 +21,13 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from kdlight.data.dataset import UNSPLIT, DataError
-from kdlight.data.files import Labels, Row
+from kdlight.data.files import Labels, Layout, Row
 from kdlight.data.walk import in_threads, visible_files
 from kdlight.storage import ArrayCache
 
 CLASSES = {"colon": ("colon_aca", "colon_n"), "lung": ("lung_aca", "lung_n", "lung_scc")}
 """By organ, as the folders are called."""
 FOLDER = "lung_colon_image_set"
-TASKS = {"colon": "its two colon classes", "lung": "its three lung classes"}
 
 VERSION = 2
 """Raise it when a figure below changes."""
@@ -148,3 +147,11 @@ def _thumbnail(path: Path) -> NDArray[np.uint8]:
             return np.asarray(opened.convert("RGB").resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image. Replace it or remove it from the set.") from error
+
+
+LAYOUT = Layout(
+    "LC25000: lung and colon tiles, grouped by common origin",
+    is_lc25000,
+    read_lc25000,
+    {"colon": "its two colon classes", "lung": "its three lung classes"},
+)
