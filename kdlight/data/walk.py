@@ -70,11 +70,14 @@ def in_threads(
     call: Callable[[In], Out], values: Sequence[In], progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Out]:
     """`call` of each value, in order, several at once; after an error none is begun that was not."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
         for done, result in enumerate(pool.map(call, values), start=1):
             if progress and (done % 16 == 0 or done == len(values)):
                 progress(done, len(values))
             yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def walk(root: Path) -> Tree:

@@ -1,6 +1,7 @@
 """Rendering a set and keeping it."""
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,3 +131,22 @@ def test_a_file_that_went_away_is_named(put: Put) -> None:
     (folder / "a" / "1.png").unlink()
     with pytest.raises(DataError, match=r"1\.png"):
         found.images(SPEC)
+
+
+def test_who_stops_waits_for_no_further_image(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(put(*(f"a/{number}.png" for number in range(100))))
+    rendered: list[object] = []
+    render = InputSpec.render
+
+    def counted(spec: InputSpec, image: images.Image) -> np.ndarray:
+        rendered.append(image)
+        time.sleep(0.01)
+        return render(spec, image)
+
+    def stop(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InputSpec, "render", counted)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.images(SPEC, stop)
+    assert len(rendered) < 50
