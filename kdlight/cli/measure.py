@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from kdlight.cli.frame import Answer, BundleFolder, Json, answers, table
 from kdlight.cli.opinion import open_bundle
 from kdlight.cli.progress import counted
 from kdlight.explain import DEFAULT
-from kdlight.metrics.localization import FIGURES
+from kdlight.metrics.localization import FIGURES, Localization
 
 
 @answers
@@ -55,18 +54,21 @@ def _evaluation(found: dict[str, Any]) -> Any:
     flat = [name for name in numbers if _is_estimate(found[roles[0]][name])]
     rows = [(name, *(found[role][name] for role in roles)) for name in flat]
     measured = table(("", *roles), rows)
-    return Group(measured, *_located(found["localization"], roles)) if found["localization"] else measured
+    if found["localization"] is None:
+        return measured
+    return Group(measured, *_located(Localization.model_validate(found["localization"])))
 
 
-def _located(found: dict[str, Any], roles: Sequence[str]) -> tuple[str, Any]:
+def _located(located: Localization) -> tuple[str, Any]:
     """The heat maps against the outlines, under what they are and with the number of images that they are means of."""
     words = (
-        f"\nHeat maps ({found['method']}) against the outlines of {found['images']} image(s), over those that each "
-        f"model answers rightly. The outlines take {found['area']:.1%} of the area."
+        f"\nHeat maps ({located.method}) against the outlines of {located.images} image(s), over those that each "
+        f"model answers rightly. The outlines take {located.area:.1%} of the area."
     )
-    rows: list[tuple[Any, ...]] = [("n, outlined and answered rightly", *(found[role]["n"] for role in roles))]
-    rows += [(title, *(found[role].get(figure) for role in roles)) for figure, title in FIGURES.items()]
-    return words, table(("", *roles), rows)
+    models = located.teacher, located.student
+    rows: list[tuple[Any, ...]] = [("n, outlined and answered rightly", *(one.n for one in models))]
+    rows += [(title, *(getattr(one, figure) for one in models)) for figure, title in FIGURES.items()]
+    return words, table(("", "teacher", "student"), rows)
 
 
 def _is_estimate(value: Any) -> bool:

@@ -118,7 +118,8 @@ def evaluate(
         predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
     scores = measure(predictions, part, bundle.classes).to_json()
     predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
-    scores["localization"] = localize(predictor, part, predicted, explain, progress)
+    located = localize(predictor, part, predicted, explain, progress)
+    scores["localization"] = located and located.to_json()
     described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}
     return {**described, "n": len(part), **scores}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -12,7 +11,7 @@ from kdlight.data import Dataset
 from kdlight.data.masks import read_mask
 from kdlight.explain import DEFAULT
 from kdlight.inference.predictor import Predictor
-from kdlight.metrics.localization import Localization, Overlap, localization, overlap
+from kdlight.metrics.localization import Localization, Located, LocatedByModel, Overlap, localization, overlap
 from kdlight.reading import ROLES, Role
 
 
@@ -22,12 +21,10 @@ def localize(
     predicted: Mapping[Role, Sequence[int]],
     method: str = DEFAULT,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any] | None:
+) -> Localization | None:
     """Where the maps of each model's answer lie, over the images of `part` that have an outline with something in it.
 
     predicted: class indices (N,) by model, rows in the order of `part.items`; labels numbered as the bundle's classes.
-    Gives `method`, `images` (outlined ones), `area` (mean share of the area outlined) and for each model `n`, share,
-    lift and pointing with intervals: over the outlined images that it answers rightly, and under `all` over every one.
     None where nothing is outlined. Raises DataError for a mask that cannot be read or is not of its image.
     """
     outlined = [index for index, item in enumerate(part.items) if item.ref in part.masks]
@@ -41,16 +38,15 @@ def localize(
         return None
     indices = [index for index, _, _ in rows]
     labels, groups = part.labels[indices], part.groups[indices]
-    figures: dict[str, Any] = {"method": method, "images": len(rows), "area": float(np.mean([row[1] for row in rows]))}
+    by_model: dict[str, LocatedByModel] = {}
     for role in ROLES:
         every = [overlaps[role] for _, _, overlaps in rows]
         right = np.asarray(predicted[role])[indices] == labels
         some = [one for one, is_right in zip(every, right, strict=True) if is_right]
-        figures[role] = {
-            **(localization(some, labels[right], groups[right]) if some else Localization(0)).to_json(),
-            "all": localization(every, labels, groups).to_json(),
-        }
-    return figures
+        located = localization(some, labels[right], groups[right]) if some else Located(n=0)
+        by_model[role] = LocatedByModel(**dict(located), all=localization(every, labels, groups))
+    area = float(np.mean([row[1] for row in rows]))
+    return Localization(method=method, images=len(rows), area=area, **by_model)
 
 
 def _overlaps(predictor: Predictor, part: Dataset, index: int, method: str) -> tuple[float, dict[Role, Overlap]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
 from kdlight.metrics.intervals import Interval, intervals
+from kdlight.metrics.report import IF_KNOWN, Measured
 from kdlight.metrics.scores import MetricError
 
 FIGURES = {
@@ -35,18 +36,31 @@ class Overlap:
     """1 where the map's largest value lies inside, else 0."""
 
 
-class Localization(NamedTuple):
+class Located(Measured):
     """Means over `n` images, each with its 95 % interval."""
 
     n: int
-    share: Interval | None = None
-    lift: Interval | None = None
-    pointing: Interval | None = None
+    share: Annotated[Interval | None, IF_KNOWN] = None
+    lift: Annotated[Interval | None, IF_KNOWN] = None
+    pointing: Annotated[Interval | None, IF_KNOWN] = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Without images `n` alone."""
-        means = {name: getattr(self, name) for name in FIGURES} if self.n else {}
-        return {"n": self.n, **{name: mean and mean.to_json() for name, mean in means.items()}}
+
+class LocatedByModel(Located):
+    """Over the outlined images that a model answers rightly, and over `all` of them."""
+
+    all: Located
+
+
+class Localization(Measured):
+    """The maps of both models, of one method."""
+
+    method: str
+    images: int
+    """Outlined ones."""
+    area: float
+    """Mean share of the area outlined."""
+    teacher: LocatedByModel
+    student: LocatedByModel
 
 
 def overlap(heat: np.ndarray, outline: np.ndarray) -> Overlap:
@@ -67,7 +81,7 @@ def overlap(heat: np.ndarray, outline: np.ndarray) -> Overlap:
     return Overlap(share, share / area, float(outline.flat[int(heat.argmax())]))
 
 
-def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -> Localization:
+def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -> Located:
     """Means over images. labels, groups: as in `intervals`.
 
     Raises MetricError where there is no image.
@@ -75,5 +89,5 @@ def localization(overlaps: Sequence[Overlap], labels: Any, groups: Any = None) -
     if not overlaps:
         raise MetricError("No image is outlined; one or more were expected. Give images with masks.")
     values = np.array([[getattr(one, name) for name in FIGURES] for one in overlaps])  # (N, figures)
-    means = intervals(lambda w: (w @ values) / w.sum(1, keepdims=True), np.asarray(labels), groups)
-    return Localization(len(overlaps), *means)
+    share, lift, pointing = intervals(lambda w: (w @ values) / w.sum(1, keepdims=True), np.asarray(labels), groups)
+    return Located(n=len(overlaps), share=share, lift=lift, pointing=pointing)

@@ -13,7 +13,7 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.metrics import Interval
-from kdlight.metrics.localization import FIGURES
+from kdlight.metrics.localization import FIGURES, Localization
 from kdlight.reading import ROLES
 from kdlight.ui import charts, scans, shelf, waiting, words
 
@@ -132,22 +132,23 @@ def curves(bundle: Bundle, figures: Figures) -> None:
 
 def outlines(bundle: Bundle, figures: Figures) -> None:
     """How well each model's heat maps cover what a person outlined, where the images have outlines."""
-    found = figures.get("localization")
-    if found is None:
+    if figures.get("localization") is None:
         return
+    located = Localization.model_validate(figures["localization"])
+    by_model = {"teacher": located.teacher, "student": located.student}
     st.subheader("Heat maps against the outlines", anchor=False)
-    counts = ", ".join(f"{role} {found[role]['n']}" for role in ROLES)
+    counts = ", ".join(f"{role} {one.n}" for role, one in by_model.items())
     folder = st.session_state.get(f"outlines of {job(bundle)}")
     origin = f"Outlines: {folder}." if folder else "The outlines lie with the images."
     st.html(
-        f'<div class="kd-line">{words.safe(words.method(found["method"]))} of each model\'s answer, on the outlined '
-        f"images that it answers correctly ({counts} of {found['images']}). The outlines take "
-        f"{words.percent(found['area'])} of the area: an even map has a lift of 1. {words.safe(origin)}</div>"
+        f'<div class="kd-line">{words.safe(words.method(located.method))} of each model\'s answer, on the outlined '
+        f"images that it answers correctly ({counts} of {located.images}). The outlines take "
+        f"{words.percent(located.area)} of the area: an even map has a lift of 1. {words.safe(origin)}</div>"
     )
     head = "<th></th>" + "".join(f'<th class="{role}" scope="col">{role.capitalize()}</th>' for role in ROLES)
     rows = "".join(
         f'<tr><th scope="row">{title}</th>'
-        + "".join(f"<td>{words.interval(Interval.of(found[role].get(name)))}</td>" for role in ROLES)
+        + "".join(f"<td>{words.interval(getattr(one, name))}</td>" for one in by_model.values())
         + "</tr>"
         for name, title in FIGURES.items()
     )

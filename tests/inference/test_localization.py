@@ -13,7 +13,6 @@ from kdlight.bundle import Bundle
 from kdlight.data import Dataset, open_dataset
 from kdlight.inference import Predictor
 from kdlight.inference.localization import localize
-from kdlight.reading import ROLES
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +41,20 @@ def test_figures_are_over_the_outlined_images_that_a_model_answers_rightly(
     predicted = {"teacher": [0, 1, 0], "student": [0, 0, 0]}
     found = localize(predictor, outlined, predicted, progress=lambda done, total: steps.append((done, total)))  # type: ignore[arg-type]
     assert found is not None
-    assert (found["images"], found["area"]) == (2, 0.5)
-    assert [found[role]["n"] for role in ROLES] == [1, 2]
+    assert (found.images, found.area) == (2, 0.5)
+    assert [found.teacher.n, found.student.n] == [1, 2]
     assert steps[-1] == (3, 3)
     heat = predictor.heat_maps(outlined.source.image(outlined.items[0].ref), confirmed=True)["teacher"].values
-    assert found["teacher"]["share"]["value"] == pytest.approx(heat[:40].sum() / heat.sum(), rel=1e-5)
-    assert found["teacher"]["lift"]["value"] == pytest.approx(2 * heat[:40].sum() / heat.sum(), rel=1e-5)
-    assert found["student"]["all"]["n"] == 2
+    assert found.teacher.share.value == pytest.approx(heat[:40].sum() / heat.sum(), rel=1e-5)
+    assert found.teacher.lift.value == pytest.approx(2 * heat[:40].sum() / heat.sum(), rel=1e-5)
+    assert found.student.all.n == 2
 
 
 def test_a_model_that_is_never_right_has_figures_over_all(predictor: Predictor, outlined: Dataset) -> None:
     found = localize(predictor, outlined, {"teacher": [1, 1, 1], "student": [1, 1, 1]})
     assert found is not None
-    assert "lift" not in found["teacher"]
-    assert found["teacher"]["all"]["lift"]["value"] > 0
+    assert "lift" not in found.to_json()["teacher"]
+    assert found.teacher.all.lift.value > 0
 
 
 def test_without_an_outline_there_is_nothing_to_say(predictor: Predictor, outlined: Dataset) -> None:

@@ -237,6 +237,7 @@ def outlined(measured: dict[str, Any]) -> dict[str, Any]:
     """As `measured`, on a set whose lesions are outlined."""
     value = {"value": 3.5, "low": 2.5, "high": 4.5}
     one = {"n": 9, "share": value, "lift": value, "pointing": {"value": 0.6, "low": 0.5, "high": 0.7}}
+    one["all"] = dict(one)
     figures = {"method": "multilayer", "images": 10, "area": 0.09, "teacher": one, "student": {**one, "n": 8}}
     return {**measured, "localization": figures}
 

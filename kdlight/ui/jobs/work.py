@@ -104,12 +104,13 @@ def _measure(say: Say, bundle: Any, data: str, split: str | None, masks: str | N
         predictions[role] = Predictions(np.concatenate(rows), seconds)
     found = measure(predictions, part, bundle.classes).to_json()
     answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
-    found["localization"] = localize(
+    located = localize(
         predictor,
         part,
         answers,
         progress=lambda done, all_: say(0.75 + 0.05 * done / all_, f"Heat maps of image {done} of {all_}"),
     )
+    found["localization"] = located and located.to_json()
     flips = [{**flip, **_look(part, flip["path"], pixels)} for flip in found["flips"][:FLIPS_SHOWN]]
     curves = {role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()}
     return {**found, "n": len(part), "split": name, "shown": flips, "flips": len(found["flips"]), "curves": curves}
