@@ -31,19 +31,19 @@ check: $(VENV)/.dev
 setup: $(VENV)/.runtime
 
 card-table: $(VENV)/.runtime
-	@$(BIN)/python tools/write_table.py card_table --write
+	@$(BIN)/python -m tools.write_table card_table --write
 
 speed-table: $(VENV)/.runtime
-	@$(BIN)/python tools/write_table.py speed_table --write
+	@$(BIN)/python -m tools.write_table speed_table --write
 
 size-table: $(VENV)/.runtime
-	@$(BIN)/python tools/write_table.py size_table --write
+	@$(BIN)/python -m tools.write_table size_table --write
 
 recipes: $(VENV)/.runtime
 	@$(BIN)/python tools/recipes_page.py --write
 
 results: $(VENV)/.runtime
-	@$(BIN)/kdlight results docs/studies --out docs/results.md
+	@$(BIN)/python -m tools.results docs/studies --out docs/results.md
 
 licences: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_requirements.py

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from kdlight.inference import Predictor
     from kdlight.inference.evaluate import evaluate
     from kdlight.models import create_model
+    from kdlight.studies.run import study
     from kdlight.training import train
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "create_model", "evaluate", "load", "open_dataset", "read", "read_recipe", "train"]
+__all__ = ["Predictor", "create_model", "evaluate", "load", "open_dataset", "read", "read_recipe", "study", "train"]
 
 _HOMES = {
     "Predictor": "kdlight.inference",
@@ -29,6 +30,7 @@ _HOMES = {
     "open_dataset": "kdlight.data",
     "read": "kdlight.images",
     "read_recipe": "kdlight.config",
+    "study": "kdlight.studies.run",
     "train": "kdlight.training",
 }
 

@@ -46,7 +46,7 @@ if "busy" in measured:
 caveats.draw(bundle.card)
 comparison.table(bundle, metrics, timed)
 if not fresh:
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
 if timed is not None:
     comparison.speed(timed, here="latency" in measured)
     comparison.trade(bundle, metrics, timed)

@@ -16,7 +16,7 @@ FLOORS = (
     {"anatomy", "metrics", "modality", "options", "processes"},
     {"config", "storage"},
     {"runs", "images"},
-    {"preprocessing", "reading", "results"},
+    {"preprocessing", "reading"},
     {"data", "models"},
     {"distillers", "bundle"},
     {"explain", "baselines"},
@@ -24,7 +24,7 @@ FLOORS = (
     {"inference"},
     {"training"},
     {"benchmark"},
-    {"study", "workers"},
+    {"studies", "workers"},
     {"cli", "ui"},
     {"__main__", "__init__", "pages", "app"},
 )

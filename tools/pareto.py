@@ -131,8 +131,8 @@ def same(recipe: Recipe, other: Run) -> bool:
     if not other.recipe.is_file():
         return False
     given = read_recipe(other.recipe)
-    train = given.train.model_copy(update={"alone": recipe.train.alone, "scratch": recipe.train.scratch})
-    return given.model_copy(update={"train": train}) == recipe
+    train = given.train.changed(alone=recipe.train.alone, scratch=recipe.train.scratch)
+    return given.changed(train=train) == recipe
 
 
 def report(found: Sequence[dict[Contender, Run]], rounds: int) -> dict[str, Any]:

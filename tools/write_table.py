@@ -1,6 +1,6 @@
 """Print a table that a script beside this one makes; with --write, put it where its marks stand.
 
-    python tools/write_table.py NAME [--write]
+    python -m tools.write_table NAME [--write]
 
 NAME.py has BEGIN, END and table(). The marks stand in README.md or in a page of docs.
 """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
+from kdlight.bundle.part import Part, Value
 from kdlight.bundle.speed import Speed
+from kdlight.bundle.study_record import StudyRecord
 from kdlight.config import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.report import IF_KNOWN
@@ -18,23 +20,6 @@ from kdlight.runs.origin import Origin
 
 SCHEMA = "kdlight.card/2"
 FIRST_SCHEMA = "kdlight.card/1"
-
-Value = bool | int | float | str | list[str] | None
-"""An option of a recipe."""
-
-
-class Part(BaseModel):
-    """What a card is made of. `to_json` gives the keys that were given, so an older card is written as it was read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_unset=True)
-
-    def replace(self, **changes: Any) -> Self:
-        """A checked copy with other values. Raises pydantic.ValidationError."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self).model_validate(given | changes)
 
 
 class ClassDescription(Part):
@@ -73,7 +58,7 @@ class Network(Part):
 class Distillation(Part):
     method: str
     paper: str | None = None
-    options: dict[str, Value] = {}
+    options: dict[str, Value] = Field(default={})
     init: str | None = None
     """The student's first weights, as the recipe names them."""
     recipe: str = ""
@@ -92,9 +77,9 @@ class DataDescription(Part):
     name: str
     source: str
     license: str = Field(validation_alias=AliasChoices("license", "licence"))
-    counts: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = Field(default={})
     """Images by split and class."""
-    groups: dict[str, int] = {}
+    groups: dict[str, int] = Field(default={})
     """Groups by split."""
     group_key: str = ""
     """What is kept together in one split, in words."""
@@ -111,7 +96,7 @@ class Metrics(Part, Measurement):
     n: int
     teacher: Report
     student: Report
-    study: Annotated[dict[str, Any] | None, IF_KNOWN] = None
+    study: Annotated[StudyRecord | None, IF_KNOWN] = None
     latency: Annotated[Speed | None, IF_KNOWN] = None
     at_chance: Annotated[tuple[Role, ...] | None, IF_KNOWN] = None
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
@@ -217,7 +202,7 @@ class Card(Part):
         return values
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **super().to_json()}
+        return {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
     def network(self, role: Role) -> Network:
         return self.teacher if role == "teacher" else self.student

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, frame, learn, look, measure, opinion, results, study
+from kdlight.cli import baseline, benchmark, compress, frame, learn, look, measure, opinion, study
 
 INTERRUPTED = 130
 
@@ -32,7 +32,6 @@ data.command("check")(look.data_check)
 data.command("merge")(look.data_merge)
 app.command("train")(learn.train)
 app.command("study")(study.study)
-app.command("results")(results.results)
 app.command("evaluate")(measure.evaluate)
 app.command("predict")(opinion.predict)
 app.command("explain")(opinion.explain)

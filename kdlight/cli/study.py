@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight import runs, storage
-from kdlight.cli.frame import Answer, Json, UsageError, answers, table
+from kdlight.cli.frame import Answer, Json, answers, table
 from kdlight.cli.learn import Overrides
-from kdlight.runs import Run
 from kdlight.runs.progress import epochs
-from kdlight.runs.recipes import name_of, named, open_recipe
+from kdlight.runs.recipes import name_of, open_recipe
 
 if TYPE_CHECKING:
+    from kdlight.bundle.study_record import StudyRecord
     from kdlight.config import Recipe
+    from kdlight.studies.grid_record import GridRecord
 
 Grid = Annotated[
     list[str] | None,
@@ -39,100 +38,69 @@ def study(
         return _grid(recipe, override or [], grid, out, seeds)
     chosen = open_recipe(recipe, override or [])
     name = name_of(recipe, chosen)
-    folder = _folder(out, name)
-    _claim(folder, chosen, name)
+    from kdlight.studies import read
+    from kdlight.studies.run import claim, execute
+
+    folder = claim(out, chosen, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
-        from kdlight import study as studies
-
-        for record in studies.study(chosen, folder, seeds, name=name):
+        for record in execute(chosen, folder, seeds, name=name):
             show(record)
-    found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found}, _words(found, folder))
+    found = read(folder)
+    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found.to_json()}, _words(found))
 
 
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
     """Every combination under its own folder; the teacher is trained once."""
-    from kdlight.study import grid as grids
+    from kdlight.studies import grid as grids
+    from kdlight.studies.grid_record import GridRecord
+    from kdlight.studies.run import claim
 
     values = grids.combinations(asked)
     cells = {name: _cell(recipe, overrides, cell) for name, cell in values.items()}
     first = open_recipe(recipe, overrides)
     name = name_of(recipe, first)
-    folder = _folder(out, name)
-    records = grids.run_grid(cells, values, folder, seeds, name)
-    _claim(folder, first, name)
-    for cell, chosen in cells.items():
-        _claim(folder / cell, chosen, name)
+    for cell in cells.values():
+        grids.check(cell)
+    folder = claim(out, first, name)
+    for cell_name, cell in cells.items():
+        claim(folder / cell_name, cell, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
-        for record in records:
+        for record in grids.run_grid(cells, values, folder, seeds, name):
             show(record)
-    found = json.loads((folder / "grid.json").read_text(encoding="utf-8"))
-    return Answer({"study": str(folder), **found}, _grid_words(found))
+    found = GridRecord.model_validate_json((folder / "grid.json").read_bytes())
+    return Answer({"study": str(folder), **found.to_json()}, _grid_words(found))
 
 
 def _cell(recipe: Path, overrides: list[str], values: dict[str, str]) -> Recipe:
     return open_recipe(recipe, [*overrides, *(f"{key}={value}" for key, value in values.items())])
 
 
-def _folder(out: Path | None, name: str) -> Path:
-    return (out or runs.default_root() / f"study-{name}").absolute()
-
-
-def _claim(folder: Path, recipe: Recipe, name: str) -> None:
-    """Begin the study's folder, or go on in it if it is of the same recipe or ended before it learned anything."""
-    kept = folder / "recipe.toml"
-    if not kept.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not empty and holds no study; give another --out.")
-        folder.mkdir(parents=True, exist_ok=True)
-        storage.write(kept, named(recipe, name))
-    elif not _is_of(kept, recipe):
-        tried = [Run(status.parent) for status in folder.rglob("status.json")]
-        if tried and not any(run.begun() for run in tried):
-            storage.write(kept, named(recipe, name))
-            return
-        raise UsageError(f"{folder} holds a study of another recipe; give {kept} as the recipe, or another --out.")
-
-
-def _is_of(kept: Path, recipe: Recipe) -> bool:
-    """Whether a kept recipe says the same; a key that it was written without has its default."""
-    from kdlight.config import RecipeError, read_recipe
-
-    try:
-        return read_recipe(kept) == recipe
-    except RecipeError:
-        return False
-
-
-def _words(found: dict[str, Any], folder: Path) -> Any:
+def _words(record: StudyRecord) -> Any:
     from rich.console import Group
 
-    from kdlight.results import read, same_start
+    from kdlight.studies.gains import over_same_start
 
-    models = tuple(found["mean"])
-    rows = [(f"seed {row['seed']}", *(row[m] for m in models)) for row in found["seeds"]]
-    rows.append(("mean", *(found["mean"][m] for m in models)))
-    told = same_start.sentence(same_start.words(read(folder)))
-    return Group(table((found["metric"], *models), rows), f"{found['gain']} points over the student alone", told)
+    models = record.mean.by_model
+    rows = [(f"seed {row.seed}", *(row.by_model[model] for model in models)) for row in record.seeds]
+    rows.append(("mean", *models.values()))
+    gain = f"{record.gain} points over the student alone"
+    return Group(table((record.metric, *models), rows), gain, over_same_start(record).sentence)
 
 
-def _grid_words(found: dict[str, Any]) -> Any:
+def _grid_words(record: GridRecord) -> Any:
     """A row per cell, then a row per pair of cells, in points."""
     from rich.console import Group
 
-    columns = (*found["keys"], "student", "deviation", "alone", "teacher", "over the student alone")
+    columns = (*record.keys, "student", "deviation", "alone", "teacher", "over the student alone")
     rows = [
         (
-            *cell["values"].values(),
-            cell["mean"]["student"],
-            cell["deviation"]["student"],
-            cell["mean"]["alone"],
-            cell["mean"]["teacher"],
-            cell["gain"],
+            *(cell.values[key] for key in record.keys),
+            *(cell.mean.student, cell.deviation.get("student"), cell.mean.alone, cell.mean.teacher),
+            cell.gain,
         )
-        for cell in found["cells"]
+        for cell in record.cells
     ]
-    pairs = [(d["first"], d["second"], d["words"]) for d in found["differences"]]
+    pairs = [(pair.first, pair.second, pair.words) for pair in record.differences]
     return Group(table(columns, rows), "", table(("cell", "less", "points"), pairs))

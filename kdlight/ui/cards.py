@@ -45,7 +45,7 @@ def tile(bundle: Bundle) -> str:
         f'{caveats.html(card)}<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
         f"<dt>Tested on</dt><dd>{card.metrics.n} images, balanced accuracy</dd>"
-        f"<dt>Gain</dt><dd>{gains.html(bundle)}</dd>"
+        f"<dt>Gain</dt><dd>{gains.html(card)}</dd>"
         f"<dt>License</dt><dd>{words.safe(card.licenses.weights)} <small>· weights</small></dd></dl></div>"
     )
 
@@ -57,7 +57,7 @@ def whole(bundle: Bundle) -> None:
     for said in caveats.of(card):
         (st.error if card.at_chance else st.warning)(said)
     comparison.table(bundle, card.metrics, card.metrics.latency)
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(card))}</div>')
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from kdlight.bundle.study_record import SAME_WEIGHTS
 from kdlight.config import (
     DataConfig,
     DistillConfig,
@@ -21,7 +22,6 @@ from kdlight.config import (
 )
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
-from kdlight.results.same_start import ALIKE
 from kdlight.ui import form, knobs, shelf, starting_weights, waiting, words
 from kdlight.ui.catalog import catalog
 from kdlight.ui.knobs import help_of
@@ -194,7 +194,7 @@ def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:
     chosen = {
         name: form.switch(st, label, value, key, help=help_of(TrainConfig, name))
         for name, (label, value, key) in switches.items()
-        if name != "same_start" or init not in ALIKE
+        if name != "same_start" or init not in SAME_WEIGHTS
     }
     return train.changed(**{"same_start": False, **chosen})
 

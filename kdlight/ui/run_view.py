@@ -175,7 +175,7 @@ def _outcome(run: Run) -> None:
     metrics = bundle.card.metrics
     st.html(f'<div class="kd-line">Tested on {metrics.n} images that neither was trained on. {words.PRECISION}</div>')
     comparison.table(bundle, metrics, metrics.latency)
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle))}</div>')
+    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
 
 
 def _epoch(status: RunStatus, log: list[EpochRecord]) -> tuple[int, int]:

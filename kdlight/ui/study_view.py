@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
-from kdlight import bundle as bundles
 from kdlight import runs
-from kdlight.metrics import Interval
+from kdlight.bundle.study_record import Model, Scores
 from kdlight.reading import ROLES
-from kdlight.results import Record, RecordError, over_alone, read, same_start
-from kdlight.results.command import of as command_of
-from kdlight.results.rows import STARTS
-from kdlight.ui import charts, comparison, grid_view, kept, theme, words
+from kdlight.studies import RecordError, StudyRecord, read
+from kdlight.studies.command import command_of
+from kdlight.studies.gains import over_alone, over_same_start, with_baseline
+from kdlight.studies.grid_record import GridRecord
+from kdlight.studies.records import of_card
+from kdlight.ui import charts, comparison, grid_view, kept, shelf, theme, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
-MODELS = {
+STARTS = {"general": "general first", "published": "published weights first"}
+"""Starting weights that set a study apart from the others of its pair, in words."""
+MODELS: dict[Model, str] = {
     "teacher": "Teacher",
     "alone": "Student alone",
     "scratch": "Student from scratch",
@@ -28,7 +30,7 @@ MODELS = {
     "ensemble": "Mean of both",
 }
 """The models of a study; only some have a student from random weights, or a partner that learned beside the student."""
-COSTED = ("teacher", "alone", "scratch", "same_start", "student")
+COSTED: tuple[Model, ...] = ("teacher", "alone", "scratch", "same_start", "student")
 """Those that are trained apart; a partner is trained with its student and is as large."""
 DASH = "-"
 """Not recorded."""
@@ -38,7 +40,7 @@ def draw() -> None:
     """The whole view: a picker in the sidebar, then the chosen study."""
     theme.heading("Compare", "What a teacher gave its student: the same student taught and alone, seed by seed.")
     studies, broken = find()
-    grids, torn = grid_view.find(runs.default_root())
+    grids, torn = find_grids()
     for reason in (*broken, *torn):
         st.warning(words.plain(f"{reason} It is left out here."), icon=":material/error:")
     if not studies and not grids:
@@ -54,14 +56,15 @@ def draw() -> None:
     _study(studies[chosen])
 
 
-def _study(record: Record) -> None:
-    st.subheader(words.plain(f"{record.fact('title') or record.data}, {_method(record)}"), anchor=False)
+def _study(record: StudyRecord) -> None:
+    st.subheader(words.plain(f"{record.data.title or record.set_name}, {_method(record)}"), anchor=False)
     st.html(verdict(record))
     st.html(f'<div class="kd-line">{rests_on(record)}</div>')
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Every seed", anchor=False)
-        chart = charts.paired(record.seeds, record.mean["teacher"]).properties(height=charts.HEIGHT)
+        seeds = [row.to_json() for row in record.seeds]
+        chart = charts.paired(seeds, record.mean.teacher).properties(height=charts.HEIGHT)
         st.altair_chart(chart, alt="Balanced accuracy of the student alone and taught, a line per seed")
     with right:
         st.subheader("Difference against 0", anchor=False)
@@ -78,30 +81,45 @@ def _study(record: Record) -> None:
     st.code(command_of(record), language="sh", wrap_lines=True)
 
 
-def find() -> tuple[dict[str, Record], list[str]]:
+def find() -> tuple[dict[str, StudyRecord], list[str]]:
     """The studies among the runs and on the cards of bundles, by a name for people; and why others are left out."""
-    files = sorted(runs.default_root().glob("*/study.json"))
-    places = [(path, "run") for path in files] + [(path / "card.json", _place(path)) for path in bundles.find()]
-    found: dict[str, Record] = {}
+    named: dict[str, StudyRecord] = {}
     broken = []
-    for path, place in places:
+
+    def add(record: StudyRecord, place: str, folder: str) -> None:
+        name = _title(record) + (f" ({place})" if place else "")
+        named[name if name not in named else f"{name}, {folder}"] = record
+
+    for path in sorted(runs.default_root().glob("*/study.json")):
         try:
-            if place != "run" and "study" not in json.loads(path.read_bytes()).get("metrics", {}):
-                continue
-            record = read(path)
+            add(read(path), "", path.parent.name)
         except RecordError as error:
             broken.append(str(error))
+    for bundle in shelf.all_bundles():
+        if bundle.card.metrics.study is not None:
+            add(of_card(bundle.card), "shipped" if shelf.is_shipped(bundle) else "library", bundle.path.name)
+    return {name: with_baseline(record, named.values()) for name, record in named.items()}, broken
+
+
+def find_grids() -> tuple[dict[str, GridRecord], list[str]]:
+    """The ablations among the runs, by a name for people; and why others are left out."""
+    named: dict[str, GridRecord] = {}
+    broken = []
+    for path in sorted(runs.default_root().glob("*/grid.json")):
+        try:
+            record = GridRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            where, what = f"{path.parent.name}/{path.name}", str(error).partition("\n")[0]
+            broken.append(f"{where} is no record of an ablation ({what}); run its kdlight study --grid again.")
             continue
-        except (OSError, ValueError, AttributeError):
-            continue  # a card that cannot be read is named in the Library
-        name = f"{_title(record)}{'' if place == 'run' else f' ({place})'}"
-        found[name if name not in found else f"{name}, {path.parent.name}"] = record
-    return {name: same_start.filled(record, found.values()) for name, record in found.items()}, broken
+        name = f"{record.recipe} · {words.listed(record.keys)}"
+        named[name if name not in named else f"{name}, {path.parent.name}"] = record
+    return named, broken
 
 
-def verdict(record: Record) -> str:
+def verdict(record: StudyRecord) -> str:
     """What was found, in words before any number."""
-    told = over_alone.in_points(record.gain)
+    told = over_alone(record)
     if len(record.seeds) == 1:
         said = "One seed proves nothing."
         more = f"It says {words.safe(told)}; another seed may say otherwise. Run it with --seeds 3."
@@ -110,120 +128,115 @@ def verdict(record: Record) -> str:
         more = (
             "The first figure is over the student alone; its interval holds chance in the test images, not in training."
         )
-    kind = "kd-verdict differ" if same_start.proven(record) else "kd-verdict"
-    beside = words.safe(same_start.sentence(same_start.words(record)))
+    kind = "kd-verdict differ" if record.proven else "kd-verdict"
+    beside = words.safe(over_same_start(record).sentence)
     return f'<div class="{kind}"><b>{said}</b> {beside}</div><div class="kd-line">{more}</div>'
 
 
-def rests_on(record: Record) -> str:
+def rests_on(record: StudyRecord) -> str:
     """How much of the teacher is kept, how sure a second test is, and on how much all of it rests."""
-    student, teacher = record.mean["student"], record.mean["teacher"]
-    share = words.score(student / teacher) if teacher else DASH
-    seeds, images = len(record.seeds), record.fact("images")
+    mean, seeds, start = record.mean, len(record.seeds), record.models.teacher_start
+    share = DASH if record.retained is None else words.score(record.retained)
+    images = (record.data.images or {}).get("test")
     tested = f", {images:,} test images" if images else ""
     return " ".join(
         [
-            f"The student has {share} of its teacher's balanced accuracy ({words.score(student)} of "
-            f"{words.score(teacher)}).",
+            f"The student has {share} of its teacher's balanced accuracy ({words.score(mean.student)} of "
+            f"{words.score(mean.teacher)}).",
             *_mcnemar(record),
-            *(["The teacher started from random weights."] if record.fact("start_kind") == "random" else []),
+            *(["The teacher started from random weights."] if start and start.kind == "random" else []),
             f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
         ]
     )
 
 
-def _mcnemar(record: Record) -> list[str]:
+def _mcnemar(record: StudyRecord) -> list[str]:
     """The exact test and what it takes for granted; nothing where it was not recorded."""
-    pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
-    if pooled is None and first is None:
+    test = record.mcnemar
+    if test is None:
         return []
-    said = f"Exact McNemar test of taught against alone: p {words.p_value(first if pooled is None else pooled)}"
+    over = ""
     if len(record.seeds) > 1:
-        over = "pooled over seeds that answered the same images: too sure, the interval decides"
-        said += f", {'first seed' if pooled is None else over}"
-    return [f"{said}."]
+        pooled = "pooled over seeds that answered the same images: too sure, the interval decides"
+        over = f", {pooled if test.pooled else 'first seed'}"
+    return [f"Exact McNemar test of taught against alone: p {words.p_value(test.p)}{over}."]
 
 
-def differences(record: Record) -> list[dict[str, Any]]:
+def differences(record: StudyRecord) -> list[dict[str, Any]]:
     """The gain over the student alone and the gap to the teacher, in points."""
     rows = []
-    for name, found in (
-        ("taught minus alone", record.gain),
-        ("taught minus same start", record.gains.get(same_start.GAIN)),
-        ("partner minus alone", record.gains.get("gain_of_partner")),
-        ("mean of both minus alone", record.gains.get("gain_of_ensemble")),
-        ("taught minus teacher", record.gains.get("gap_to_teacher")),
+    for name, gain in (
+        ("taught minus alone", record.gain_over_alone),
+        ("taught minus same start", record.gain_over_same_start),
+        ("partner minus alone", record.gain_of_partner),
+        ("mean of both minus alone", record.gain_of_ensemble),
+        ("taught minus teacher", record.gap_to_teacher),
     ):
-        interval = Interval.of(found)
-        if interval is not None and interval.low is not None:
-            rows.append({"name": name, **interval.points.to_json(), "words": f"{interval.points:+.1f}"})
+        if gain is not None and gain.low is not None:
+            rows.append({"name": name, **gain.points.to_json(), "words": f"{gain.points:+.1f}"})
     return rows
 
 
-def seeds_table(record: Record) -> str:
+def seeds_table(record: StudyRecord) -> str:
     """Balanced accuracy of each seed, its mean, how far the seeds lie apart; the difference in points."""
-    rows = [(f"Seed {row['seed']:g}", row) for row in record.seeds]
+    rows: list[tuple[str, Scores]] = [(f"Seed {row.seed}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
     present = _present(record, [*MODELS])
     body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{words.score(row[role])}</td>" for role in present)}'
-        f"<td>{100 * (row['student'] - row['alone']):+.1f}</td></tr>"
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{words.score(row.by_model[role])}</td>" for role in present)}'
+        f"<td>{100 * (row.student - row.alone):+.1f}</td></tr>"
         for name, row in rows
     )
     head = f"<th><small>balanced accuracy</small></th>{_head(record, [*MODELS])}<th>Taught minus alone, points</th>"
     return comparison.grid("kd-table", head, body)
 
 
-def costs_table(record: Record) -> str:
-    """What each model is and took; a dash where the record does not say it."""
-    forms: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "architecture": ("Architecture", words.architecture),
-        "parameters": ("Parameters", words.millions),
-        "bytes": ("Size on disk", words.megabytes),
-        "latency": ("Time per image", lambda ms: f"{words.number(ms)} ms"),
-        "epochs": ("Epochs", lambda n: f"{n:g}"),
-        "minutes": ("Training", lambda m: words.duration(60 * m)),
+def costs_table(record: StudyRecord) -> str:
+    """What each model is and took; a dash where the record does not say it. The students are one network."""
+    models = _present(record, COSTED)
+    networks = [record.models.teacher if model == "teacher" else record.models.student for model in models]
+    timed = record.latency
+    ms = [None if timed is None else timed.teacher if model == "teacher" else timed.student for model in models]
+    rows: dict[str, tuple[Sequence[Any], Callable[[Any], str]]] = {
+        "Architecture": ([network.architecture for network in networks], words.architecture),
+        "Parameters": ([network.parameters for network in networks], words.millions),
+        "Size on disk": ([network.bytes for network in networks], words.megabytes),
+        "Time per image": (ms, lambda ms: f"{words.number(ms)} ms"),
+        "Epochs": ([record.epochs.get(model) for model in models], str),
+        "Training": ([record.minutes.get(model) for model in models], lambda m: words.duration(60 * m)),
     }
-    same = ("architecture", "parameters", "bytes", "latency")  # the students are one network
     body = ""
-    for name, (title, form) in forms.items():
-        roles = ["student" if role != "teacher" and name in same else role for role in _present(record, COSTED)]
-        values = [record.fact(name, role) for role in roles]
+    for title, (values, form) in rows.items():
         cells = "".join(f"<td>{DASH if value is None else words.safe(form(value))}</td>" for value in values)
         body += f'<tr><th scope="row">{title}</th>{cells}</tr>'
     return comparison.grid("kd-table", f"<th></th>{_head(record, COSTED)}", body)
 
 
-def _present(record: Record, among: Sequence[str]) -> list[str]:
-    return [role for role in among if role in record.mean]
+def _present(record: StudyRecord, among: Sequence[Model]) -> list[Model]:
+    return [model for model in among if model in record.mean.by_model]
 
 
-def _head(record: Record, among: Sequence[str]) -> str:
+def _head(record: StudyRecord, among: Sequence[Model]) -> str:
     return "".join(
-        f'<th class="{role if role in ROLES else ""}" scope="col">{MODELS[role]}</th>'
-        for role in _present(record, among)
+        f'<th class="{model if model in ROLES else ""}" scope="col">{MODELS[model]}</th>'
+        for model in _present(record, among)
     )
 
 
-def _method(record: Record) -> str:
+def _method(record: StudyRecord) -> str:
     """Whom it was taught by, how, and at which size."""
-    options: Mapping[str, Any] = record.fact("options") or {}
-    said = ", ".join(f"{key} {value}" for key, value in options.items())
-    models = [words.architecture(name) for name in (record.teacher, record.student) if name]
+    options = ", ".join(f"{key} {value}" for key, value in record.method.options.items())
+    networks = (record.models.teacher.architecture, record.models.student.architecture)
     parts = [
-        " to ".join(models),
-        f"{record.fact('method')}{f' ({said})' if said else ''}" if record.fact("method") else "",
-        STARTS.get(str(record.fact("init")), ""),
-        f"{record.fact('size')} px" if record.fact("size") else "",
+        " to ".join(words.architecture(name) for name in networks if name),
+        f"{record.method.name}{f' ({options})' if options else ''}" if record.method.name else "",
+        STARTS.get(record.init or "", ""),
+        f"{record.data.size} px" if record.data.size else "",
     ]
     return ", ".join(filter(None, parts))
 
 
-def _title(record: Record) -> str:
+def _title(record: StudyRecord) -> str:
     """The set and the method, short enough for the picker."""
-    start = STARTS.get(str(record.fact("init")))
-    return " · ".join(filter(None, [record.fact("title") or record.data, record.fact("method"), start]))
-
-
-def _place(path: Any) -> str:
-    return "shipped" if bundles.is_shipped(path) else "library"
+    start = STARTS.get(record.init or "")
+    return " · ".join(filter(None, [record.data.title or record.set_name, record.method.name, start]))

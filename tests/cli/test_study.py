@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kdlight import bundle
-from kdlight.results import over_alone
+from kdlight.bundle.study_record import in_words
+from kdlight.metrics import Interval
 
 Run = Callable[..., Any]
 RECIPE = "kdlight-synthetic"
@@ -39,14 +40,14 @@ def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run
     assert [row["seed"] for row in second.json["seeds"]] == [0, 1]
     assert second.json["seeds"][0] == first.json["seeds"][0]
     assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
-    assert second.json["gain"] == over_alone.words(second.json["gain_over_alone"])
-    assert bundle.load(second.json["bundle"]).card.metrics.study["seeds"] == second.json["seeds"]
+    assert second.json["gain"] == in_words(Interval.of(second.json["gain_over_alone"]))
+    assert bundle.load(second.json["bundle"]).card.metrics.study.to_json()["seeds"] == second.json["seeds"]
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Any]]:
     """No training: what would have been studied is noted by its name and recipe, and a record written."""
-    import kdlight.study
+    import kdlight.studies.run
 
     noted: list[tuple[str, Any]] = []
 
@@ -58,7 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, An
         (folder / "study.json").write_text(json.dumps(found), encoding="utf-8")
         return iter(())
 
-    monkeypatch.setattr(kdlight.study, "study", study)
+    monkeypatch.setattr(kdlight.studies.run, "execute", study)
     monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
     return noted
 
@@ -143,10 +144,10 @@ def test_a_grid_studies_every_combination_with_one_teacher(kdlight: Run, tmp_pat
 @pytest.mark.parametrize(
     ("grid", "says"),
     [
-        ("distill.magic=1,2", "does not know 'magic'"),
-        ("train.magic=1,2", "Unknown key train.magic"),
-        ("train.epochs=many,few", "a value of type int was expected"),
-        ("distill.alpha=0.5,2", "alpha in"),
+        ("distill.magic=1,2", "distill.magic is not known"),
+        ("train.magic=1,2", "train.magic"),
+        ("train.epochs=many,few", "a whole number from 1 to 10000 was expected"),
+        ("distill.alpha=0.5,2", "distill.alpha is 2; a number from 0 to 1"),
         ("distill.alpha", "two values or more"),
     ],
 )

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
-from kdlight.results import same_start
-from kdlight.results.same_start import NOT_COMPARED
+from kdlight.studies.gains import NOT_COMPARED
 from kdlight.ui import gains, store
 from kdlight.workers import WorkerDied
 from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
@@ -71,7 +69,7 @@ def with_study(bundle: Bundle, seeds: int, low: float, init: str = "general", **
 def test_a_gain_over_the_student_alone_is_told_and_never_called_proven(
     bundle_copy: Path, seeds: int, low: float, said: str
 ) -> None:
-    assert gains.over_alone(with_study(bundles.load(bundle_copy), seeds, low)) == said
+    assert gains.over_alone(with_study(bundles.load(bundle_copy), seeds, low).card) == said
 
 
 PAIRED = {"value": 0.02, "low": 0.01, "high": 0.03}
@@ -95,30 +93,28 @@ def test_only_a_gain_over_the_same_starting_weights_is_called_proven(
     app: AppTest, library: Path, init: str, more: dict[str, Any], said: str
 ) -> None:
     found = with_study(bundles.load(library / "tiny_mri"), 3, 0.01, init, **more)
-    assert gains.over_same_start(found) == said
+    gain = gains.over_same_start(found.card)
+    assert gain.words == said
     text = said_on(app)
     assert said in text
     assert "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds" in text
-    assert same_start.sentence(said) in said_on(app, card=True)
+    assert gain.sentence in said_on(app, card=True)
 
 
 def said_on(app: AppTest, card: bool = False) -> str:
     return said(open_card(app) if card else page(app, "library"))
 
 
-def test_a_gain_without_a_study_or_without_its_record_is_not_guessed(bundle_copy: Path) -> None:
-    own = bundles.load(bundle_copy)
+def test_a_gain_without_a_study_is_not_guessed(bundle_copy: Path) -> None:
+    card = bundles.load(bundle_copy).card
     once = "one training of each"
-    assert gains.over_alone(own) == f"+0.0 points over the student alone, {once}: not told from 0"
-    assert gains.over_same_start(own) == f"not proven: +0.0 points, {once}"
-    general = own.card.replace(distillation=own.card.distillation.replace(init="general"))
-    assert gains.over_same_start(replace(own, card=general)) == NOT_COMPARED
-    bare = replace(own, card=own.card.replace(metrics=own.card.metrics.replace(alone=None)))
+    assert gains.over_alone(card) == f"+0.0 points over the student alone, {once}: not told from 0"
+    assert gains.over_same_start(card).words == f"not proven: +0.0 points, {once}"
+    general = card.replace(distillation=card.distillation.replace(init="general"))
+    assert gains.over_same_start(general).words == NOT_COMPARED
+    bare = card.replace(metrics=card.metrics.replace(alone=None))
     assert gains.over_alone(bare) == "student alone not trained"
-    assert gains.over_same_start(bare) == NOT_COMPARED
-    torn = replace(own, card=own.card.replace(metrics=own.card.metrics.replace(study={})))
-    assert gains.over_alone(torn) == "not readable on its card"
-    assert gains.over_same_start(torn) == NOT_COMPARED
+    assert gains.over_same_start(bare).words == NOT_COMPARED
 
 
 def test_a_student_from_the_same_start_stands_in_the_table(app: AppTest, library: Path) -> None:
@@ -249,6 +245,7 @@ def test_an_odd_card_is_named_and_takes_no_page_down(app: AppTest, library: Path
         lambda card: card["teacher"].update(start=["words"], start_kind=["random"]),
         lambda card: card["metrics"].update(at_chance="teacher"),
         lambda card: card["metrics"].update(n="many"),
+        lambda card: card["metrics"].update(study={}),
     ],
 )
 def test_an_odd_outcome_takes_no_page_down(

@@ -10,7 +10,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
-from kdlight.results import read, same_start
+from kdlight.studies import read
+from kdlight.studies.gains import over_same_start
 from kdlight.ui import study_view
 from tests.ui.conftest import page, said
 
@@ -141,8 +142,8 @@ def test_another_study_without_a_teacher_gives_the_baseline(app: AppTest, runs: 
     untaught = [{**row, "student": 0.85} for row in SEEDS]
     write(runs, "study-without", models=models, seeds=untaught, method={"name": "alone", "options": {}})
     found, _ = study_view.find()
-    taught = next(record for record in found.values() if record.fact("method") == "kd")
-    assert "without an interval" in same_start.words(taught)
+    taught = next(record for record in found.values() if record.method.name == "kd")
+    assert "without an interval" in over_same_start(taught).words
 
 
 def test_one_seed_proves_nothing_whatever_its_interval(app: AppTest, runs: Path) -> None:
@@ -169,9 +170,9 @@ def test_a_broken_record_is_named_and_the_others_are_shown(app: AppTest, runs: P
 
 def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
     lacking: dict[str, Any] = dict.fromkeys(
-        ("models", "method", "epochs", "minutes", "mcnemar_p", "mcnemar_pooled_p", "data")
+        ("models", "method", "epochs", "minutes", "mcnemar_p", "mcnemar_pooled_p", "data", "gap_to_teacher")
     )
-    write(runs, **lacking, gap_to_teacher=None)
+    write(runs, **lacking)
     text = said(studies(app))
     assert not app.exception
     assert '<th scope="row">Parameters</th><td>-</td><td>-</td><td>-</td>' in text
@@ -213,8 +214,9 @@ def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path
 def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = read(write(tmp_path / "runs"))
     card = json.loads((library / "tiny_mri" / "card.json").read_text(encoding="utf-8"))
-    card["metrics"]["study"] = dict(record.raw)
+    card["metrics"]["study"] = record.to_json()
     (library / "tiny_mri" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(library / "tiny_mri")
     found, broken = study_view.find()
     assert list(found) == ["Tiny MRI · kd", "Tiny MRI · kd (library)"]
     assert broken == []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kdlight.config import Recipe
-from kdlight.results.records import Record
-from kdlight.results.shipped import recipes
+from kdlight.studies import StudyRecord
+from kdlight.studies.records import shipped_recipes
 
 SYSTEMS = {
     "kdlight": "KDLight",
@@ -81,12 +81,13 @@ def system(recipe: str) -> str:
     return SYSTEMS[max(found, key=len)] if found else recipe
 
 
-def row_of(record: Record) -> Row:
+def row_of(record: StudyRecord) -> Row:
     """The row of a study. A system's own method fills the system's row, also on the pair and schedule of KDLight."""
-    models = (record.teacher or "teacher not recorded", record.student or "student not recorded")
-    method, own = record.fact("method") or "method not recorded", recipes().get(record.recipe)
-    start, pair = STARTS.get(str(record.fact("init")), ""), system(record.recipe)
-    size = record.fact("size") or 0
+    teacher, student = record.models.teacher.architecture, record.models.student.architecture
+    models = (teacher or "teacher not recorded", student or "student not recorded")
+    method, own = record.method.name or "method not recorded", shipped_recipes().get(record.recipe)
+    start, pair = STARTS.get(record.init or "", ""), system(record.recipe)
+    size = record.data.size or 0
     rest = (*models, start, size if own and size > own.data.size else 0)
     if own is None or method in (own.distill.method, "method not recorded"):
         return Row(pair, method, pair, *rest)
@@ -101,13 +102,13 @@ def row_of_recipe(name: str, recipe: Recipe) -> Row:
     return Row(own, recipe.distill.method, own, recipe.teacher.name, recipe.student.name, start)
 
 
-def borrowed(record: Record) -> str | None:
+def borrowed(record: StudyRecord) -> str | None:
     """The system whose pair and schedule a study of another system's method was run on; None for a system's own."""
     row, pair = row_of(record), system(record.recipe)
     return pair if row.system and row.system != pair else None
 
 
-def told_apart(record: Record, peers: Sequence[Record]) -> str:
+def told_apart(record: StudyRecord, peers: Sequence[StudyRecord]) -> str:
     """In what a study differs from the others of its row on its set, where they are run on one pair; else empty."""
     said = [_values(peer) for peer in peers if borrowed(peer) == borrowed(record)]
     own = _values(record)
@@ -115,29 +116,29 @@ def told_apart(record: Record, peers: Sequence[Record]) -> str:
     return ", ".join(f"{key} {str(own[key]).lower()}" for key in keys)
 
 
-def cut(record: Record) -> str:
+def cut(record: StudyRecord) -> str:
     """With how little a study was done: fewer pixels or epochs than its shipped recipe, hidden labels, a teacher from
     nothing."""
     said: list[str] = []
-    if own := recipes().get(record.recipe):
+    if own := shipped_recipes().get(record.recipe):
         asked = (
-            ("px", record.fact("size"), own.data.size),
-            ("teacher epochs", record.fact("epochs", "teacher"), own.teacher.epochs),
-            ("epochs", record.fact("epochs", "student"), own.train.epochs),
+            ("px", record.data.size, own.data.size),
+            ("teacher epochs", record.epochs.get("teacher"), own.teacher.epochs),
+            ("epochs", record.epochs.get("student"), own.train.epochs),
         )
         said += [f"{was:g} of {now} {words}" for words, was, now in asked if was is not None and was < now]
-    labeled = (record.fact("settings") or {}).get("data", {}).get("labeled", 1.0)
+    labeled = record.settings.get("data", {}).get("labeled", 1.0)
     if labeled < 1:
         said.append(f"{100 * labeled:g} % of the labels")
-    if record.fact("start_kind") == "random":
+    start = record.models.teacher_start
+    if start is not None and start.kind == "random":
         said.append("teacher from random weights")
     return ", ".join(said)
 
 
-def _values(record: Record) -> dict[str, Any]:
-    sections: Mapping[str, Mapping[str, Any]] = record.fact("settings") or {}
-    flat = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-    return {**(record.fact("options") or {}), **(flat or {"px": record.fact("size")})}
+def _values(record: StudyRecord) -> dict[str, Any]:
+    flat = {f"{section}.{key}": value for section, of in record.settings.items() for key, value in of.items()}
+    return {**record.method.options, **(flat or {"px": record.data.size})}
 
 
 def order(row: Row) -> tuple[int, str, str, int, str]:

@@ -16,13 +16,15 @@ from sklearn.metrics import balanced_accuracy_score
 from kdlight import bundle as bundles
 from kdlight import runs, training
 from kdlight.bundle import load
+from kdlight.bundle.study_record import SCHEMA, SeedScores, StudyRecord, in_words
 from kdlight.config import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.inference.golden import check
 from kdlight.metrics import Interval
 from kdlight.runs import EpochRecord, Phase
-from kdlight.study import TEACHER, inherit, publish, study, summarize, take, words
-from kdlight.study import grid as grids
+from kdlight.studies import grid as grids
+from kdlight.studies.run import TEACHER, execute, inherit, publish, take
+from kdlight.studies.summary import summarize
 from kdlight.training import Arrays, RunData
 from kdlight.training.phases import PARTNER, Phases, student_schedule
 from tests.distillers.small import Small
@@ -50,7 +52,7 @@ def answer(run: runs.Run, right: dict[str, float], seed: int) -> None:
 
 def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
     finished = [answers(tmp_path, {"teacher": 0.95, "student": 0.9, "alone": 0.6}, seed) for seed in range(3)]
-    found = summarize(RECIPE, finished)
+    found = summarize(RECIPE, finished).to_json()
     for row, run in zip(found["seeds"], finished, strict=True):
         stored = load_file(run.path / training.PREDICTIONS)
         for name in ("teacher", "student", "alone"):
@@ -67,22 +69,22 @@ def test_the_summary_agrees_with_an_independent_count(tmp_path: Path) -> None:
 def test_mcnemar_is_of_all_seeds_in_a_row_and_of_the_first_beside_it(tmp_path: Path) -> None:
     right = {"teacher": 0.95, "student": 0.8, "alone": 0.7}
     finished = [answers(tmp_path, right, seed) for seed in range(3)]
-    found = summarize(RECIPE, finished)
+    found = summarize(RECIPE, finished).to_json()
     stored = [load_file(run.path / training.PREDICTIONS) for run in finished]
     hits = [[s[m].argmax(1) == s["labels"] for m in ("student", "alone")] for s in stored]
     taught, alone = (np.concatenate(column) for column in zip(*hits, strict=True))
     b, c = int((taught & ~alone).sum()), int((alone & ~taught).sum())
     tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
     assert found["mcnemar_pooled_p"] == pytest.approx(min(1, 2 * tail))
-    assert found["mcnemar_p"] == summarize(RECIPE, finished[:1])["mcnemar_pooled_p"]
+    assert found["mcnemar_p"] == summarize(RECIPE, finished[:1]).mcnemar_pooled_p
     assert found["mcnemar_pooled_p"] < found["mcnemar_p"]
 
 
 def test_a_record_names_its_recipe_and_all_it_hangs_on(tmp_path: Path) -> None:
     finished = [answers(tmp_path, dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)]
-    found = summarize(RECIPE, finished, "ssd-kd")
+    found = summarize(RECIPE, finished, "ssd-kd").to_json()
     assert (found["recipe"], found["data"]["name"]) == ("ssd-kd", "x")
-    assert summarize(RECIPE, finished)["recipe"] == "x"
+    assert summarize(RECIPE, finished).recipe == "x"
     assert found["settings"]["train"]["views"] == 0
     assert found["settings"]["student"]["init"] == "teacher"
     assert not {"weights", "path", "threads"} & {key for section in found["settings"].values() for key in section}
@@ -91,7 +93,7 @@ def test_a_record_names_its_recipe_and_all_it_hangs_on(tmp_path: Path) -> None:
 def test_a_pair_that_learned_together_is_reported_by_its_two_and_their_mean(tmp_path: Path) -> None:
     right = {"teacher": 0.95, "student": 0.8, "alone": 0.6, "partner": 0.75}
     finished = [answers(tmp_path, right, seed) for seed in range(2)]
-    found = summarize(RECIPE, finished)
+    found = summarize(RECIPE, finished).to_json()
     for row, run in zip(found["seeds"], finished, strict=True):
         stored = load_file(run.path / training.PREDICTIONS)
         both = (stored["student"] + stored["partner"]).argmax(1)
@@ -101,7 +103,9 @@ def test_a_pair_that_learned_together_is_reported_by_its_two_and_their_mean(tmp_
         gain = found[f"gain_of_{name}"]
         assert gain["value"] == pytest.approx(found["mean"][name] - found["mean"]["alone"])
         assert gain["low"] > 0
-    without = summarize(RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)])
+    without = summarize(
+        RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)]
+    ).to_json()
     assert not {"gain_of_partner", "gain_of_ensemble"} & set(without)
 
 
@@ -132,22 +136,22 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
 
 
 def test_a_gain_of_two_students_of_one_strength_is_not_told_from_0(tmp_path: Path) -> None:
-    found = summarize(RECIPE, [answers(tmp_path, {"teacher": 0.9, "student": 0.7, "alone": 0.7}, 0)])
+    found = summarize(RECIPE, [answers(tmp_path, {"teacher": 0.9, "student": 0.7, "alone": 0.7}, 0)]).to_json()
     assert found["gain"].startswith("not told from 0: ")
     assert found["deviation"]["student"] is None
 
 
 def test_the_words_follow_the_interval() -> None:
-    assert words(Interval(0.05, 0.01, 0.09)) == "gain +5.0 [+1.0, +9.0]"
-    assert words(Interval(0.05, -0.01, 0.09)) == "not told from 0: +5.0 [-1.0, +9.0]"
-    assert words(Interval(-0.05, -0.09, -0.01)) == "loss -5.0 [-9.0, -1.0]"
-    assert words(None) == "not told from 0 (too few images for an interval)"
+    assert in_words(Interval(0.05, 0.01, 0.09)) == "gain +5.0 [+1.0, +9.0]"
+    assert in_words(Interval(0.05, -0.01, 0.09)) == "not told from 0: +5.0 [-1.0, +9.0]"
+    assert in_words(Interval(-0.05, -0.09, -0.01)) == "loss -5.0 [-9.0, -1.0]"
+    assert in_words(None) == "not told from 0 (too few images for an interval)"
 
 
 def test_a_study_without_its_baseline_is_refused(tmp_path: Path) -> None:
     alone = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, "train": {"alone": False}})
     with pytest.raises(RecipeError, match=r"train\.alone = true"):
-        next(study(alone, tmp_path, 2))
+        next(execute(alone, tmp_path, 2))
 
 
 def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, tmp_path: Path) -> None:
@@ -156,10 +160,10 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
     )
     publish(bundle_copy, tmp_path / "published", summary)
     found = load(tmp_path / "published")
-    assert found.card.metrics.study["mean"] == summary["mean"]
+    assert found.card.metrics.study == summary
     told = found.card.limits[-1]
     assert "Over 2 student seeds and one teacher" in told
-    assert f"the same student alone has {summary['mean']['alone']:.3f} ({summary['gain']} points). Not comp" in told
+    assert f"the same student alone has {summary.mean.alone:.3f} ({summary.gain} points). Not comp" in told
     assert told.endswith("Not compared with the same student from the same starting weights.")
     assert check(found)["ok"]
 
@@ -178,7 +182,7 @@ def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Pa
         for number in (1, 2):
             run.append(epoch("student", number, seconds=seconds))
     finished[0].append(epoch("teacher", 1, seconds=12.0))
-    said = summarize(RECIPE, finished)
+    said = summarize(RECIPE, finished).to_json()
     assert said["data"]["images"] == {"train": 12, "val": 3, "test": 4}
     assert said["data"]["size"] == 128
     assert said["models"]["student"]["bytes"] == (bundle_copy / "student.safetensors").stat().st_size
@@ -191,17 +195,19 @@ def test_a_record_says_what_was_trained_on_what_and_for_how_long(bundle_copy: Pa
 
 def test_a_student_from_the_same_start_stands_beside_the_others(tmp_path: Path) -> None:
     right = {"teacher": 0.9, "student": 0.8, "alone": 0.7, "same_start": 0.75}
-    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)])
+    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)]).to_json()
     assert said["gain_over_same_start"]["value"] == pytest.approx(said["mean"]["student"] - said["mean"]["same_start"])
     assert said["gain_over_same_start"]["low"] is not None
 
 
 def test_a_student_from_scratch_stands_beside_the_others(tmp_path: Path) -> None:
     right = {"teacher": 0.9, "student": 0.8, "alone": 0.7, "scratch": 0.4}
-    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)])
+    said = summarize(RECIPE, [answers(tmp_path, right, seed) for seed in range(2)]).to_json()
     assert said["gain_over_scratch"]["value"] == pytest.approx(said["mean"]["student"] - said["mean"]["scratch"])
     assert set(said["seeds"][0]) == {"seed", *right}
-    without = summarize(RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)])
+    without = summarize(
+        RECIPE, [answers(tmp_path / "b", dict.fromkeys(("teacher", "student", "alone"), 0.8), 0)]
+    ).to_json()
     assert "gain_over_scratch" not in without
 
 
@@ -266,12 +272,14 @@ def test_the_seeds_of_a_study_have_one_teacher(tmp_path: Path, monkeypatch: pyte
         taught[one.train.seed] = (run.path / "teacher.safetensors").read_text()
         yield epoch("student", 1)
 
+    scores = {"seed": 0, "teacher": 0.9, "student": 0.8, "alone": 0.7}
+    record = StudyRecord(schema=SCHEMA, recipe="x", seeds=(SeedScores(**scores),), gain_over_alone=None)
     monkeypatch.setattr(training, "execute", train)
-    monkeypatch.setattr("kdlight.study.summarize", lambda *_: {})
-    monkeypatch.setattr("kdlight.study.publish", lambda *_: None)
+    monkeypatch.setattr("kdlight.studies.run.summarize", lambda *_: record)
+    monkeypatch.setattr("kdlight.studies.run.publish", lambda *_: None)
     for seed in (0, 1):
         run_of(tmp_path / f"alone-{seed}" / f"seed-{seed}", *WHOLE, train={"seed": seed})
-    list(study(recipe, tmp_path / "study", 2, [tmp_path / "alone-1", tmp_path / "alone-0"]))
+    list(execute(recipe, tmp_path / "study", 2, [tmp_path / "alone-1", tmp_path / "alone-0"]))
     assert taught == {0: "seed-0 teacher.safetensors", 1: "seed-0 teacher.safetensors"}
 
 
@@ -330,10 +338,10 @@ def test_a_grid_that_is_none_is_refused(grid: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"method": "kd", "magic": 1}, "does not know 'magic'"),
-        ({"method": "kd", "alpha": "high"}, "type float was expected"),
-        ({"method": "dual", "dual": "maybe"}, "type bool was expected"),
-        ({"method": "dual", "momentum": 2.0}, "momentum in"),
+        ({"method": "kd", "magic": 1}, "distill.magic is not known"),
+        ({"method": "kd", "alpha": "high"}, "a number from 0 to 1 was expected"),
+        ({"method": "dual", "dual": "maybe"}, "true or false was expected"),
+        ({"method": "dual", "momentum": 2.0}, "a number from 0 to below 1 was expected"),
         ({"method": "nope"}, "Unknown distillation method"),
     ],
 )

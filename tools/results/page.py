@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kdlight.bundle.study_record import SAME_WEIGHTS
 from kdlight.config import Recipe
-from kdlight.results import same_start
-from kdlight.results.records import Record
-from kdlight.results.rows import Row, borrowed, cut, order, row_of, row_of_recipe, system, told_apart
-from kdlight.results.sets import best, gain, of_set, table
-from kdlight.results.shipped import recipes
+from kdlight.studies import StudyRecord
+from kdlight.studies.gains import over_same_start, with_baseline
+from kdlight.studies.records import shipped_recipes
+from tools.results.rows import Row, borrowed, cut, order, row_of, row_of_recipe, system, told_apart
+from tools.results.sets import best, gain, of_set, table
 
 SETS = ("brain_mri", "ham7", "busi3", "covid_ct", "lc_lung3")
 """The columns that are always there; sets that only a record names follow."""
@@ -62,30 +63,30 @@ class Method:
     """Its own hyper-parameters, which a command then need not name."""
 
 
-def write(records: Iterable[Record], notes: str = "", methods: Mapping[str, Method] | None = None) -> str:
+def write(records: Iterable[StudyRecord], notes: str = "", methods: Mapping[str, Method] | None = None) -> str:
     """The page as Markdown. `notes`: words of the people who ran it, put in as they are. `methods`: by name."""
     methods = methods or {}
     given = list(records)
     found = sorted(
-        (same_start.filled(record, given) for record in given), key=lambda r: (row_of(r), r.data, len(r.seeds))
+        (with_baseline(record, given) for record in given), key=lambda r: (row_of(r), r.set_name, len(r.seeds))
     )
-    known = {name: recipe for name, recipe in recipes().items() if name not in (TRIAL, START)}
-    sets = [*SETS, *sorted({r.data for r in found} - set(SETS))]
+    known = {name: recipe for name, recipe in shipped_recipes().items() if name not in (TRIAL, START)}
+    sets = [*SETS, *sorted({r.set_name for r in found} - set(SETS))]
     options = {name: method.options for name, method in methods.items()}
     parts = [HEAD, _aim(found), "## At a glance", *_glance(found, known, sets)]
     for name in sets:
-        parts += [f"## {name}", of_set([r for r in found if r.data == name], options)]
+        parts += [f"## {name}", of_set([r for r in found if r.set_name == name], options)]
     parts += ["## The methods", _methods(found, methods)] if methods else []
     parts += ["## What was not run", _not_run(found, known)]
     return "\n\n".join([*parts, *([notes.strip()] if notes.strip() else [])]) + "\n"
 
 
-def _glance(records: Sequence[Record], known: Mapping[str, Recipe], sets: Sequence[str]) -> list[str]:
+def _glance(records: Sequence[StudyRecord], known: Mapping[str, Recipe], sets: Sequence[str]) -> list[str]:
     """The systems, then the methods of none on a system's pair."""
-    by_row: dict[Row, list[Record]] = {row_of_recipe(name, recipe): [] for name, recipe in known.items()}
+    by_row: dict[Row, list[StudyRecord]] = {row_of_recipe(name, recipe): [] for name, recipe in known.items()}
     for record in records:
         by_row.setdefault(row_of(record), []).append(record)
-    marked = {id(best([r for r in records if r.data == name])) for name in sets}
+    marked = {id(best([r for r in records if r.set_name == name])) for name in sets}
     systems = sorted((r for r in by_row if not r.general), key=lambda r: (not by_row[r], order(r)))
     said = [
         "In a cell: alone to taught (of the teacher), the gain in points, that over the same student from the same "
@@ -114,7 +115,7 @@ def _glance(records: Sequence[Record], known: Mapping[str, Recipe], sets: Sequen
 
 def _rows(
     rows: Sequence[Row],
-    by_row: Mapping[Row, Sequence[Record]],
+    by_row: Mapping[Row, Sequence[StudyRecord]],
     sets: Sequence[str],
     marked: set[int],
     models: bool = True,
@@ -122,10 +123,10 @@ def _rows(
     body = []
     for row in rows:
         found = by_row[row]
-        paper = next((r.fact("paper") for r in found), None)
+        paper = next((r.method.paper for r in found), None)
         cells = [
             "<br>".join(_short(r, peers, id(r) in marked) for r in peers)
-            for peers in ([r for r in found if r.data == name] for name in sets)
+            for peers in ([r for r in found if r.set_name == name] for name in sets)
         ]
         count = len(_by_set(found))
         mean = f"{100 * _mean_gain(found):+.1f}, {count} set{'s' if count > 1 else ''}" if count else ""
@@ -133,7 +134,7 @@ def _rows(
     return table(["", *sets, "mean gain"], body)
 
 
-def _short(record: Record, peers: Sequence[Record], largest: bool) -> str:
+def _short(record: StudyRecord, peers: Sequence[StudyRecord], largest: bool) -> str:
     mean, seeds, apart = record.mean, len(record.seeds), told_apart(record, peers)
     said = [
         gain(record),
@@ -142,34 +143,34 @@ def _short(record: Record, peers: Sequence[Record], largest: bool) -> str:
         *(["largest"] if largest else []),
     ]
     mark, less = " †" if borrowed(record) else "", cut(record)
-    scores = f"{mean['alone']:.3f} to {mean['student']:.3f} (of {mean['teacher']:.3f}){mark}"
+    scores = f"{mean.alone:.3f} to {mean.student:.3f} (of {mean.teacher:.3f}){mark}"
     return "<br>".join([*([f"{apart}:"] if apart else []), scores, ", ".join(said), *([f"({less})"] if less else [])])
 
 
-def _over_same_start(record: Record) -> list[str]:
+def _over_same_start(record: StudyRecord) -> list[str]:
     """The gain over the same student from the same starting weights, where that is another one and was trained."""
-    other = record.fact("init") not in same_start.ALIKE and same_start.gain(record) is not None
-    return [f"over the same start {same_start.words(record)}"] if other else []
+    other = record.init not in SAME_WEIGHTS and record.over_same_start is not None
+    return [f"over the same start {over_same_start(record).words}"] if other else []
 
 
-def _by_set(records: Sequence[Record]) -> dict[str, list[float]]:
+def _by_set(records: Sequence[StudyRecord]) -> dict[str, list[float]]:
     """The gains of a row, 0 to 1, by set."""
     found: dict[str, list[float]] = {}
     for record in records:
-        if record.gain:
-            found.setdefault(record.data, []).append(record.gain["value"] or 0.0)
+        if record.gain_over_alone:
+            found.setdefault(record.set_name, []).append(record.gain_over_alone.value)
     return found
 
 
-def _mean_gain(records: Sequence[Record]) -> float:
+def _mean_gain(records: Sequence[StudyRecord]) -> float:
     """Over sets, 0 to 1; of several studies on one set their mean."""
     means = [sum(gains) / len(gains) for gains in _by_set(records).values()]
     return sum(means) / len(means) if means else 0.0
 
 
-def _aim(records: Sequence[Record]) -> str:
+def _aim(records: Sequence[StudyRecord]) -> str:
     """How far kdlight_nano is from what was aimed at, counted over the five sets: by one row, and by any."""
-    nano = [r for r in records if r.student == "kdlight_nano" and r.data in SETS and len(r.seeds) > 1 and _taught(r)]
+    nano = [r for r in records if _is_nano(r) and r.set_name in SETS and len(r.seeds) > 1 and r.taught]
     rows = {row: _reached([r for r in nano if row_of(r) == row]) for row in sorted({row_of(r) for r in nano})}
     said = (
         "Aim: kdlight_nano within 1 point of its teacher, and with a proven gain over the same student from the same "
@@ -193,27 +194,27 @@ def _aim(records: Sequence[Record]) -> str:
     return said
 
 
-def _taught(record: Record) -> bool:
-    return bool(record.fact("method") != same_start.UNTAUGHT)
+def _is_nano(record: StudyRecord) -> bool:
+    return record.models.student.architecture == "kdlight_nano"
 
 
-def _reached(records: Sequence[Record]) -> tuple[list[str], ...]:
+def _reached(records: Sequence[StudyRecord]) -> tuple[list[str], ...]:
     """Sets that were run; where the student is within 1 point of its teacher; where its gain is proven; and where the
     interval of its gap to the teacher lies below 0."""
-    near = {r.data for r in records if r.mean["student"] >= r.mean["teacher"] - 0.01}
-    below = {r.data for r in records if ((r.gains.get("gap_to_teacher") or {}).get("high") or 0) < 0}
-    proven = {r.data for r in records if same_start.proven(r)}
-    return sorted({r.data for r in records}), sorted(near), sorted(proven), sorted(below)
+    near = {r.set_name for r in records if r.mean.student >= r.mean.teacher - 0.01}
+    below = {r.set_name for r in records if r.gap_to_teacher and r.gap_to_teacher.below_zero}
+    proven = {r.set_name for r in records if r.proven}
+    return sorted({r.set_name for r in records}), sorted(near), sorted(proven), sorted(below)
 
 
-def _methods(records: Sequence[Record], methods: Mapping[str, Method]) -> str:
-    used = {r.fact("method") for r in records}
+def _methods(records: Sequence[StudyRecord], methods: Mapping[str, Method]) -> str:
+    used = {r.method.name for r in records}
     return "\n".join(f"- `{name}` ({m.paper}): {m.summary}" for name, m in methods.items() if name in used)
 
 
-def _not_run(records: Sequence[Record], known: Mapping[str, Recipe]) -> str:
+def _not_run(records: Sequence[StudyRecord], known: Mapping[str, Recipe]) -> str:
     done = {r.recipe for r in records}
-    elsewhere = {(row_of(r).system, r.fact("method")): pair for r in records if (pair := borrowed(r))}
+    elsewhere = {(row_of(r).system, r.method.name): pair for r in records if (pair := borrowed(r))}
     left = []
     for name, recipe in known.items():
         pair = elsewhere.get((system(name), recipe.distill.method))

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from kdlight.bundle.study_record import StudyNetwork
 from kdlight.metrics import Interval
-from kdlight.results import same_start
-from kdlight.results.command import of as command_of
-from kdlight.results.records import Record
-from kdlight.results.rows import borrowed, cut, row_of, told_apart
+from kdlight.studies import StudyRecord
+from kdlight.studies.command import command_of
+from kdlight.studies.gains import over_same_start
+from tools.results.rows import borrowed, cut, row_of, told_apart
 
 BY_CHANCE = 0.025
 """Share of 95 % intervals that lie above a true gain of 0."""
-Cell = Callable[[Record], str]
+Cell = Callable[[StudyRecord], str]
 
 
-def of_set(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]]) -> str:
+def of_set(records: Sequence[StudyRecord], options: Mapping[str, Mapping[str, Any]]) -> str:
     """All that was run on one set, then the commands by number. `options`: the defaults of methods."""
     if not records:
         return "Nothing was run on this set."
-    ordered = sorted(records, key=lambda r: (len(r.seeds) == 1, -r.mean["student"]))
+    ordered = sorted(records, key=lambda r: (len(r.seeds) == 1, -r.mean.student))
     columns = {name: [cell(r) for r in ordered] for name, cell in COLUMNS.items()}
     shared = {n: c[0] for n, c in columns.items() if n in SHARED and len(ordered) > 1 and len(set(c)) == 1}
     left = {name: cells for name, cells in columns.items() if name not in shared}
@@ -33,30 +34,29 @@ def of_set(records: Sequence[Record], options: Mapping[str, Mapping[str, Any]]) 
     return "\n\n".join(filter(None, [_shared(shared), found, _said(ordered), _machine(ordered), commands]))
 
 
-def gain(record: Record) -> str:
+def gain(record: StudyRecord) -> str:
     """Points over the student alone with their interval, bold where that lies above 0; said where it is of one seed."""
-    return points(record.gain, len(record.seeds)) or record.words
+    return points(record.gain_over_alone, len(record.seeds)) or record.gain
 
 
-def points(found: Mapping[str, float | None] | None, seeds: int) -> str:
+def points(gain: Interval | None, seeds: int) -> str:
     """A difference of 0 to 1 in points with its interval; empty where there is none."""
-    interval = Interval.of(found)
-    if interval is None or interval.low is None:
+    if gain is None or gain.low is None:
         return ""
-    numbers = f"{interval.points:+.1f}"
+    numbers = f"{gain.points:+.1f}"
     if seeds == 1:
         return f"{numbers}, one seed"
-    if interval.above_zero:
+    if gain.above_zero:
         return f"**{numbers}**"
-    return f"{numbers}, {'a loss' if interval.below_zero else 'not told from 0'}"
+    return f"{numbers}, {'a loss' if gain.below_zero else 'not told from 0'}"
 
 
-def best(records: Sequence[Record]) -> Record | None:
+def best(records: Sequence[StudyRecord]) -> StudyRecord | None:
     """Of several studies on one set the one with the largest proven gain; None where none is proven."""
-    proven = [r for r in records if same_start.proven(r)]
-    if len(records) < 2 or not proven:
+    gains = [(record, record.over_same_start) for record in records if record.proven]
+    if len(records) < 2 or not gains:
         return None
-    return max(proven, key=lambda r: (same_start.gain(r) or {})["value"] or 0.0)
+    return max(gains, key=lambda pair: pair[1].value if pair[1] else 0.0)[0]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -65,11 +65,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
-def _name(record: Record, others: Sequence[Record]) -> str:
+def _name(record: StudyRecord, others: Sequence[StudyRecord]) -> str:
     row, pair = row_of(record), borrowed(record)
     apart = told_apart(record, [other for other in others if row_of(other) == row])
     more = [said for said in (f"on {pair}'s pair and schedule" if pair else "", apart, cut(record)) if said]
-    return row.words(record.fact("paper")) + (f" ({', '.join(more)})" if more else "")
+    return row.words(record.method.paper) + (f" ({', '.join(more)})" if more else "")
 
 
 def _shared(values: Mapping[str, str]) -> str:
@@ -77,9 +77,9 @@ def _shared(values: Mapping[str, str]) -> str:
     return f"The same in all rows: {'; '.join(told)}." if told else ""
 
 
-def _said(records: Sequence[Record]) -> str:
+def _said(records: Sequence[StudyRecord]) -> str:
     """What the table has no columns for: pairs that learned together, and how many gains chance would give."""
-    lines = [_pair(number, r) for number, r in enumerate(records, 1) if "partner" in r.mean]
+    lines = [_pair(number, r) for number, r in enumerate(records, 1) if r.mean.partner is not None]
     tried = sum(len(r.seeds) > 1 for r in records)
     if tried > 1:
         lines.append(
@@ -89,12 +89,16 @@ def _said(records: Sequence[Record]) -> str:
     return " ".join(lines)
 
 
-def _pair(number: int, record: Record) -> str:
+def _pair(number: int, record: StudyRecord) -> str:
     """Both models of a pair that learned together."""
     seeds = len(record.seeds)
+    mean = record.mean
     told = [
-        f"{words} {record.mean[name]:.3f} ({points(record.gains.get(f'gain_of_{name}'), seeds) or 'no interval'})"
-        for name, words in (("partner", "the partner has"), ("ensemble", "the mean of both"))
+        f"{words} {score:.3f} ({points(gain, seeds) or 'no interval'})"
+        for words, score, gain in (
+            ("the partner has", mean.partner, record.gain_of_partner),
+            ("the mean of both", mean.ensemble, record.gain_of_ensemble),
+        )
     ]
     return (
         f"Row {number} is two models that learned together, of which the bundle ships the first, here the taught one; "
@@ -102,43 +106,51 @@ def _pair(number: int, record: Record) -> str:
     )
 
 
-def _machine(records: Sequence[Record]) -> str:
+def _machine(records: Sequence[StudyRecord]) -> str:
     """What the latencies of a set were measured on, once each."""
     said = [
-        f"Latency: median of one image of {f['size']} px ({'; '.join(f['of'])}), {f['threads']} of {f['cores']} cores "
-        f"of {f['cpu']}."
+        f"Latency: median of one image of {timed.size} px ({'; '.join(timed.of)}), {timed.threads} of {timed.cores} "
+        f"cores of {timed.cpu}."
         for r in records
-        if (f := r.fact("latency"))
+        if (timed := r.latency)
     ]
     return " ".join(dict.fromkeys(said))
 
 
-def _mean(record: Record, model: str) -> str:
+def _mean(record: StudyRecord, model: str) -> str:
     """Mean over the seeds, and how far they lie apart where they do."""
-    if model not in record.mean:
+    mean = record.mean.by_model
+    if model not in mean:
         return "-"
-    scores = [row[model] for row in record.seeds]
+    scores = [row.by_model[model] for row in record.seeds]
     spread = f" ({min(scores):.3f} to {max(scores):.3f})" if len(set(scores)) > 1 else ""
-    return f"{record.mean[model]:.3f}{spread}"
+    return f"{mean[model]:.3f}{spread}"
 
 
-def _same_start(record: Record) -> str:
-    found = same_start.score(record)
-    return "-" if found is None else f"{found:.3f}"
+def _same_start(record: StudyRecord) -> str:
+    return _number(record.same_start_score, "{:.3f}")
 
 
-def _mcnemar(record: Record) -> str:
+def _mcnemar(record: StudyRecord) -> str:
     """Over all seeds; an older record has the first seed's only."""
-    pooled, first = record.fact("mcnemar_pooled_p"), record.fact("mcnemar_p")
-    if pooled is None and first is not None and len(record.seeds) > 1:
-        return f"{first:.2g} (first seed)"
-    return _number(first if pooled is None else pooled, "{:.2g}")
+    test = record.mcnemar
+    if test is None:
+        return "-"
+    return f"{test.p:.2g}" + (" (first seed)" if len(record.seeds) > 1 and not test.pooled else "")
 
 
-def _both(record: Record, name: str, form: Callable[[Any], str]) -> str:
+def _both(both: Sequence[float | None], form: Callable[[Any], str]) -> str:
     """Teacher / student."""
-    found = [record.fact(name, role) for role in ("teacher", "student")]
-    return "-" if found == [None, None] else " / ".join("-" if value is None else form(value) for value in found)
+    known = any(value is not None for value in both)
+    return " / ".join("-" if value is None else form(value) for value in both) if known else "-"
+
+
+def _networks(record: StudyRecord) -> tuple[StudyNetwork, StudyNetwork]:
+    return record.models.teacher, record.models.student
+
+
+def _by_role(values: Mapping[str, float | None]) -> list[float | None]:
+    return [values.get(role) for role in ("teacher", "student")]
 
 
 def _number(value: Any, form: str) -> str:
@@ -160,20 +172,20 @@ COLUMNS: dict[str, Cell] = {
     "taught": lambda r: _mean(r, "student"),
     "gain in points": gain,
     "same starting weights, alone": _same_start,
-    "gain over those": same_start.words,
+    "gain over those": lambda r: over_same_start(r).words,
     "from scratch": lambda r: _mean(r, "scratch"),
-    "gain over scratch": lambda r: points(r.gains.get("gain_over_scratch"), len(r.seeds)) or "-",
-    "taught minus teacher": lambda r: points(r.gains.get("gap_to_teacher"), len(r.seeds)) or "-",
-    "of the teacher": lambda r: f"{r.mean['student'] / r.mean['teacher']:.3f}",
+    "gain over scratch": lambda r: points(r.gain_over_scratch, len(r.seeds)) or "-",
+    "taught minus teacher": lambda r: points(r.gap_to_teacher, len(r.seeds)) or "-",
+    "of the teacher": lambda r: f"{r.mean.student / r.mean.teacher:.3f}",
     "McNemar p": _mcnemar,
     "seeds": lambda r: str(len(r.seeds)),
-    "test images": lambda r: _number(r.fact("images"), "{:,}"),
-    "parameters": lambda r: _both(r, "parameters", _count),
-    "on disk": lambda r: _both(r, "bytes", _size),
-    "latency, ms": lambda r: _both(r, "latency", "{:.3g}".format),
-    "px": lambda r: _number(r.fact("size"), "{}"),
-    "epochs": lambda r: _both(r, "epochs", "{:g}".format),
-    "training, min": lambda r: _both(r, "minutes", "{:.3g}".format),
+    "test images": lambda r: _number((r.data.images or {}).get("test"), "{:,}"),
+    "parameters": lambda r: _both([network.parameters for network in _networks(r)], _count),
+    "on disk": lambda r: _both([network.bytes for network in _networks(r)], _size),
+    "latency, ms": lambda r: _both([r.latency.teacher, r.latency.student] if r.latency else [], "{:.3g}".format),
+    "px": lambda r: _number(r.data.size, "{}"),
+    "epochs": lambda r: _both(_by_role(r.epochs), "{:g}".format),
+    "training, min": lambda r: _both(_by_role(r.minutes), "{:.3g}".format),
 }
 SHARED = ("models", "test images", "parameters", "on disk", "px", "epochs")
 """Columns that are told once, above the table, where all rows say the same."""

@@ -7,26 +7,25 @@ only the method differs the student alone.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from kdlight import storage
+from kdlight.bundle.study_record import in_words
 from kdlight.config import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find
+from kdlight.modality import modality
 from kdlight.models import create_model
-from kdlight.results import read, same_start
 from kdlight.runs import EpochRecord, Run
-from kdlight.storage import write_json
-from kdlight.study import paired, pool, study, words
+from kdlight.studies.gains import over_same_start
+from kdlight.studies.grid_record import SCHEMA, Difference, GridCell, GridRecord
+from kdlight.studies.records import read
+from kdlight.studies.run import execute
+from kdlight.studies.summary import Predictions, paired, pool
 from kdlight.training.phases import first_weights
-
-SCHEMA = "kdlight.grid/1"
-COPIED = ("seeds", "mean", "deviation", "gain_over_alone", "gap_to_teacher", "gain", "retained", "minutes")
-"""What a cell's entry in grid.json has of its study.json."""
 
 
 def combinations(grid: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -48,7 +47,7 @@ def combinations(grid: Sequence[str]) -> dict[str, dict[str, str]]:
             raise RecipeError(f"The grid names {key} twice; put all its values into one, as {key}=a,b,c.")
         keys[key] = values
     cells = [dict(zip(keys, values, strict=True)) for values in itertools.product(*keys.values())]
-    named = {",".join(f"{key}={_plain(value)}" for key, value in cell.items()): cell for cell in cells}
+    named = {",".join(f"{key}={_file_name(value)}" for key, value in cell.items()): cell for cell in cells}
     if len(named) < len(cells):
         raise RecipeError("Two values of one key in the grid are alike; give each once.")
     return named
@@ -62,10 +61,11 @@ def check(recipe: Recipe) -> None:
     method = find(recipe.distill.method)
     if not recipe.train.alone:
         raise RecipeError("A study needs the student alone, train.alone = true; take train.alone out of the grid.")
+    modality(recipe.data.modality)
     classes = 3 if "multi-class" in method.tasks else 2
     student, teacher = (create_model(name, classes) for name in (recipe.student.name, recipe.teacher.name))
-    for stage in ("alone", "student"):
-        first_weights(recipe, stage, classes, lambda: teacher)
+    for phase in ("alone", "student"):
+        first_weights(recipe, phase, classes, lambda: teacher)
     create_distiller(recipe.distill.method, student, teacher, **recipe.distill.options)
 
 
@@ -92,57 +92,56 @@ def _studies(
 ) -> Iterator[EpochRecord]:
     for name, cell in cells.items():
         others = [folder / other for other in cells if other != name]
-        for record in study(cell, folder / name, seeds, others, recipe):
+        for record in execute(cell, folder / name, seeds, others, recipe):
             yield record.model_copy(update={"cell": name})
-    found = compare(cells, values, folder, seeds)
-    write_json(folder / "grid.json", found)
+    storage.write_json(folder / "grid.json", compare(cells, values, folder, seeds).to_json())
 
 
 def compare(
     cells: Mapping[str, Recipe], values: Mapping[str, Mapping[str, str]], folder: Path, seeds: int
-) -> dict[str, Any]:
-    """The record of a grid whose studies are finished, grid.json.
-
-    schema, recipe (its name), metric; keys: what varies;
-    cells: [{"name", "values": {key: text}, "study" (path below the folder), and of its study.json: seeds, mean,
-    deviation, gain_over_alone, gap_to_teacher, gain, retained, minutes; over_same_start: the gain over the same student
-    from the same starting weights, in words}];
-    differences, of every two cells: [{"first", "second", "difference": {"value", "low", "high"} or null, "words"}],
-    balanced accuracy of the first cell's students less the second's, paired over seeds and images, 0 to 1; null where
-    the two were not tested on the same images.
-    """
-    records = {n: json.loads((folder / n / "study.json").read_text(encoding="utf-8")) for n in cells}
-    first = next(iter(cells))
+) -> GridRecord:
+    """The record of a grid whose studies are finished."""
+    records = {name: read(folder / name) for name in cells}
     pooled = {name: pool(_runs(recipe, folder / name, seeds)) for name, recipe in cells.items()}
-    return {
-        "schema": SCHEMA,
-        "recipe": records[first]["recipe"],
-        "metric": records[first]["metric"],
-        "keys": list(values[first]),
-        "cells": [
-            {
-                **{"name": n, "values": dict(values[n]), "study": f"{n}/study.json"},
-                **{k: records[n][k] for k in COPIED},
-                "over_same_start": same_start.words(read(folder / n)),
-            }
-            for n in cells
-        ],
-        "differences": [_difference(b, a, pooled[b], pooled[a]) for a, b in itertools.combinations(cells, 2)],
-    }
+    first = next(iter(cells))
+    return GridRecord(
+        schema=SCHEMA,
+        recipe=records[first].recipe,
+        metric=records[first].metric,
+        keys=tuple(values[first]),
+        cells=tuple(
+            GridCell(
+                name=name,
+                values=dict(values[name]),
+                study=f"{name}/study.json",
+                seeds=record.seeds,
+                mean=record.mean,
+                deviation=record.deviation,
+                gain_over_alone=record.gain_over_alone,
+                gap_to_teacher=record.gap_to_teacher,
+                gain=record.gain,
+                retained=record.retained,
+                minutes=record.minutes,
+                over_same_start=over_same_start(record).words,
+            )
+            for name, record in records.items()
+        ),
+        differences=tuple(_difference(b, a, pooled[b], pooled[a]) for a, b in itertools.combinations(cells, 2)),
+    )
 
 
-def _difference(first: str, second: str, one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
-    """The entry of two cells, by their pooled answers."""
+def _difference(first: str, second: str, one: Predictions, two: Predictions) -> Difference:
+    """Of two cells, by their pooled predictions."""
     same = all(np.array_equal(one[name], two[name]) for name in ("labels", "groups"))
-    found = paired(one, one["student"], two["student"]) if same else None
-    said = words(found) if same else "not tested on the same images"
-    return {"first": first, "second": second, "difference": found.to_json() if found else None, "words": said}
+    gain = paired(one, one["student"], two["student"]) if same else None
+    words = in_words(gain) if same else "not tested on the same images"
+    return Difference(first=first, second=second, difference=gain, words=words)
 
 
 def _runs(recipe: Recipe, folder: Path, seeds: int) -> list[Run]:
     return [Run(folder / f"seed-{recipe.train.seed + number}") for number in range(seeds)]
 
 
-def _plain(value: str) -> str:
+def _file_name(value: str) -> str:
     """A value as part of a folder's name."""
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", value).strip("._") or "_"

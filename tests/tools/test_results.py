@@ -12,22 +12,24 @@ from typing import Any
 
 import pytest
 
-from kdlight import results
 from kdlight.bundle import load, seal, write_card
-from kdlight.cli import main
-from kdlight.cli.results import methods
+from kdlight.bundle.study_record import StudyRecord
 from kdlight.config import shipped
 from kdlight.distillers import METHODS, hyperparameters
-from kdlight.results import same_start
-from kdlight.results.command import of as command_of
-from kdlight.results.page import SETS
-from kdlight.results.rows import OF_METHOD, SYSTEMS, row_of_recipe, system
-from kdlight.results.sets import gain
-from kdlight.results.settings import settings
-from kdlight.results.shipped import recipes
 from kdlight.runs.recipes import open_recipe
+from kdlight.studies import RecordError, collect, read
+from kdlight.studies.command import command_of
+from kdlight.studies.gains import NO_TEACHER, NOT_COMPARED, over_same_start, with_baseline
+from kdlight.studies.records import settings
+from kdlight.studies.records import shipped_recipes as recipes
+from tools.results import page as results
+from tools.results.__main__ import main, methods
+from tools.results.page import SETS
+from tools.results.publish import publish
+from tools.results.rows import OF_METHOD, SYSTEMS, row_of_recipe, system
+from tools.results.sets import gain
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "docs" / "studies"
 Kept = Callable[..., Path]
 
@@ -63,7 +65,7 @@ def models_of(student: str) -> dict[str, Any]:
 
 
 def page_of(*studies: Path) -> str:
-    return results.write(results.collect(studies))
+    return results.write(collect(studies))
 
 
 def section_of(page: str, name: str) -> list[str]:
@@ -88,13 +90,13 @@ def test_the_page_is_what_the_published_records_say() -> None:
     notes = PUBLISHED / "notes.md"
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     words = notes.read_text(encoding="utf-8") if notes.is_file() else ""
-    assert written == results.write(results.collect([PUBLISHED]), words, methods()), "run make results"
+    assert written == results.write(collect([PUBLISHED]), words, methods()), "run make results"
 
 
 def test_published_records_name_no_folder() -> None:
     for path in PUBLISHED.glob("*.json"):
         assert not re.search(r'"[^"]*(?:/[\w.-]+){2,}', path.read_text(encoding="utf-8").replace(r"\/", "/")), path
-        assert results.read(path).recipe in shipped(), path
+        assert read(path).recipe in shipped(), path
 
 
 def test_a_row_holds_the_numbers_of_its_record(study: Kept) -> None:
@@ -191,8 +193,8 @@ def test_a_student_with_first_weights_of_its_own_is_a_row_of_its_own(study: Kept
     assert {row["system or method"] for row in rows_of(page, "ham7")} == set(names)
     assert "A student that is *general first* begins with" in page
     shipped_init = recipes()["kdlight-ham7"].student.init
-    assert ("-o student.init=general" in command_of(results.read(general))) == (shipped_init != "general")
-    assert results.keep(results.read(general), general / "kept").name == "kdlight-ham7-general-feature.json"
+    assert ("-o student.init=general" in command_of(read(general))) == (shipped_init != "general")
+    assert publish(read(general), general / "kept").name == "kdlight-ham7-general-feature.json"
 
 
 def test_more_pixels_than_the_recipe_asks_for_are_a_row_of_their_own(study: Kept) -> None:
@@ -206,8 +208,8 @@ def test_more_pixels_than_the_recipe_asks_for_are_a_row_of_their_own(study: Kept
     assert rows == [f"KDLight{px}, `feature`: mobilenetv2 to kdlight_nano" for px in ("", ", 192 px")]
     assert "A row that names its *px* had more of them" in page
     assert "A row that names its *px*" not in page_of(plain)
-    assert "-o data.size=192" in command_of(results.read(larger))
-    assert results.keep(results.read(plain), plain / "kept") != results.keep(results.read(larger), plain / "kept")
+    assert "-o data.size=192" in command_of(read(larger))
+    assert publish(read(plain), plain / "kept") != publish(read(larger), plain / "kept")
 
 
 def test_studies_of_one_row_on_one_set_say_in_what_they_differ(study: Kept) -> None:
@@ -269,12 +271,13 @@ def test_a_pair_that_learned_together_is_told_below_its_table(study: Kept) -> No
     page = page_of(study(**of_method("dual", seeds=seeds), **gains))
     assert "the partner has 0.660 (+6.0 [-1.0, +20.0], not told from 0)" in page
     assert "the mean of both 0.720 (+12.0 [-1.0, +20.0], not told from 0)" in page
-    kept = results.keep(results.read(study(**of_method("dual", seeds=seeds), **gains)), study("x") / "kept")
-    assert results.read(kept).gains.keys() == {"gain_of_partner", "gain_of_ensemble"}
+    kept = publish(read(study(**of_method("dual", seeds=seeds), **gains)), study("x") / "kept")
+    assert [row.partner for row in read(kept).seeds] == [0.66, 0.66]
+    assert None not in (read(kept).gain_of_partner, read(kept).gain_of_ensemble)
 
 
 def test_the_methods_of_a_page_are_told_with_paper_and_words(study: Kept) -> None:
-    found = results.collect([study(**of_method("dkd"))])
+    found = collect([study(**of_method("dkd"))])
     part = results.write(found, "", methods()).partition("## The methods\n\n")[2].partition("\n\n")[0]
     assert part.startswith(f"- `dkd` ({METHODS['dkd'].paper}): ")
     assert len(part.splitlines()) == 1
@@ -299,14 +302,14 @@ def test_a_gain_is_bold_only_where_its_interval_lies_above_0(study: Kept) -> Non
         {"seeds": one},
         {"gain_over_alone": spans},
         {"gain_over_alone": {"value": -0.02, "low": -0.03, "high": -0.01}},
-        {"gain_over_alone": unknown, "gain": "no proven gain (too few)"},
+        {"gain_over_alone": unknown, "gain": "said by an older version"},
     ]
-    assert [gain(results.read(study(f"{n}", **changes))) for n, changes in enumerate(cases)] == [
+    assert [gain(read(study(f"{n}", **changes))) for n, changes in enumerate(cases)] == [
         "**+12.5 [+4.0, +20.0]**",
         "+12.5 [+4.0, +20.0], one seed",
         "+1.0 [-1.0, +3.0], not told from 0",
         "-2.0 [-3.0, -1.0], a loss",
-        "no proven gain (too few)",
+        "not told from 0 (too few images for an interval)",
     ]
     page = page_of(study("b", seeds=one))
     assert page.endswith("\n\n1 of 1 studies have one seed only, which proves nothing.\n")
@@ -337,34 +340,27 @@ def test_the_aim_is_counted_from_the_records(study: Kept) -> None:
     [
         ({"schema": "other/1"}, "is no record of a study"),
         ({"seeds": []}, "is broken"),
-        ({"seeds": [{"seed": 0, "teacher": 0.8, "student": 7, "alone": 0.6}]}, "not between 0 and 1"),
+        (
+            {"seeds": [{"seed": 0, "teacher": 0.8, "student": 7, "alone": 0.6}]},
+            "student: Input should be less",
+        ),
         ({"seeds": [{"seed": 0, "teacher": 0.8, "student": 0.7}]}, "alone"),
         ({"gain_over_alone": "much"}, "is broken"),
     ],
 )
 def test_a_broken_record_is_named(study: Kept, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(results.RecordError, match=said) as found:
-        results.read(study("bad", **changes))
+    with pytest.raises(RecordError, match=said) as found:
+        read(study("bad", **changes))
     assert "bad/study.json" in str(found.value)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{")
-    with pytest.raises(results.RecordError, match="not readable JSON"):
-        results.read(tmp_path)
+    with pytest.raises(RecordError, match="not readable JSON"):
+        read(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(results.RecordError, match="holds no record"):
-        results.collect([tmp_path / "empty"])
-
-
-def test_a_record_that_names_only_its_set_finds_its_recipe_by_models_and_method(study: Kept) -> None:
-    from kdlight.config import read_recipe
-
-    recipe = read_recipe(shipped()["kdlight-ham7"])
-    for method in (recipe.distill.method, "dkd"):  # another method on KDLight's pair
-        said = {"models": models_of(recipe.student.name), "method": {"name": method}, "recipe": "ham7"}
-        assert results.read(study(**said)).recipe == "kdlight-ham7"
-    assert results.read(study(recipe="my_own_set")).recipe == "my_own_set"
+    with pytest.raises(RecordError, match="holds no record"):
+        collect([tmp_path / "empty"])
 
 
 def test_a_card_tells_what_an_older_record_does_not(study: Kept) -> None:
@@ -372,14 +368,14 @@ def test_a_card_tells_what_an_older_record_does_not(study: Kept) -> None:
     cards = sorted((ROOT / "assets" / "bundles").glob("*/card.json"))
     card = next(c for c in cards if "study" in json.loads(c.read_text(encoding="utf-8"))["metrics"])
     raw = json.loads(card.read_text(encoding="utf-8"))
-    found = results.read(card)
-    assert found.fact("parameters", "student") == raw["student"]["parameters"]
-    assert found.fact("images") == raw["metrics"]["n"]
+    found = read(card)
+    assert found.models.student.parameters == raw["student"]["parameters"]
+    assert (found.data.images or {})["test"] == raw["metrics"]["n"]
     folder = study("with", **{**raw["metrics"]["study"], "minutes": None})
     (folder / "bundle").mkdir()
     (folder / "bundle" / "card.json").write_text(json.dumps(raw))
-    assert results.read(folder).fact("bytes", "teacher") == raw["teacher"]["bytes"]
-    assert results.read(folder).mean == found.mean
+    assert read(folder).models.teacher.bytes == raw["teacher"]["bytes"]
+    assert read(folder).mean == found.mean
 
 
 def test_a_measured_latency_beside_the_study_is_taken_on_one_engine_for_both(study: Kept) -> None:
@@ -403,25 +399,25 @@ def test_keeping_drops_folders_replaces_the_same_row_and_spares_another(study: K
     kept = tmp_path / "kept"
     method = {"name": "kd", "options": {"weights": "/home/someone/w.safetensors", "alpha": 0.3}}
     folder = study(method=method, host="somewhere")
-    first = results.keep(results.read(folder), kept)
+    first = publish(read(folder), kept)
     text = first.read_text(encoding="utf-8")
     assert "someone" not in text
     assert "somewhere" not in text
-    assert results.read(first).mean == results.read(folder).mean
-    assert results.keep(results.read(folder), kept) == first
+    assert read(first).mean == read(folder).mean
+    assert publish(read(folder), kept) == first
     other = {"name": "kd", "options": {"alpha": 0.9}}
-    assert results.keep(results.read(study("other", method=other)), kept) != first
+    assert publish(read(study("other", method=other)), kept) != first
     assert len(list(kept.glob("*.json"))) == 2
 
 
 def test_a_study_with_fewer_labels_replaces_no_whole_one_and_other_seeds_do(study: Kept, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     told = {"data": {"labeled": 1.0}, "train": {"lr": 0.002, "seed": 0, "alone": True, "scratch": True}}
-    whole = results.keep(results.read(study(settings=told)), kept)
+    whole = publish(read(study(settings=told)), kept)
     told["train"] |= {"seed": 3, "scratch": False, "lr_of_a_later_version": 1}
-    assert results.keep(results.read(study("seeds", settings=told)), kept) == whole
+    assert publish(read(study("seeds", settings=told)), kept) == whole
     told["data"] = {"labeled": 0.15}
-    assert results.keep(results.read(study("few", settings=told)), kept) != whole
+    assert publish(read(study("few", settings=told)), kept) != whole
 
 
 def test_the_command_names_what_was_run_otherwise_and_is_understood(study: Kept) -> None:
@@ -430,7 +426,7 @@ def test_the_command_names_what_was_run_otherwise_and_is_understood(study: Kept)
     from kdlight.cli import app
 
     method = {"name": "kd", "options": {"alpha": 0.25, "temperature": 2.0}}
-    record = results.read(study(models=models_of("kdlight_small"), method=method, data={"name": "ham7", "size": 64}))
+    record = read(study(models=models_of("kdlight_small"), method=method, data={"name": "ham7", "size": 64}))
     words = shlex.split(command_of(record, {"kd": {"alpha": 0.7, "temperature": 2.0}}))
     given = {words[i + 1] for i, word in enumerate(words) if word == "-o"}
     expected = {"data.size=64", "student.name=kdlight_small", "distill.method=kd", "distill.alpha=0.25"}
@@ -459,7 +455,7 @@ def test_the_command_of_a_record_with_its_settings_makes_the_same_recipe(
     models = {"teacher": {"architecture": ran.teacher.name}, "student": {"architecture": ran.student.name}}
     seeds = [{"seed": ran.train.seed, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
     told = {"recipe": name, "method": said, "settings": settings(ran), "models": models, "seeds": seeds}
-    record = results.read(study(**told, data={"name": ran.name}))
+    record = read(study(**told, data={"name": ran.name}))
     words = shlex.split(command_of(record, {ran.distill.method: own}))
     given = [words[i + 1] for i, word in enumerate(words) if word == "-o" and words[i + 1] != "data.path=DATA"]
     again = open_recipe(Path(words[2]), given)
@@ -467,27 +463,19 @@ def test_the_command_of_a_record_with_its_settings_makes_the_same_recipe(
     assert (again.distill.method, {**own, **again.distill.options}) == (said["name"], said["options"])
 
 
-def test_a_record_of_one_set_finds_its_recipe_by_its_schedule_before_its_method(study: Kept) -> None:
-    method = {"name": "ssd_kd", "options": hyperparameters(METHODS["ssd_kd"])}
-    models = models_of("kdlight_nano")
-    for name in ("kdlight-ham7", "ssd-kd"):
-        said = {"recipe": "ham7", "models": models, "method": method, "settings": settings(recipes()[name])}
-        assert results.read(study(**said)).recipe == name
-
-
 def test_the_settings_of_a_study_without_them_are_on_its_bundles_card(study: Kept) -> None:
     card = next((ROOT / "assets" / "bundles").glob("*/card.json"))
-    folder = study(recipe="ham7", **of_method("ssd_kd"))
+    folder = study(**of_method("ssd_kd"))
     (folder / "bundle").mkdir()
     raw = json.loads(card.read_text(encoding="utf-8"))
     raw["distillation"]["recipe"] = recipes()["kdlight-ham7"].to_toml()
     (folder / "bundle" / "card.json").write_text(json.dumps(raw))
-    found = results.read(folder)
-    assert found.fact("settings") == settings(recipes()["kdlight-ham7"])
-    assert (found.recipe, found.fact("method")) == ("kdlight-ham7", "ssd_kd")
+    found = read(folder)
+    assert found.settings == settings(recipes()["kdlight-ham7"])
+    assert found.method.name == "ssd_kd"
     raw["distillation"]["recipe"] += "\nmagic = 1\n"  # of another version
     (folder / "bundle" / "card.json").write_text(json.dumps(raw))
-    assert results.read(folder).fact("settings") is None
+    assert read(folder).settings == {}
 
 
 def test_every_system_of_the_literature_is_known_by_its_recipe() -> None:
@@ -503,13 +491,13 @@ def test_the_command_line_writes_page_and_records(
     out, kept = tmp_path / "docs" / "results.md", tmp_path / "docs" / "studies"
     kept.mkdir(parents=True)
     (kept / "notes.md").write_text("Trained on two cores.")
-    assert main(["results", str(study()), "--keep", str(kept), "--json"]) == 0
+    assert main([str(study()), "--keep", str(kept)]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["studies"][0]["gain"] == "+12.5 [+4.0, +20.0]"
-    assert main(["results", str(kept), "--out", str(out)]) == 0
+    assert main([str(kept), "--out", str(out)]) == 0
     assert out.read_text(encoding="utf-8").endswith("Trained on two cores.\n")
-    assert main(["results", str(tmp_path / "none")]) == 2
-    assert "does not exist" in capsys.readouterr().err
+    assert main([str(tmp_path / "none")]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 # --- the same student from the same starting weights ------------------------------------------------------------------
@@ -541,26 +529,26 @@ SPANS = {"value": 0.02, "low": -0.01, "high": 0.05}
 def test_a_gain_is_proven_only_over_the_same_student_from_the_same_starting_weights(
     study: Kept, changes: dict[str, Any], said: str, proven: bool
 ) -> None:
-    record = results.read(study(**changes))
-    assert same_start.words(record) == said
-    assert same_start.proven(record) is proven
+    record = read(study(**changes))
+    assert over_same_start(record).words == said
+    assert record.proven is proven
 
 
 def test_one_seed_proves_nothing_over_the_same_start_either(study: Kept) -> None:
     one = [{"seed": 0, "teacher": 0.8, "student": 0.7, "alone": 0.6}]
-    record = results.read(study(**of_start("selection", seeds=one)))
-    assert same_start.words(record) == "not proven: +12.5 [+4.0, +20.0] points, one seed"
-    assert not same_start.proven(record)
+    record = read(study(**of_start("selection", seeds=one)))
+    assert over_same_start(record).words == "not proven: +12.5 [+4.0, +20.0] points, one seed"
+    assert not record.proven
 
 
 def test_the_baseline_is_taken_from_a_study_without_a_teacher_without_an_interval(study: Kept) -> None:
     untaught = [{"seed": s, "teacher": 0.8, "student": score, "alone": 0.6} for s, score in ((0, 0.69), (1, 0.79))]
-    taught = results.read(study("taught", **of_start("general")))
-    alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))
-    found = same_start.filled(taught, [taught, alone])
-    assert same_start.score(found) == pytest.approx(0.74)
-    assert same_start.words(found) == "not proven: +1.0 points, without an interval"
-    assert [row["same_start"] for row in found.seeds] == [0.69, 0.79]
+    taught = read(study("taught", **of_start("general")))
+    alone = read(study("alone", **of_start("general", "alone", seeds=untaught)))
+    found = with_baseline(taught, [taught, alone])
+    assert found.same_start_score == pytest.approx(0.74)
+    assert over_same_start(found).words == "not proven: +1.0 points, without an interval"
+    assert [row.same_start for row in found.seeds] == [0.69, 0.79]
     others = {
         "another set": of_start("general", "alone", data={"name": "busi3"}),
         "other weights": of_start("random", "alone"),
@@ -569,8 +557,8 @@ def test_the_baseline_is_taken_from_a_study_without_a_teacher_without_an_interva
         "other pixels": of_start("general", "alone", data={"name": "ham7", "size": 192}),
     }
     for name, changes in others.items():
-        assert same_start.filled(taught, [results.read(study(name, **changes))]) is taught, name
-    assert same_start.filled(alone, [alone]) is alone
+        assert with_baseline(taught, [read(study(name, **changes))]) is taught, name
+    assert with_baseline(alone, [alone]) is alone
 
 
 def test_the_page_names_the_baseline_beside_every_gain(study: Kept) -> None:
@@ -580,8 +568,8 @@ def test_the_page_names_the_baseline_beside_every_gain(study: Kept) -> None:
     rows = {row["system or method"].partition("`")[2].partition("`")[0]: row for row in rows_of(page, "ham7")}
     assert rows["feature"]["same starting weights, alone"] == "0.740"
     assert rows["feature"]["gain over those"] == "not proven: +1.0 points, without an interval"
-    assert rows["kd"]["gain over those"] == same_start.NOT_COMPARED
-    assert rows["alone"]["gain over those"] == same_start.OF_NO_TEACHER
+    assert rows["kd"]["gain over those"] == NOT_COMPARED
+    assert rows["alone"]["gain over those"] == NO_TEACHER
     assert "its gain proven on none" in page
 
 
@@ -589,17 +577,17 @@ def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(s
     script = runpy.run_path(str(ROOT / "tools" / "fill_cards.py"))
     untaught = [{"seed": s, "teacher": 0.8, "student": 0.74, "alone": 0.6} for s in (0, 1)]
     taught = json.loads((study("taught", **of_start("general")) / "study.json").read_text())
-    alone = results.read(study("alone", **of_start("general", "alone", seeds=untaught)))
+    alone = read(study("alone", **of_start("general", "alone", seeds=untaught)))
     card = load(bundle_copy).card
-    mean = {"teacher": 0.8, "student": 0.75, "alone": 0.625}
-    write_card(bundle_copy, card.replace(metrics=card.metrics.replace(study={**taught, "mean": mean})))
+    record = StudyRecord.model_validate(taught)
+    write_card(bundle_copy, card.replace(metrics=card.metrics.replace(study=record)))
     seal(bundle_copy)
     assert script["fill"](bundle_copy, [alone]) is True
     filled = load(bundle_copy).card
     assert (filled.metrics.at_chance, filled.teacher.start_kind) == ((), "random")
-    found = results.read(bundle_copy / "card.json")
-    assert same_start.words(found) == "not proven: +1.0 points, without an interval"
-    assert found.mean["same_start"] == pytest.approx(0.74)
+    found = read(bundle_copy / "card.json")
+    assert over_same_start(found).words == "not proven: +1.0 points, without an interval"
+    assert found.mean.same_start == pytest.approx(0.74)
     assert filled.limits[-1].endswith(
         "(gain +12.5 [+4.0, +20.0] points). Against the same student from the same starting weights without its "
         "teacher: not proven: +1.0 points, without an interval."

@@ -1,0 +1,24 @@
+"""What cards and records are made of."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+Value = bool | int | float | str | list[str] | None
+"""An option of a recipe."""
+
+
+class Part(BaseModel):
+    """A frozen model. `to_json` gives the keys that were given, so an older file is written as it was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """A checked copy with other values. Raises pydantic.ValidationError."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate(given | changes)

@@ -1,0 +1,263 @@
+"""The record of a study: study.json, its copy on a bundle's card, and a published record (schema kdlight.study/1).
+
+Scores are balanced accuracies, 0 to 1. An older record lacks some of the fields; what it lacks is None or empty.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from pydantic import ConfigDict, Field, computed_field, model_validator
+
+from kdlight.bundle.part import Part, Value
+from kdlight.metrics import Interval
+from kdlight.metrics.report import IF_KNOWN
+from kdlight.runs import origin
+
+SCHEMA = "kdlight.study/1"
+NO_INTERVAL = "not told from 0 (too few images for an interval)"
+UNTAUGHT = "alone"
+"""The method without a teacher; with the first weights of another study it is that study's baseline."""
+SAME_WEIGHTS = ("random", "selection", "published")
+"""student.init with which the student alone starts as the taught one does."""
+
+Model = Literal["teacher", "student", "alone", "scratch", "same_start", "partner", "ensemble"]
+MODELS: tuple[Model, ...] = get_args(Model)
+Share = Annotated[float, Field(ge=0, le=1)]
+Known = Annotated[Share | None, IF_KNOWN]
+Gain = Annotated[Interval | None, IF_KNOWN]
+LENIENT = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
+
+
+def in_words(gain: Interval | None) -> str:
+    """A difference of 0 to 1 in points with its interval, and on which side of 0 it lies."""
+    if gain is None or gain.low is None or gain.high is None:
+        return NO_INTERVAL
+    side = "gain" if gain.above_zero else "loss" if gain.below_zero else "not told from 0:"
+    return f"{side} {gain.points:+.1f}"
+
+
+class Scores(Part):
+    """Balanced accuracy by model; only some studies have the last four."""
+
+    model_config = LENIENT
+
+    teacher: Share
+    student: Share
+    """Taught by the teacher."""
+    alone: Share
+    """The same student without a teacher."""
+    scratch: Known = None
+    """The same from random weights."""
+    same_start: Known = None
+    """The same from the starting weights of the taught one."""
+    partner: Known = None
+    """The second model of a pair that learned together; the bundle ships the first."""
+    ensemble: Known = None
+    """The mean of the pair's calibrated probabilities."""
+
+    @property
+    def by_model(self) -> dict[Model, float]:
+        scores = {model: getattr(self, model) for model in MODELS}
+        return {model: score for model, score in scores.items() if score is not None}
+
+
+class SeedScores(Scores):
+    seed: int
+
+
+class StudyData(Part):
+    model_config = LENIENT
+
+    name: str | None = None
+    """Of the labeled set."""
+    title: str | None = None
+    modality: str | None = None
+    size: int | None = None
+    """Side of the input in pixels."""
+    classes: tuple[str, ...] | None = None
+    images: dict[str, int] | None = None
+    """By split."""
+
+
+class StudyNetwork(Part):
+    """As `kdlight.bundle.card.Network`, of which an older record lacks most."""
+
+    model_config = LENIENT
+
+    architecture: str | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    bytes: int | None = None
+    start: str | None = None
+    start_kind: str | None = None
+    onnx_bytes: int | None = None
+
+
+class StudyModels(Part):
+    model_config = LENIENT
+
+    teacher: StudyNetwork = StudyNetwork()
+    student: StudyNetwork = StudyNetwork()
+
+    @property
+    def teacher_start(self) -> origin.Origin | None:
+        return origin.of(self.teacher.to_json())
+
+
+class StudyMethod(Part):
+    model_config = LENIENT
+
+    name: str | None = None
+    paper: str | None = None
+    options: dict[str, Value] = Field(default={})
+
+
+class StudyLatency(Part):
+    """Medians of one image on one machine, in milliseconds."""
+
+    model_config = LENIENT
+
+    teacher: float
+    student: float
+    of: tuple[str, str]
+    """The engines of both, as the benchmark names them."""
+    size: int
+    threads: int
+    runs: int
+    cpu: str
+    cores: int
+
+
+class McNemar(NamedTuple):
+    """The exact test of taught against alone."""
+
+    p: float
+    pooled: bool
+    """Over all seeds, whose images are the same; False where it is of the first seed alone."""
+
+
+class StudyRecord(Part):
+    """One teacher, and over several seeds its student taught and the same student without a teacher.
+
+    Gains are the student's score less the other's, 0 to 1, with a bootstrap interval over test groups, where an image
+    that several seeds answered is drawn with all of them; without bounds where the two were not paired.
+    """
+
+    model_config = LENIENT
+
+    schema_: str = Field(alias="schema", pattern=r"^kdlight\.study/")
+    recipe: str
+    """A shipped recipe's name, or the set's."""
+    metric: str = "balanced_accuracy"
+    teachers: int = 1
+    """How many were trained."""
+    seeds: tuple[SeedScores, ...] = Field(min_length=1)
+    gain_over_alone: Interval | None
+    gap_to_teacher: Gain = None
+    gain_over_scratch: Gain = None
+    gain_over_same_start: Gain = None
+    gain_of_partner: Gain = None
+    """Of the pair's second model over the student alone."""
+    gain_of_ensemble: Gain = None
+    """Of the pair's mean over the student alone."""
+    mcnemar_p: Known = None
+    """Exact McNemar test of taught against alone over the first seed's images."""
+    mcnemar_pooled_p: Known = None
+    """The same over the answers of all seeds as if each were of an image of its own, which makes it too small."""
+    data: StudyData = StudyData()
+    models: StudyModels = StudyModels()
+    method: StudyMethod = StudyMethod()
+    epochs: dict[str, int] = Field(default={})
+    """Those asked for, by model."""
+    minutes: dict[str, float | None] = Field(default={})
+    """Of training by model, the mean over seeds."""
+    settings: dict[str, dict[str, Value]] = Field(default={})
+    """The recipe's sections by key, without paths."""
+    latency: Annotated[StudyLatency | None, IF_KNOWN] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        """An older record has null for a part that it does not know."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None or key == "gain_over_alone"}
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def mean(self) -> Scores:
+        """Over the seeds, of the models that all of them have."""
+        return Scores(**{model: float(np.mean(scores)) for model, scores in self._by_model.items()})
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def deviation(self) -> dict[str, float | None]:
+        """Standard deviation over the seeds by model; None for one seed."""
+        several = len(self.seeds) > 1
+        return {m: float(np.std(scores, ddof=1)) if several else None for m, scores in self._by_model.items()}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def retained(self) -> float | None:
+        """The student's mean over its teacher's."""
+        return self.mean.student / self.mean.teacher if self.mean.teacher else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def gain(self) -> str:
+        """The gain over the student alone, in words."""
+        return in_words(self.gain_over_alone)
+
+    @property
+    def _by_model(self) -> dict[Model, list[float]]:
+        rows = [row.by_model for row in self.seeds]
+        return {model: [row[model] for row in rows] for model in rows[0] if all(model in row for row in rows)}
+
+    @property
+    def mcnemar(self) -> McNemar | None:
+        """Over all seeds; of an older record over the first one's images. None where it was not recorded."""
+        if self.mcnemar_pooled_p is not None:
+            return McNemar(self.mcnemar_pooled_p, len(self.seeds) > 1)
+        return None if self.mcnemar_p is None else McNemar(self.mcnemar_p, False)
+
+    @property
+    def set_name(self) -> str:
+        """The labeled set's short id."""
+        return self.data.name or self.recipe
+
+    @property
+    def init(self) -> str | None:
+        """student.init of the taught student."""
+        return self.models.student.start
+
+    @property
+    def taught(self) -> bool:
+        return self.method.name != UNTAUGHT
+
+    @property
+    def over_same_start(self) -> Interval | None:
+        """The gain over the same student from the same starting weights without its teacher; None if not compared.
+
+        Where the student alone starts from the same weights, it is that baseline.
+        """
+        if not self.taught:
+            return None
+        return self.gain_over_alone if self.init in SAME_WEIGHTS else self.gain_over_same_start
+
+    @property
+    def same_start_score(self) -> float | None:
+        """Mean score of that baseline; None where it was not trained."""
+        if not self.taught:
+            return None
+        return self.mean.alone if self.init in SAME_WEIGHTS else self.mean.same_start
+
+    @property
+    def proven(self) -> bool:
+        """Whether the interval of `over_same_start` lies above 0, over two seeds or more."""
+        gain = self.over_same_start
+        return len(self.seeds) > 1 and gain is not None and gain.above_zero

@@ -1,0 +1,106 @@
+"""What the teacher gave: the student against the same student from the same starting weights without its teacher.
+
+The usual baseline, the student alone, may start elsewhere: where the taught student starts with weights that were
+distilled before or come out of its trained teacher, the student alone starts with a selection of those that the teacher
+started with. What is then gained over it is in part the worth of the starting weights. A gain is called proven only
+over the same student from the same starting weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kdlight.bundle.study_record import NO_INTERVAL, StudyRecord, in_words
+from kdlight.metrics import Interval
+
+NOT_COMPARED = "not compared with the same student from the same starting weights"
+NO_TEACHER = "this student has no teacher: what it gained are its starting weights"
+ONCE = "one training of each"
+FREE = ("seed", "alone", "scratch", "same_start")
+"""Of [train] what is no part of a schedule: it only says which seeds and baselines were run."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverSameStart:
+    """The gain over that baseline."""
+
+    gain: Interval | None
+    """0 to 1; None where the two were not compared."""
+    seeds: int
+    """0 without a study: each was trained once, on another budget of chance than a seed's pair."""
+    taught: bool = True
+
+    @property
+    def compared(self) -> bool:
+        return self.taught and self.gain is not None
+
+    @property
+    def words(self) -> str:
+        """For people, in points, with what it is worth; or that it was not compared."""
+        if not self.taught:
+            return NO_TEACHER
+        if self.gain is None:
+            return NOT_COMPARED
+        value, points = f"{self.gain.points.value:+.1f}", f"{self.gain.points:+.1f} points"
+        if not self.seeds:
+            return f"not proven: {value} points, {ONCE}"
+        if self.gain.low is None or self.gain.high is None:
+            return f"not proven: {value} points, without an interval"
+        if self.seeds == 1:
+            return f"not proven: {points}, one seed"
+        return f"{'proven' if self.gain.above_zero else 'a loss' if self.gain.below_zero else 'not proven'}: {points}"
+
+    @property
+    def sentence(self) -> str:
+        """The same, standing by itself."""
+        if not self.compared:
+            return f"{self.words[:1].upper()}{self.words[1:]}."
+        return f"Against the same student from the same starting weights without its teacher: {self.words}."
+
+
+def over_same_start(record: StudyRecord) -> OverSameStart:
+    return OverSameStart(record.over_same_start, len(record.seeds), record.taught)
+
+
+def over_alone(record: StudyRecord) -> str:
+    """The gain over the student alone with its unit, for a sentence; it is never called proven."""
+    words = in_words(record.gain_over_alone)
+    return words if words == NO_INTERVAL else f"{words} points"
+
+
+def with_baseline(record: StudyRecord, others: Iterable[StudyRecord]) -> StudyRecord:
+    """The record with the baseline out of another study, where its own did not run it and another did.
+
+    That study is of the same set, pair, starting weights and schedule, without a teacher. Its answers are not paired
+    with this record's, so the difference has no interval.
+    """
+    if not record.taught or record.over_same_start is not None:
+        return record
+    other = next((other for other in others if _is_baseline(other, record)), None)
+    if other is None:
+        return record
+    scores = {row.seed: row.student for row in other.seeds}
+    return record.replace(
+        seeds=tuple(row.replace(same_start=scores[row.seed]) for row in record.seeds),
+        gain_over_same_start=Interval(record.mean.student - other.mean.student),
+    )
+
+
+def _is_baseline(other: StudyRecord, record: StudyRecord) -> bool:
+    return (
+        not other.taught
+        and (other.recipe, other.set_name) == (record.recipe, record.set_name)
+        and _setting(other) == _setting(record)
+        and {row.seed for row in other.seeds} == {row.seed for row in record.seeds}
+        and (record.init != "teacher" or other.mean.teacher == record.mean.teacher)
+    )
+
+
+def _setting(record: StudyRecord) -> str:
+    """Pair, starting weights, size, and the settings of data, student and training that say more than what was run."""
+    sections = {key: dict(record.settings.get(key, {})) for key in ("data", "student", "train")}
+    sections["train"] = {key: value for key, value in sections["train"].items() if key not in FREE}
+    pair = record.models.teacher.architecture, record.models.student.architecture
+    return json.dumps([*pair, record.init, record.data.size, sections], sort_keys=True)

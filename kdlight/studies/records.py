@@ -1,0 +1,141 @@
+"""Records of studies, read from where `kdlight study` leaves them: study.json, a card, or a published record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdlight.bundle import BundleError, Card, read_card
+from kdlight.bundle.speed import ONNX, Speed
+from kdlight.bundle.study_record import StudyLatency, StudyRecord
+from kdlight.config import Recipe, RecipeError, read_recipe, shipped
+
+DATA_SETTINGS = ("size", "window", "fit", "stages", "val", "test", "labeled", "split_seed", "augmentation")
+"""Of [data] what changes the pictures, their splits or their labels."""
+
+
+class RecordError(ValueError):
+    """A file that is no record of a study; the sentence says which and what it lacks."""
+
+
+@cache
+def shipped_recipes() -> dict[str, Recipe]:
+    """The shipped recipes by name; read once, they do not change while kdlight runs."""
+    return {name: read_recipe(path) for name, path in shipped().items()}
+
+
+def settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Everything of a recipe that a result hangs on, but the method: no file, no folder, nothing of the machine."""
+    sections = recipe.model_dump(
+        mode="json",
+        include={"data": set(DATA_SETTINGS), "teacher": True, "student": True, "train": True},
+        exclude={"teacher": {"weights"}, "student": {"weights"}, "train": {"threads"}},
+    )
+    return {name: dict(section) for name, section in sections.items()}
+
+
+def read(path: Path) -> StudyRecord:
+    """A study.json (or the folder of one), a published record, or a bundle's card.json.
+
+    What an older study.json lacks is taken from the card of the bundle that the same study left beside it. Raises
+    RecordError where it is no record of a study, FileNotFoundError where nothing is there.
+    """
+    file = path / "study.json" if path.is_dir() else path
+    name = f"{file.parent.name}/{file.name}"
+    try:
+        if file.name == "card.json":
+            return of_card(read_card(file.parent))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or not str(values.get("schema", "")).startswith("kdlight.study/"):
+            raise RecordError(f"{name} is no record of a study; a study.json was expected.")
+        record = StudyRecord.model_validate(values)
+        if file.name == "study.json":
+            record = _completed(record, file.parent)
+        return record
+    except (ValidationError, LookupError, TypeError) as error:
+        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"{type(error).__name__}: {error}"
+        raise RecordError(f"{name} is broken ({what}); run its kdlight study again: what is done is kept.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{name} is not readable JSON ({error}); get it again.") from error
+    except BundleError as error:
+        raise RecordError(str(error)) from error
+
+
+def collect(paths: Iterable[Path]) -> list[StudyRecord]:
+    """Every record at the paths: files, folders of one study, and folders of either. Raises as `read` does."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir() and not (path / "study.json").is_file():
+            inside = [*path.glob("*.json"), *path.glob("*/study.json"), *path.glob("*/card.json")]
+            if not inside:
+                raise RecordError(f"{path} holds no record of a study; run kdlight study RECIPE, or name another one.")
+            files += sorted(inside)
+        else:
+            files.append(path)
+    return [read(file) for file in files]
+
+
+def of_card(card: Card) -> StudyRecord:
+    """The study on a card, with what the card says besides. Raises RecordError for a card of one training."""
+    if card.metrics.study is None:
+        raise RecordError(f"The card of {card.id} holds no record of a study: its models were trained once.")
+    return _with_card(card.metrics.study, card)
+
+
+def _completed(record: StudyRecord, folder: Path) -> StudyRecord:
+    """With what lies beside a study.json: its bundle's card, and the answer of `kdlight benchmark latency --json`."""
+    if (folder / "bundle" / "card.json").is_file():
+        record = _with_card(record, read_card(folder / "bundle"))
+    if (folder / "latency.json").is_file():
+        record = record.replace(latency=_latency(json.loads((folder / "latency.json").read_text(encoding="utf-8"))))
+    return record
+
+
+def _with_card(record: StudyRecord, card: Card) -> StudyRecord:
+    """What a record from before a study said it itself lacks, from the card of the study's own bundle."""
+    recipe = _recipe_on(card)
+    lacking: dict[str, Any] = {} if record.settings or recipe is None else {"settings": settings(recipe)}
+    if "models" not in record.model_fields_set:
+        student = dict.fromkeys(("student", "alone"), recipe.train.epochs) if recipe else {}
+        lacking |= {
+            "data": {
+                **{"name": card.data.name, "title": card.name, "modality": card.modality},
+                **{"size": card.input.size, "images": {"test": card.metrics.n}},
+            },
+            "models": {"teacher": card.teacher.to_json(), "student": card.student.to_json()},
+            "method": card.distillation.to_json(),
+            "epochs": {"teacher": recipe.teacher.epochs, **student} if recipe else {},
+        }
+        lacking["method"]["name"] = card.distillation.method
+    return record.replace(**lacking)
+
+
+def _recipe_on(card: Card) -> Recipe | None:
+    """The recipe that a card keeps; None where it keeps none, or one with a key that only another version knows."""
+    import tomllib
+
+    try:
+        return Recipe.from_mapping(tomllib.loads(card.distillation.recipe)) if card.distillation.recipe else None
+    except (RecipeError, tomllib.TOMLDecodeError):
+        return None
+
+
+def _latency(report: dict[str, Any]) -> StudyLatency:
+    """Medians of a latency benchmark; the teacher's is on the student's engine where that was measured too."""
+    speed = Speed.model_validate(report)
+    return StudyLatency(
+        teacher=speed.teacher_ms,
+        student=speed.student_ms,
+        of=(f"teacher, {speed.engine}", f"student, {ONNX}"),
+        size=speed.size,
+        threads=speed.threads,
+        runs=speed.runs,
+        cpu=speed.machine.cpu,
+        cores=speed.machine.cores,
+    )

@@ -1,0 +1,182 @@
+"""The honest gain: one teacher, and over several seeds its student taught and the same student alone.
+
+Both students of a seed share recipe, budget and order of images. The teacher is trained once, with the recipe's own
+seed; what varies is the student. A gain is called proven only over the same student from the same starting weights, and
+only if its interval leaves out 0.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdlight import bundle as bundles
+from kdlight import runs, storage, training
+from kdlight.bundle import Card
+from kdlight.bundle.study_record import StudyRecord
+from kdlight.config import Recipe, RecipeError, read_recipe
+from kdlight.runs import EpochRecord, Run, RunError, progress
+from kdlight.runs.recipes import is_labeled_set, name_of, named, open_recipe
+from kdlight.studies.gains import over_alone, over_same_start
+from kdlight.studies.records import read
+from kdlight.studies.summary import summarize
+from kdlight.training.phases import BASELINES, teacher_schedule
+
+TEACHER = (*runs.START, "teacher.safetensors")
+"""What a run leaves of its teacher."""
+
+
+def study(
+    source: Recipe | str | Path,
+    modality: str | None = None,
+    seeds: int = 3,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> StudyRecord:
+    """Train a teacher, and over `seeds` seeds its student with and without it. Shows its progress as `train` does.
+
+    source, modality, overrides: as of `kdlight.train`. out: the study's folder, also to go on; by default one among the
+    runs that is named after the recipe. Raises ValueError subclasses for the caller's mistakes.
+    """
+    recipe = open_recipe(source, overrides, modality)
+    named_file = not isinstance(source, Recipe) and not is_labeled_set(source)
+    name = name_of(Path(str(source)), recipe) if named_file else recipe.name
+    folder = claim(out, recipe, name)
+    with progress.epochs() as show:
+        for record in execute(recipe, folder, seeds, name=name):
+            show(record)
+    return read(folder)
+
+
+def claim(out: str | Path | None, recipe: Recipe, name: str) -> Path:
+    """The study's folder: begun, or gone on with if it is of the same recipe or ended before it learned anything.
+
+    Raises RunError where the folder holds something else.
+    """
+    folder = Path(out or runs.default_root() / f"study-{name}").absolute()
+    stored = folder / "recipe.toml"
+    if not stored.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no study; give another --out.")
+    elif _is_of(stored, recipe):
+        return folder
+    else:
+        begun = [Run(status.parent).begun() for status in folder.rglob("status.json")]
+        if any(begun) or not begun:
+            raise RunError(f"{folder} holds a study of another recipe; give {stored} as the recipe, or another --out.")
+    storage.write(stored, named(recipe, name))
+    return folder
+
+
+def _is_of(stored: Path, recipe: Recipe) -> bool:
+    """Whether a stored recipe says the same; a key that it was written without has its default."""
+    try:
+        return read_recipe(stored) == recipe
+    except RecipeError:
+        return False
+
+
+def execute(
+    recipe: Recipe, folder: Path, seeds: int, others: Sequence[Path] = (), name: str = ""
+) -> Iterator[EpochRecord]:
+    """Run a recipe under `folder`/seed-N for `seeds` seeds; yields each epoch's record with its seed.
+
+    `name`: the recipe's own, as the record then gives it; the set's if empty. Finished seeds are not run again. What
+    does not hang on the difference between this recipe and that of a study in one of the folders `others`, the teacher
+    or the student alone, is taken from there. At the end the first seed's bundle is in `folder`/bundle with the study
+    on its card, and the summary in `folder`/study.json. Raises RecipeError without the baseline (train.alone) or seeds
+    < 1.
+    """
+    if seeds < 1 or not recipe.train.alone:
+        raise RecipeError(
+            f"A study needs one seed or more and train.alone = true, not {seeds} and {recipe.train.alone}."
+        )
+    started: list[Run] = []
+    for seed in range(recipe.train.seed, recipe.train.seed + seeds):
+        of_seed = recipe.changed(train=recipe.train.changed(seed=seed))
+        run = _run_of(of_seed, folder / f"seed-{seed}")
+        if started:
+            take(run, started[0], "teacher", TEACHER)
+        for other in others:
+            inherit(run, of_seed, Run(other / run.name))
+        started.append(run)
+        if run.status().state == "done":
+            continue
+        run.claim(resume=True)
+        for record in training.execute(of_seed, run):
+            yield record.model_copy(update={"seed": seed})
+        run.update(state="done", message="")
+    summary = summarize(recipe, started, name)
+    storage.write_json(folder / "study.json", summary.to_json())
+    publish(started[0].bundle, folder / "bundle", summary)
+
+
+def publish(source: Path, target: Path, summary: StudyRecord) -> None:
+    """Copy a bundle and write the study on its card; the copy is sealed anew and its version kept."""
+    card = bundles.load(source).card
+    limits = (*card.limits[:-1], sentence(card, summary))  # the last one tells of one training
+    with storage.replacing_folder(target) as beside:
+        shutil.copytree(source, beside, dirs_exist_ok=True)
+        bundles.write_card(beside, card.replace(metrics=card.metrics.replace(study=summary), limits=limits))
+        bundles.seal(beside)
+
+
+def sentence(card: Card, record: StudyRecord) -> str:
+    """The student against its teacher and against both students without one, over the seeds: a card's last limit."""
+    mean, seeds = record.mean, len(record.seeds)
+    points = 100 * (mean.teacher - mean.student)
+    side = "below" if points > 0 else "above"
+    return (
+        f"Over {seeds} student seed{'' if seeds == 1 else 's'} and one teacher, on {card.metrics.n} test images, "
+        f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
+        f"({mean.student:.3f} against {mean.teacher:.3f}); the same student alone has {mean.alone:.3f} "
+        f"({over_alone(record)}). {over_same_start(record).sentence}"
+    )
+
+
+def inherit(run: Run, recipe: Recipe, other: Run) -> None:
+    """Take what another run made that this one would make alike: its teacher, and its students without a teacher.
+
+    A later seed of a study has the first one's teacher, not one of its own seed, and so gives none.
+    """
+    if not other.recipe.is_file():
+        return
+    given = read_recipe(other.recipe)
+    if _is_first(other) and teacher_of(given) == teacher_of(recipe):
+        take(run, other, "teacher", TEACHER)
+    train = given.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
+    if given.changed(distill=recipe.distill, train=train) == recipe:
+        for phase in BASELINES:
+            take(run, other, phase, (f"{phase}.safetensors",))
+
+
+def _is_first(run: Run) -> bool:
+    """Whether no earlier seed of the study is beside it."""
+    others = [Run(path) for path in run.path.parent.glob("seed-*") if path != run.path]
+    seed = read_recipe(run.recipe).train.seed
+    return all(read_recipe(other.recipe).train.seed > seed for other in others if other.recipe.is_file())
+
+
+def teacher_of(recipe: Recipe) -> Any:
+    """All of a recipe that its teacher's training hangs on."""
+    return recipe.data, recipe.teacher, recipe.train.balance, teacher_schedule(recipe.teacher, recipe.train)
+
+
+def take(run: Run, other: Run, phase: str, files: Sequence[str]) -> None:
+    """Copy a finished phase and its lines of the log, unless the run has it already; the file that ends it is last."""
+    if (run.path / files[-1]).is_file() or not all((other.path / name).is_file() for name in files):
+        return
+    for record in other.log():
+        if record.phase == phase:
+            run.append(record)
+    for name in files:
+        with storage.replacing(run.path / name) as beside:
+            shutil.copyfile(other.path / name, beside)
+
+
+def _run_of(recipe: Recipe, path: Path) -> Run:
+    """The seed's run, made if nothing was learned there."""
+    run = Run(path)
+    return run if run.begun() else runs.create(recipe, path=path)

@@ -1,0 +1,118 @@
+"""What the finished runs of a study say together: the one record behind CLI, page and card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from kdlight import bundle as bundles
+from kdlight import training
+from kdlight.bundle.study_record import (
+    MODELS,
+    SCHEMA,
+    SeedScores,
+    StudyData,
+    StudyMethod,
+    StudyModels,
+    StudyNetwork,
+    StudyRecord,
+)
+from kdlight.config import Recipe
+from kdlight.distillers import find, hyperparameters
+from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
+from kdlight.runs import Run
+from kdlight.studies.records import settings
+
+GAINS = {
+    "gain_over_alone": ("student", "alone"),
+    "gap_to_teacher": ("student", "teacher"),
+    "gain_over_scratch": ("student", "scratch"),
+    "gain_over_same_start": ("student", "same_start"),
+    "gain_of_partner": ("partner", "alone"),
+    "gain_of_ensemble": ("ensemble", "alone"),
+}
+"""Whose score less whose, for each gain of a record."""
+Predictions = dict[str, np.ndarray]
+"""On the test split: probabilities (N, K) by model, labels (N,), groups (N,)."""
+
+
+def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecord:
+    """The study's record. `name`: the recipe's own; the set's if empty."""
+    each = [predictions(run) for run in finished]
+    pooled = concatenated(each)
+    models = [model for model in MODELS if model in pooled]
+    rows = [{m: balanced_accuracy(of_seed[m], of_seed["labels"]) for m in models} for of_seed in each]
+    gains = {
+        gain: paired(pooled, pooled[one], pooled[other])
+        for gain, (one, other) in GAINS.items()
+        if one in pooled and other in pooled
+    }
+    return StudyRecord(
+        schema=SCHEMA,
+        recipe=name or recipe.name,
+        metric="balanced_accuracy",
+        teachers=1,
+        seeds=tuple(SeedScores(seed=recipe.train.seed + i, **row) for i, row in enumerate(rows)),  # type: ignore[arg-type]
+        **gains,  # type: ignore[arg-type]
+        mcnemar_p=mcnemar(each[0]["student"], each[0]["alone"], each[0]["labels"]),
+        mcnemar_pooled_p=mcnemar(pooled["student"], pooled["alone"], pooled["labels"]),
+        **_description(recipe, finished),
+        settings=settings(recipe),
+    )
+
+
+def predictions(run: Run) -> Predictions:
+    """A finished run's test probabilities, with the mean of a pair that learned together."""
+    arrays: Predictions = load_file(run.path / training.PREDICTIONS)
+    if "partner" in arrays:
+        arrays["ensemble"] = (arrays["student"] + arrays["partner"]) / 2
+    return arrays
+
+
+def pool(finished: list[Run]) -> Predictions:
+    """The test probabilities of several runs in a row."""
+    return concatenated([predictions(run) for run in finished])
+
+
+def concatenated(each: list[Predictions]) -> Predictions:
+    """What all of them have, in a row."""
+    shared = [name for name in each[0] if all(name in arrays for arrays in each)]
+    return {name: np.concatenate([arrays[name] for arrays in each]) for name in shared}
+
+
+def paired(pooled: Predictions, first: np.ndarray, second: np.ndarray) -> Interval | None:
+    """Balanced accuracy of the first probabilities (N, K) less that of the second, over test groups."""
+    return difference(balanced_accuracy, first, second, pooled["labels"], pooled["groups"])
+
+
+def _description(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
+    """What was trained on what, and for how long; what needs the bundle is left out where there is none."""
+    card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
+    method = find(recipe.distill.method)
+    trained = ["teacher", "student", *(name for name in training.BASELINES if getattr(recipe.train, name))]
+    networks = {
+        "teacher": card.teacher.to_json() if card else {"architecture": recipe.teacher.name},
+        "student": card.student.to_json() if card else {"architecture": recipe.student.name},
+    }
+    data = {"name": recipe.name, "title": recipe.data.title, "modality": recipe.data.modality, "size": recipe.data.size}
+    if card:
+        data["classes"] = [entry.name for entry in card.classes]
+        data["images"] = {split: sum(by_class.values()) for split, by_class in card.data.counts.items()}
+    return {
+        "data": StudyData.model_validate(data),
+        "models": StudyModels(**{role: StudyNetwork.model_validate(network) for role, network in networks.items()}),
+        "method": StudyMethod(
+            name=method.name, paper=method.paper, options={**hyperparameters(method), **recipe.distill.options}
+        ),
+        "epochs": {m: recipe.teacher.epochs if m == "teacher" else recipe.train.epochs for m in trained},
+        "minutes": {model: minutes(finished, model) for model in trained},
+    }
+
+
+def minutes(finished: list[Run], phase: str) -> float | None:
+    """Minutes that a phase took, the mean over the runs whose log has it; None where none has."""
+    logs = [[record.seconds for record in run.log() if record.phase == phase] for run in finished]
+    took = [sum(seconds) / 60 for seconds in logs if seconds]
+    return round(sum(took) / len(took), 3) if took else None
