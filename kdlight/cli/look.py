@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,8 +55,9 @@ def inspect(
     from kdlight.images.table import outcomes, render
 
     rows = outcomes(files)
-    read = sum(row["read"] for row in rows)
-    return Answer({"files": len(rows), "read": read, "refused": len(rows) - read, "rows": rows}, render(rows))
+    read = sum(row.read for row in rows)
+    told = {"files": len(rows), "read": read, "refused": len(rows) - read, "rows": [asdict(row) for row in rows]}
+    return Answer(told, render(rows))
 
 
 @answers

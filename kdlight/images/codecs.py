@@ -6,16 +6,18 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
-from imagecodecs import jpeg8_decode, jpegls_decode, jpegsof3_decode, packbits_decode
+from imagecodecs import dicomrle_decode, jpeg8_decode, jpegls_decode, jpegsof3_decode
 from openjpeg.utils import decode as jpeg2000_decode
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import RLELossless
 
 from kdlight.images.codestream import Codestream, bare, check, codestream
 from kdlight.images.errors import CodecError, HeaderError, TruncatedError, UnsupportedError
+from kdlight.images.frames import bit_field, layout, native_frame, used_bits
 from kdlight.images.header import PixelHeader, syntax_words
-from kdlight.images.native import bit_field, native_frame, shape_samples, unpack_bits, used_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,7 @@ class Decoded:
 
 
 _JPEG = "1.2.840.10008.1.2.4."
-RLE = "1.2.840.10008.1.2.5"
-DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
-UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
-KINDS: dict[str, tuple[str, ...]] = {
+_KINDS: dict[str, tuple[str, ...]] = {
     **{_JPEG + n: ("jpeg",) for n in ("50", "51", "52", "53", "54", "55", "56")},
     **{_JPEG + n: ("lossless",) for n in ("57", "70")},
     **{_JPEG + n: ("jpegls",) for n in ("80", "81")},
@@ -53,19 +52,16 @@ _LENIENT = ("jpeg", "lossless")
 _NAMES = {"jpeg": "JPEG", "lossless": "lossless JPEG", "jpegls": "JPEG-LS", "jpeg2000": "JPEG 2000"}
 
 
-def supported(syntax: str) -> bool:
-    return syntax in KINDS or syntax in (RLE, DEFLATED_FRAME, UNCOMPRESSED)
-
-
 def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
     """Decompress one frame. Raises CodecError, HeaderError, TruncatedError or UnsupportedError."""
     if not data:
         raise TruncatedError("The compressed frame is empty. Copy the file again.")
-    if syntax not in KINDS:
-        return Decoded(used_bits(_whole_words(data, header, syntax), header), full(header.photometric), header.stored)
+    if syntax in _WHOLE_WORDS:
+        samples = _WHOLE_WORDS[syntax](data, header)
+        return Decoded(used_bits(samples, header), full(header.photometric), header.stored)
     data = bare(data)
     found = codestream(data)
-    if found.kind not in KINDS[syntax]:
+    if found.kind not in _KINDS[syntax]:
         raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[found.kind]}.")
     check(found, header)
     decoded = _decode(data, found)
@@ -77,15 +73,6 @@ def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
     shaped = decoded.reshape(header.rows, header.columns, *([3] if header.samples == 3 else []))
     bits = min(found.precision, header.stored)
     return Decoded(_counting(shaped, found, header), _photometric(found, header), bits)
-
-
-def _whole_words(data: bytes, header: PixelHeader, syntax: str) -> np.ndarray:
-    """Frames whose samples are stored as whole words, as uncompressed ones are."""
-    if syntax == RLE:
-        return _rle(data, header)
-    if syntax == DEFLATED_FRAME:
-        return _deflated(data, header)
-    return native_frame(data, replace(header, frames=1), 0, little=True, words=False)
 
 
 def full(photometric: str) -> str:
@@ -211,67 +198,39 @@ def _overshot(wide: np.ndarray, found: Codestream, header: PixelHeader) -> np.nd
 
 
 def _rle(data: bytes, header: PixelHeader) -> np.ndarray:
-    """RLE Lossless (PS3.5 annex G): one PackBits segment per byte of each sample, the highest byte first."""
-    offsets = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4")
-    count, width = int(offsets[0]), max(1, header.allocated // 8)
+    """RLE Lossless (PS3.5 annex G). What follows the last run of a segment pydicom, slow, passes over."""
+    count, width = int.from_bytes(data[:4], "little"), max(1, header.allocated // 8)
     if count != header.samples * width:
         raise HeaderError(f"The RLE frame has {count} segments; {header.samples * width} were expected.")
-    bounds = [int(o) for o in offsets[1 : count + 1]] + [len(data)]
-    if sorted(bounds) != bounds or bounds[0] < 64:
-        raise CodecError("The RLE frame is damaged: its table of segments makes no sense.")
-    length = header.rows * header.columns
-    length = length if header.allocated > 1 else (length + 7) // 8
-    planes = [_unpack(data[a:b], length) for a, b in pairwise(bounds)]
-    if header.allocated == 1:
-        return unpack_bits(planes[0], 0, header)
-    stacked = np.stack([np.frombuffer(p, np.uint8) for p in planes]).reshape(header.samples, width, length)
-    joined = np.ascontiguousarray(stacked.transpose(0, 2, 1))  # (samples, pixels, bytes), the highest byte first
-    flat = joined.view(f">{'i' if header.signed else 'u'}{width}").reshape(-1)
-    return shape_samples(flat, header, planar=True)
-
-
-def _unpack(segment: bytes, length: int) -> bytes:
-    """One segment to `length` bytes. What follows its last run (padding, or what a writer left) is no part of it."""
-    unpacked = _packbits(segment)
-    if unpacked is None:
-        unpacked = _packbits(segment[: _runs_end(segment, length)])
-    if unpacked is None:
-        raise CodecError("The RLE frame is damaged and cannot be decoded.")
-    if len(unpacked) < length:
-        raise TruncatedError(f"An RLE segment holds {len(unpacked)} bytes; {length} were expected. Copy it again.")
-    return unpacked[:length]
-
-
-def _runs_end(segment: bytes, length: int) -> int:
-    """Where the runs end that make `length` bytes (PS3.5 G.3.2); beyond the segment where one is cut short."""
-    at = count = 0
-    while count < length and at < len(segment):
-        code = segment[at]
-        at += code + 2 if code < 128 else 2 if code > 128 else 1
-        count += code + 1 if code < 128 else 257 - code if code > 128 else 0
-    return at
-
-
-def _packbits(segment: bytes) -> bytes | None:
+    single = replace(header, frames=1, planar=True)
+    with contextlib.suppress(Exception):
+        planes = bytes(dicomrle_decode(data, f"<u{width}"))
+        if len(planes) == (header.rows * header.columns * header.samples * header.allocated + 7) // 8:
+            return native_frame(planes, single, 0)
     try:
-        return bytes(packbits_decode(segment))
-    except Exception:  # noqa: BLE001  the codec's own kind
-        return None
+        options = layout(single, "MONOCHROME2" if header.samples == 1 else "RGB")
+        samples: np.ndarray = get_decoder(RLELossless).as_array(encapsulate([data]), index=0, raw=True, **options)[0]
+        return samples
+    except Exception:  # noqa: BLE001  NotImplementedError, ValueError, RuntimeError, ...
+        raise TruncatedError("The RLE frame is damaged or a part of it is missing. Copy the file again.") from None
 
 
 def _deflated(data: bytes, header: PixelHeader) -> np.ndarray:
     """Deflated Image Frame Compression (PS3.5 A.4.13): the frame's own bytes, deflated."""
     if header.allocated not in (1, 8) or header.samples != 1:
         raise UnsupportedError("Deflated image frames are read for 1 and 8 bits of gray only.")
-    size = header.rows * header.columns
-    length = size if header.allocated == 8 else (size + 7) // 8
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        raw = engine.decompress(data, length)
+        frame = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, header.rows * header.columns)
     except zlib.error:
         raise CodecError("The deflated frame is damaged and cannot be inflated.") from None
-    if len(raw) < length:
-        raise TruncatedError(f"The deflated frame holds {len(raw)} bytes; {length} were expected. Copy the file again.")
-    if header.allocated == 1:
-        return unpack_bits(raw, 0, header)
-    return shape_samples(np.frombuffer(raw, "i1" if header.signed else "u1"), header, False)
+    return native_frame(frame, replace(header, frames=1), 0)
+
+
+_WHOLE_WORDS: dict[str, Callable[[bytes, PixelHeader], np.ndarray]] = {
+    RLELossless: _rle,
+    "1.2.840.10008.1.2.8.1": _deflated,
+    "1.2.840.10008.1.2.1.98": lambda data, header: native_frame(data, replace(header, frames=1), 0),
+}
+"""Frames whose samples are stored as whole words, as uncompressed ones are; the last is that, in fragments."""
+SYNTAXES = {*_KINDS, *_WHOLE_WORDS}
+"""Transfer syntaxes of compressed pixel data that are read."""

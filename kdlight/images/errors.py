@@ -2,107 +2,69 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+ERRORS: dict[str, type[ImageError]] = {}
+"""Every class by its name."""
+
 
 class ImageError(ValueError):
     """A file that was not read. The message is one sentence for people; `reason` is the same in one word."""
 
-    reason = "image"
+    reason: ClassVar[str] = "image"
+
+    def __init_subclass__(cls, reason: str) -> None:
+        cls.reason = reason
+        ERRORS[cls.__name__] = cls
 
 
-class MissingError(ImageError):
+class MissingError(ImageError, reason="missing"):
     """The path does not lead to a file that can be opened."""
 
-    reason = "missing"
 
-
-class EmptyError(ImageError):
+class EmptyError(ImageError, reason="empty"):
     """No bytes."""
 
-    reason = "empty"
 
-
-class NotAnImageError(ImageError):
+class NotAnImageError(ImageError, reason="not-an-image"):
     """The content is something else: text, an archive, a document."""
 
-    reason = "not-an-image"
 
-
-class NoPixelsError(ImageError):
+class NoPixelsError(ImageError, reason="no-pixels"):
     """DICOM without pixel data: a report, a plan, a waveform."""
 
-    reason = "no-pixels"
 
-
-class TruncatedError(ImageError):
+class TruncatedError(ImageError, reason="truncated"):
     """The file ends before its content does."""
 
-    reason = "truncated"
 
-
-class EncryptedError(ImageError):
+class EncryptedError(ImageError, reason="encrypted"):
     """The content is encrypted."""
 
-    reason = "encrypted"
 
-
-class UnsupportedError(ImageError):
+class UnsupportedError(ImageError, reason="unsupported"):
     """A valid file in a form that no decoder here reads."""
 
-    reason = "unsupported"
 
-
-class HeaderError(ImageError):
+class HeaderError(ImageError, reason="header"):
     """A header that is missing what the picture needs, or contradicts the pixel data."""
 
-    reason = "header"
 
-
-class CodecError(ImageError):
+class CodecError(ImageError, reason="codec"):
     """The compressed data cannot be decoded."""
 
-    reason = "codec"
 
-
-class TooBigError(ImageError):
+class TooBigError(ImageError, reason="too-big"):
     """More bytes, pixels, memory or nesting than the limits allow."""
 
-    reason = "too-big"
 
-
-class TimeLimitError(ImageError):
+class TimeLimitError(ImageError, reason="time"):
     """Decoding was stopped after the time limit."""
 
-    reason = "time"
 
-
-class CrashError(ImageError):
+class CrashError(ImageError, reason="crash"):
     """The decoding process died."""
 
-    reason = "crash"
 
-
-class FrameError(ImageError):
+class FrameError(ImageError, reason="frame"):
     """The file has no such frame."""
-
-    reason = "frame"
-
-
-ERRORS: dict[str, type[ImageError]] = {
-    e.__name__: e
-    for e in (
-        ImageError,
-        MissingError,
-        EmptyError,
-        NotAnImageError,
-        NoPixelsError,
-        TruncatedError,
-        EncryptedError,
-        UnsupportedError,
-        HeaderError,
-        CodecError,
-        TooBigError,
-        TimeLimitError,
-        CrashError,
-        FrameError,
-    )
-}

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from kdlight.images.errors import HeaderError
+from kdlight.images.frames import bit_field
 from kdlight.images.header import PixelHeader, items, macro, number, numbers, text
-from kdlight.images.native import bit_field
 from kdlight.modality import FUNCTIONS, Window
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -51,7 +51,7 @@ def _rescale(ds: Dataset, frame: int) -> tuple[float, float]:
     return 1.0 if slope is None else slope, intercept or 0.0
 
 
-def hounsfield(ds: Dataset, header: PixelHeader, frame: int) -> bool:
+def hounsfield(ds: Dataset, frame: int) -> bool:
     """Whether the units are HU: said so, or a CT image whose rescale type is left to its default (PS3.3 C.8.2.1)."""
     place = macro(ds, frame, "PixelValueTransformationSequence")
     said = text(place, "RescaleType")

@@ -1,12 +1,17 @@
-"""PALETTE COLOR to RGB: lookup tables of the header, plain and segmented (DICOM PS3.3 C.7.6.3.1.5, C.7.9.2)."""
+"""PALETTE COLOR to RGB: lookup tables of the header, plain and segmented (DICOM PS3.3 C.7.6.3.1.5, C.7.9.2).
+
+pydicom expands segmented tables (a copied segment that goes on from a value of 0 it refuses). Plain ones are read here, since it reads them as little endian in big endian files,
+refuses an odd number of bytes for their padding, and takes a first index of 32768 and more for what its VR says.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import numpy as np
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from kdlight.images.errors import HeaderError
 from kdlight.images.header import PixelHeader
@@ -19,7 +24,7 @@ def palette_rgb(stored: np.ndarray, ds: Dataset, header: PixelHeader, little: bo
     """Stored indices (rows, columns) to uint8 (rows, columns, 3). Raises HeaderError where the palette is broken."""
     count, word = _descriptor(ds, little)
     first = first_mapped(word, count, (header.lowest, header.highest))
-    table = np.stack([_table(ds, color, count, little) for color in _COLORS], axis=-1)  # (count, 3)
+    table = _table(ds, count, little)
     wide = table.max() > 256  # some files store 8-bit entries and call them 16; 256 is 255, rounded
     shown = (np.rint(table * (255 / 65535)) if wide else np.minimum(table, 255)).astype(np.uint8)
     rgb = np.empty((*stored.shape, 3), np.uint8)
@@ -40,63 +45,38 @@ def _descriptor(ds: Dataset, little: bool) -> tuple[int, int]:
     return count or 65536, first
 
 
-def _table(ds: Dataset, color: str, count: int, little: bool) -> np.ndarray:
-    data = ds.get(f"{color}PaletteColorLookupTableData")
-    segments = ds.get(f"Segmented{color}PaletteColorLookupTableData")
-    if isinstance(data, bytes):
-        values = _entries(data, count, little)
-    elif isinstance(segments, bytes):
-        values = np.array(_expand(_entries(segments, 0, little).tolist()), np.int64)
+def _table(ds: Dataset, count: int, little: bool) -> np.ndarray:
+    """(count, 3) integers."""
+    plain = [ds.get(f"{color}PaletteColorLookupTableData") for color in _COLORS]
+    segments = [ds.get(f"Segmented{color}PaletteColorLookupTableData") for color in _COLORS]
+    if all(isinstance(data, bytes) for data in plain):
+        columns = [_entries(data, count, little) for data in plain]
+    elif all(isinstance(data, bytes) for data in segments):
+        columns = _expanded(segments, count, little)
     else:
         raise HeaderError("The header has no palette, so the colors are unknown.")
-    if len(values) < count:
-        raise HeaderError(f"The {color.lower()} palette has {len(values)} entries; {count} were expected.")
-    return values[:count]
+    shortest = min(len(column) for column in columns)
+    if shortest < count:
+        raise HeaderError(f"A palette of the header has {shortest} entries; {count} were expected.")
+    return np.stack([column[:count] for column in columns], axis=-1).astype(np.int64)
 
 
 def _entries(data: bytes, count: int, little: bool) -> np.ndarray:
-    """8-bit entries, packed in words, where there are as many bytes as entries; else 16-bit entries."""
-    words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little else ">u2")
-    if count and len(data) < 2 * count:
-        return packed_bytes(data, little).astype(np.int64)
-    return words.astype(np.int64)
+    """8-bit entries, packed in words, where there are fewer bytes than two for each; else 16-bit entries."""
+    if len(data) < 2 * count:
+        return packed_bytes(data, little)
+    return np.frombuffer(data[: 2 * count], "<u2" if little else ">u2")
 
 
-def _expand(words: list[int]) -> list[int]:
-    """Segments of 16-bit words to entries."""
-    values: list[int] = []
-    starts = list(_segments(words))
-    for kind, length, at in starts:
-        values += _segment(words, kind, length, at, values)
-        if len(values) > 65536:
-            raise HeaderError("A segmented palette of the header is too long.")
-    return values
-
-
-def _segments(words: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Kind, length and position of the values of each segment."""
-    at = 0
-    while at + 1 < len(words):
-        kind, length = words[at], words[at + 1]
-        yield kind, length, at + 2
-        at += 2 + {0: length, 1: 1, 2: 2}.get(kind, len(words))
-
-
-def _segment(words: list[int], kind: int, length: int, at: int, before: list[int], nested: bool = False) -> list[int]:
-    """0 discrete: the values; 1 linear: a ramp from the last value; 2 indirect: `length` segments from elsewhere."""
-    if at > len(words) - (length if kind == 0 else kind) or kind > 2 or (kind == 2 and nested):
-        raise HeaderError("A segmented palette of the header is broken.")
-    if kind == 0:
-        return words[at : at + length]
-    if kind == 1:
-        if not before:
-            raise HeaderError("A segmented palette of the header begins with a ramp from nowhere.")
-        ramp = np.rint(np.linspace(before[-1], words[at], length + 1)[1:])
-        return [int(v) for v in ramp]
-    values: list[int] = []
-    offset = (words[at] | words[at + 1] << 16) // 2
-    for count, (inner, size, place) in enumerate(_segments(words[offset:])):
-        if count == length:
-            break
-        values += _segment(words[offset:], inner, size, place, before + values, nested=True)
-    return values
+def _expanded(segments: list[bytes], count: int, little: bool) -> list[np.ndarray]:
+    """Segments of 16-bit words to entries, whatever depth the descriptor names (PS3.3 C.7.9.2)."""
+    palette = Dataset()
+    palette.file_meta = FileMetaDataset()
+    palette.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    palette.RedPaletteColorLookupTableDescriptor = [count & 0xFFFF, 0, 16]
+    for color, data in zip(_COLORS, segments, strict=True):
+        setattr(palette, f"Segmented{color}PaletteColorLookupTableData", data[: len(data) // 2 * 2])
+    try:
+        return list(apply_color_lut(np.arange(count), palette).T)
+    except Exception:  # noqa: BLE001  ValueError, IndexError, ZeroDivisionError, RecursionError, struct.error
+        raise HeaderError("A segmented palette of the header is broken.") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
 from kdlight.images.image import Image
@@ -14,7 +16,10 @@ from kdlight.images.sniff import refusal, sniff
 
 Source = Path | str | bytes | bytearray | memoryview
 """A path, or the bytes of a file."""
+Facts = dict[str, Any]
+"""Facts of an image by their name: texts, numbers, booleans and lists of them."""
 _HEAD = 512
+_ARRAYS = ("pixels", "voi_lut", "voi_first")
 
 
 def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Image:
@@ -44,38 +49,14 @@ def warm() -> None:
     SANDBOX.start()
 
 
-def facts(image: Image) -> dict[str, Any]:
+def facts(image: Image) -> Facts:
     """What may be told of an image: JSON-ready, and nothing that names a person, a place or a time."""
     rows, columns = image.shape
-    return {
-        "format": image.format,
-        "modality": image.modality,
-        "rows": rows,
-        "columns": columns,
-        "color": image.color,
-        "bits": image.bits,
-        "frames": image.frames,
-        "frame": image.frame,
-        "units": image.units,
-        "windows": [asdict(w) for w in image.windows],
-        "voi_lut": image.voi_lut is not None,
-        "photometric": image.photometric,
-        "inverted": image.inverted,
-        "spacing": list(image.spacing) if image.spacing else None,
-        "spacing_kind": image.spacing_kind,
-        "laterality": image.laterality,
-        "orientation": image.orientation,
-        "view": image.view,
-        "body_part": image.body_part,
-        "transfer_syntax": image.transfer_syntax,
-        "burned_in": image.burned_in,
-        "secondary": image.secondary,
-        "sha256": image.sha256,
-        "removed": list(image.removed),
-    }
+    told: Facts = to_jsonable_python({f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS})
+    return told | {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
 
 
-def report(source: Source, frame: int = 0) -> dict[str, Any]:
+def report(source: Source, frame: int = 0) -> Facts:
     """How a file is read, or why it is refused: `{"read": true, facts...}` or `{"read": false, reason, message}`."""
     try:
         return {"schema": "kdlight.inspect/1", "read": True, **facts(read(source, frame))}

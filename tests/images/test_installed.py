@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from kdlight.images import read
-from kdlight.images.table import main, outcomes, render
+from kdlight.images.table import outcomes, render
 
 REFUSED = {
     "ExplVR_BigEndNoMeta.dcm": ("no-pixels", "RT Ion Plan"),
@@ -47,7 +47,7 @@ UNREAD_BY_PYDICOM = ("JPEG-lossy.dcm", "JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm"
 def test_every_installed_file_is_read_or_refused_for_its_reason(installed: Path) -> None:
     files = sorted(p for p in installed.iterdir() if p.is_file())
     rows = outcomes(files)
-    told = {r["file"]: (r["reason"], r["words"]) for r in rows if not r["read"]}
+    told = {r.file: (r.reason, r.words) for r in rows if not r.read}
     assert {name: reason for name, (reason, _) in told.items()} == {n: r for n, (r, _) in REFUSED.items()}
     assert [name for name, (_, words) in REFUSED.items() if words not in told[name][1]] == []
     assert len(rows) == len(files) > 70
@@ -59,7 +59,7 @@ def test_files_of_other_kinds_never_crash(installed: Path, folder: str) -> None:
     place = installed / folder if folder == "dicomdirtests" else installed.parent / folder
     rows = outcomes([place])
     assert rows
-    assert all(r["reason"] in ("no-pixels", "not-an-image", "header", "") for r in rows)
+    assert all(r.reason in ("no-pixels", "not-an-image", "header", "") for r in rows)
 
 
 def names() -> list[str]:
@@ -130,11 +130,9 @@ def test_frames_of_compressed_files(installed: Path) -> None:
     assert read(installed / "examples_ybr_color.dcm", 29).frames == 30
 
 
-def test_the_table_is_printed_by_a_command(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(installed / "CT_small.dcm"), str(installed / "test1.json")]) == 0
-    first, second, counts = capsys.readouterr().out.splitlines()
+def test_the_table_has_a_line_for_each_file_and_one_with_the_counts(installed: Path) -> None:
+    first, second, counts = render(outcomes([installed / "CT_small.dcm", installed / "test1.json"])).splitlines()
     assert first.startswith("read ")
     assert "CT_small.dcm: DICOM, ct, 128 x 128, 16 bit, MONOCHROME2, HU" in first
     assert second.startswith("not-an-image ")
     assert counts == "2 files: 1 read, 1 refused"
-    assert main([]) == 2
