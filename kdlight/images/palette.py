@@ -1,7 +1,8 @@
 """PALETTE COLOR to RGB: lookup tables of the header, plain and segmented (DICOM PS3.3 C.7.6.3.1.5, C.7.9.2).
 
-pydicom expands segmented tables (a copied segment that goes on from a value of 0 it refuses). Plain ones are read here, since it reads them as little endian in big endian files,
-refuses an odd number of bytes for their padding, and takes a first index of 32768 and more for what its VR says.
+pydicom expands segmented tables (but for a copied ramp that starts from 0, which it refuses). Plain ones are read here:
+it takes those of big endian files for little endian, refuses an odd number of bytes for their padding, and reads the
+sign of the first index off a VR that writers get wrong.
 """
 
 from __future__ import annotations
