@@ -10,6 +10,9 @@ import numpy as np
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
+Support = Literal["flat", "unmeasured", "none", "weak", "strong"]
+"""How far blurring what a heat map marks lowers the odds of its class, against blurring what it leaves out: no more
+(none), more but as the map of a network with random weights may (weak), or more than that. A flat map shows nothing."""
 
 
 class Verdict(StrEnum):
@@ -47,6 +50,9 @@ class HeatMap:
     where every pixel has a value of its own."""
     input_size: int = 0
     """Side of the model's input in pixels; 0 where it is not known."""
+    support: Support = "unmeasured"
+    odds_ratio: float | None = None
+    """Odds of the class without the map's weakest parts over those without its strongest; None where not measured."""
 
     @property
     def grain(self) -> str:

@@ -91,7 +91,8 @@ def explain(
     heat: HeatMap = getattr(reading, model).heat_map
     save_overlay(image, heat, out)
     found = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
-    grade = {"flat": heat.flat, "note": heat.note, "seconds": heat.seconds, "shape": list(heat.values.shape)}
+    grade = {"flat": heat.flat, "support": str(heat.support), "odds_ratio": heat.odds_ratio, "note": heat.note}
+    grade |= {"seconds": heat.seconds, "shape": list(heat.values.shape)}
     grain = {"cells": list(heat.cells), "input_size": heat.input_size, "grain": heat.grain}
     return Answer({**found, **grade, **grain, "out": str(out)})
 

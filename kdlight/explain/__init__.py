@@ -1,7 +1,7 @@
 """Where a model looked: class activation maps, attributions, and how far such a map can be trusted."""
 
 from kdlight.explain.base import Evidence, Explanation, Progress, explain, explained, explanation
-from kdlight.explain.grade import Grade, grade, similarity
+from kdlight.explain.grade import Grade, grade, odds_ratio, similarity
 from kdlight.explain.registry import DEFAULT, EXPLAINERS, Explainer, ExplainError, explainer
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "explainer",
     "explanation",
     "grade",
+    "odds_ratio",
     "similarity",
 ]

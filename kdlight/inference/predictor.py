@@ -85,7 +85,7 @@ class Predictor:
         self._check(explain, class_name)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], explain)
-        maps = self._maps(prepared, explain, class_name, answers, progress) if explain else {}
+        maps = self._maps(prepared, explain, class_name, answers, progress, graded=True) if explain else {}
         (reading,) = self._readings([prepared], {role: answer[0] for role, answer in answers.items()})
         return replace(
             reading,
@@ -115,7 +115,7 @@ class Predictor:
         modality: str | None = None,
         progress: Progress | None = None,
     ) -> dict[Role, HeatMap]:
-        """Both maps of one image; arguments and errors as in `read`."""
+        """Both maps of one image, their support not measured; arguments and errors as in `read`."""
         self._check(method, class_name)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], method)
@@ -205,6 +205,7 @@ class Predictor:
         class_name: str | None,
         answers: Mapping[Role, Answer],
         progress: Progress | None,
+        graded: bool = False,
     ) -> dict[Role, HeatMap]:
         """Both maps of one image, of `class_name` or of each model's top class."""
         maps = {}
@@ -219,7 +220,9 @@ class Predictor:
                     explanation = self._class_map(role, prepared.x[None], class_maps[0, index])
                 else:
                     explanation = explaining.explained(self._to_explain(role), prepared.x[None], index, method, report)
-            maps[role] = self._graded(explanation, prepared.shape, method, self.bundle.classes[index], started)
+            seconds, x = time.perf_counter() - started, prepared.x[None]
+            ratio = explaining.odds_ratio(explanation.heat, x, self._engines[role], index) if graded else None
+            maps[role] = self._graded(explanation, ratio, prepared.shape, method, self.bundle.classes[index], seconds)
             report(1.0, "")
         return maps
 
@@ -244,22 +247,30 @@ class Predictor:
         return explaining.explanation(evidence, (self.spec.size, self.spec.size))
 
     def _graded(
-        self, explanation: explaining.Explanation, shape: tuple[int, int], method: str, name: str, started: float
+        self,
+        explanation: explaining.Explanation,
+        odds_ratio: float | None,
+        shape: tuple[int, int],
+        method: str,
+        name: str,
+        seconds: float,
     ) -> HeatMap:
         """A map over the model's input as one over the image, and how far it can be trusted."""
         scale = min(1.0, MAP_SIDE / max(shape))
         rows, columns = (max(1, round(side * scale)) for side in shape)
         values = self.spec.to_image_plane(explanation.heat, (rows, columns))
-        grade = explaining.grade(values)
+        grade = explaining.grade(values, odds_ratio)
         return HeatMap(
             method=method,
             class_name=name,
             values=np.zeros_like(values) if grade.flat else values,
             flat=grade.flat,
             note=f"{grade.words} {explanation.note}".strip(),
-            seconds=time.perf_counter() - started,
+            seconds=seconds,
             cells=explanation.cells,
             input_size=self.spec.size,
+            support=grade.support,
+            odds_ratio=grade.odds_ratio,
         )
 
 

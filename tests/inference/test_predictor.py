@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
-from kdlight.explain import ExplainError, explain
+from kdlight.explain import ExplainError, explain, grade, odds_ratio
 from kdlight.images import Image
 from kdlight.inference import IneligibleError, Predictor, eligibility, golden
 from kdlight.reading import ROLES
@@ -120,6 +121,9 @@ def test_heat_maps_lie_over_the_image(predictor: Predictor, tiny_bundle: Bundle,
         np.testing.assert_allclose(heat.values, tiny_bundle.spec.to_image_plane(expected, (60, 96)), atol=3e-2)
         assert (heat.method, heat.class_name, heat.flat) == (method, "malignant", False)
         assert heat.note.endswith(".")
+        assert heat.odds_ratio == pytest.approx(odds_ratio(expected, x, partial(predictor.logits, role), 1), rel=0.25)
+        assert heat.support == grade(heat.values, heat.odds_ratio).support
+        assert heat.support != "unmeasured"
     values = [getattr(reading, role).heat_map.values.ravel() for role in ROLES]
     assert reading.map_similarity == pytest.approx(np.corrcoef(values)[0, 1])
 
