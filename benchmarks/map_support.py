@@ -52,7 +52,11 @@ def main() -> None:
 
 def measured(bundle: Bundle, data: Path, count: int, road: int) -> Iterator[dict[str, Any]]:
     """One row per image, model, method and kind of map."""
-    paths = sorted(path for path in (data / bundle.path.name / "val").rglob("*") if path.suffix in (".png", ".jpg"))
+    paths = sorted(
+        path
+        for path in (data / bundle.path.name / "val").rglob("*")
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg")
+    )
     chosen = [paths[i] for i in np.random.default_rng(1).permutation(len(paths))[:count]]
     for role in ROLES:
         model = bundle.model(role).eval().requires_grad_(False)

@@ -162,8 +162,9 @@ def _modalities() -> list[dict[str, Any]]:
 def _explainers() -> list[dict[str, Any]]:
     from kdlight.explain import EXPLAINERS
 
+    fields = ("name", "summary", "title", "paper", "gradients", "cost", "needs")
     return [
-        {field: getattr(e, field) for field in ("name", "summary", "title", "paper", "gradients", "cost", "needs")}
+        {field: getattr(e, field) for field in fields} | {"options": {o.name: o.default for o in e.options}}
         for e in EXPLAINERS.values()
     ]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdlight.explain.registry import DEFAULT, ExplainError, explainer
+from kdlight.options import checked
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,15 +64,21 @@ class Evidence:
 
 
 def explain(
-    model: nn.Module, x: Tensor, class_index: int, method: str = DEFAULT, progress: Progress | None = None
+    model: nn.Module,
+    x: Tensor,
+    class_index: int,
+    method: str = DEFAULT,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> np.ndarray:
     """Where `model` looked for one class: (h, w) float32 in [0, 1] over the input, its largest value 1.
 
-    x: one prepared image (1, C, h, w). A map without contrast, or with a value that is not finite, is all zeros.
-    The model must not be used by another thread meanwhile. Raises ExplainError for an unknown method, a class that the
-    model does not have, a model that the method cannot explain, or a package that is missing.
+    x: one prepared image (1, C, h, w). options: the method's own (`Explainer.options`). A map without contrast, or with
+    a value that is not finite, is all zeros. The model must not be used by another thread meanwhile. Raises
+    ExplainError for an unknown method, a class that the model does not have, a model that the method cannot explain,
+    or a package that is missing, and OptionError for an option that it does not have or that is out of range.
     """
-    return explained(model, x, class_index, method, progress).heat
+    return explained(model, x, class_index, method, progress, **options).heat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +97,12 @@ class Explanation:
 
 
 def explained(
-    model: nn.Module, x: Tensor, class_index: int, method: str = DEFAULT, progress: Progress | None = None
+    model: nn.Module,
+    x: Tensor,
+    class_index: int,
+    method: str = DEFAULT,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> Explanation:
     """As `explain`, with the grain of the map and what the method says of it."""
     import torch
@@ -98,8 +110,9 @@ def explained(
     from kdlight.explain.watch import frozen
 
     function = explainer(method).function
+    values = checked(function, options, section=method)
     with frozen(model), torch.enable_grad():
-        evidence = function(model, x, class_index, progress or _silent)
+        evidence = function(model, x, class_index, progress or _silent, **values)
     return explanation(evidence, (x.shape[-2], x.shape[-1]))
 
 

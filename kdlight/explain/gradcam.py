@@ -9,17 +9,13 @@ The same cells as the grad-cam package's, without its import of two seconds and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress
+from kdlight.explain.lattice import Lattice
 from kdlight.explain.watch import backward, cam_layers, stacked
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor, nn
-
-    from kdlight.explain.lattice import Lattice
 
 
 def gradcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:

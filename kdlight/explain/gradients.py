@@ -11,21 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress, logit
 from kdlight.explain.captum import captum, quiet
 from kdlight.explain.registry import ExplainError
 from kdlight.explain.watch import Counted
+from kdlight.options import Option
 
-if TYPE_CHECKING:
-    from torch import nn
-
-STEPS = 50
-"""Of integrated gradients, as in the study."""
+Steps = Annotated[int, Option("Steps from the plain gray image to this one; the study takes 50.", ge=10, le=500)]
 BATCH = 10
 """Steps at once."""
 SUMMED = 0.1
@@ -64,15 +61,17 @@ def guided_backprop(model: nn.Module, x: Tensor, class_index: int, progress: Pro
         return Evidence(_gradient(model, x, class_index))
 
 
-def integrated_gradients(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+def integrated_gradients(
+    model: nn.Module, x: Tensor, class_index: int, progress: Progress, steps: Steps = 50
+) -> Evidence:
     """(x - b) * mean of d logit / d x on the way from the baseline b to x (Sundararajan et al. 2017).
 
-    https://arxiv.org/abs/1703.01365; (C, h, w). It sums to logit(x) - logit(b), up to the error of 50 steps.
+    https://arxiv.org/abs/1703.01365; (C, h, w). It sums to logit(x) - logit(b), up to the error of so many steps.
     """
-    counted = Counted(model, STEPS, progress)
+    counted = Counted(model, steps, progress)
     with quiet():
         method = captum().IntegratedGradients(lambda inputs: logit(counted(inputs), class_index))
-        parts = method.attribute(x.detach().clone(), torch.zeros_like(x), n_steps=STEPS, internal_batch_size=BATCH)
+        parts = method.attribute(x.detach().clone(), torch.zeros_like(x), n_steps=steps, internal_batch_size=BATCH)
     return _summed(parts[0].detach().float(), model, x, class_index)
 
 

@@ -13,18 +13,14 @@ deleting what they mark lowers the answer the most on all seven sets (docs/heatm
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress, has_contrast
 from kdlight.explain.gradcam import weighted
 from kdlight.explain.lattice import Axis
 from kdlight.explain.watch import backward, cam_layers, fine_layers
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WIDTH = 3 / 8
 """Standard deviation of the smoothing, in cells of the finest layer."""

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
+from kdlight.options import Declared, declared
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,7 +22,7 @@ class ExplainError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """One heat map method: a function (model, x, class_index, progress) -> Evidence, called with a frozen model."""
+    """One heat map method: a function (model, x, class_index, progress, **options) -> Evidence, of a frozen model."""
 
     name: str
     title: str
@@ -50,6 +52,11 @@ class Explainer:
         module, name = self.home.split(":")
         function: Callable[..., Any] = getattr(import_module(f"kdlight.explain.{module}"), name)
         return function
+
+    @property
+    def options(self) -> tuple[Declared, ...]:
+        """What the method can be told, as its function declares it. Brings torch along."""
+        return declared(self.function)
 
 
 _ALL = (

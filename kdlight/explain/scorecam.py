@@ -17,21 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlight.explain.base import Estimate, Evidence, Progress
+from kdlight.explain.lattice import Lattice
 from kdlight.explain.scoring import Scorer
 from kdlight.explain.surrogate import Surrogate
 from kdlight.explain.watch import forward, stacked
 from kdlight.models import macs
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from kdlight.explain.lattice import Lattice
 
 HEAVY = 2e12
 """Multiply-adds of a whole Score-CAM above which `scorecam` takes the fast way: a minute or more on two cores."""
@@ -81,7 +76,7 @@ def fast(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> E
     return _map(model, x, class_index, feature_maps(model, x, class_index), progress, FAST)
 
 
-Features = tuple[Tensor, "Lattice"]
+Features = tuple[Tensor, Lattice]
 """Feature maps (K, h, w), and where their cells lie on the input."""
 
 

@@ -16,7 +16,9 @@ from kdlight.ui.scans import Scan
 from kdlight.ui.work import Question
 
 OWN_TOP = "each model's top class"
-METHOD_HELP = "  \n".join(f"**{EXPLAINERS[name].title}**: {EXPLAINERS[name].summary}" for name in words.METHODS)
+METHOD_HELP = "  \n".join(
+    f"**{title}**, {EXPLAINERS[name].paper}: {EXPLAINERS[name].summary}" for name, title in words.METHODS.items()
+)
 
 
 @dataclass(frozen=True, slots=True)

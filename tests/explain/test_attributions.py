@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdlight.explain import ExplainError, explain, explained
+from kdlight.explain import EXPLAINERS, ExplainError, explain, explained
 from kdlight.explain import captum as door
 from kdlight.explain.base import Evidence
 from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, integrated_gradients, saliency
-from kdlight.explain.perturbations import GRID, lime, occlusion, spans
+from kdlight.explain.perturbations import lime, occlusion
+from kdlight.options import OptionError
 
 needs_captum = pytest.mark.skipif(not importlib.util.find_spec("captum"), reason="captum is not installed")
 Method = Callable[..., Evidence]
@@ -167,8 +168,21 @@ def test_occlusion_is_the_mean_drop_over_the_squares_that_cover_a_pixel() -> Non
     assert not found[10:, 10:].any()
 
 
-def test_occlusion_has_the_windows_of_the_study_at_its_size() -> None:
-    assert [spans(side) for side in (224, 448, 128, 32, 4)] == [(15, 8), (30, 16), (9, 5), (2, 1), (1, 1)]
+@needs_captum
+def test_occlusion_has_the_windows_of_the_study_at_its_size(x: Tensor) -> None:
+    found = occlusion(Corner(), torch.rand(1, 3, 32, 32), 1, silent, window=112, stride=56).values  # 16 and 8 at 32
+    assert found[:16, :16].min() > 0
+    assert not found[16:, 16:].any()
+
+
+def test_options_are_declared_once_and_checked(x: Tensor) -> None:
+    declared = {option.name: option for option in EXPLAINERS["lime"].options}
+    assert (declared["grid"].default, declared["grid"].low, declared["grid"].high) == (8, 2, 32)
+    assert all(option.help for name in EXPLAINERS for option in EXPLAINERS[name].options)
+    with pytest.raises(OptionError, match=r"ig.steps is 5; a whole number from 10 to 500 was expected"):
+        explain(Corner(), x, 1, "ig", steps=5)
+    with pytest.raises(OptionError, match=r"gradcam.steps is not known"):
+        explain(Corner(), x, 1, "gradcam", steps=5)
 
 
 @needs_captum
@@ -177,7 +191,7 @@ def test_lime_finds_the_squares_that_count() -> None:
     before = torch.random.get_rng_state()
     found = lime(Corner(), x, 1, silent).values
     assert torch.equal(torch.random.get_rng_state(), before)
-    side = 32 // GRID
+    side = 32 // 8
     cells = found[::side, ::side]
     assert (cells[:2, :2] > 0.15).all()  # 4 squares, each a quarter of the change, less what the Lasso takes off
     assert cells[2:].abs().max() < 0.02
