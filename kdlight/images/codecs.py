@@ -60,19 +60,19 @@ def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
         samples = _WHOLE_WORDS[syntax](data, header)
         return Decoded(used_bits(samples, header), full(header.photometric), header.stored)
     data = bare(data)
-    found = codestream(data)
-    if found.kind not in _KINDS[syntax]:
-        raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[found.kind]}.")
-    check(found, header)
-    decoded = _decode(data, found)
+    stream = codestream(data)
+    if stream.kind not in _KINDS[syntax]:
+        raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[stream.kind]}.")
+    check(stream, header)
+    decoded = _decode(data, stream)
     if decoded.ndim == 3 and decoded.shape[0] == header.samples != decoded.shape[2]:
         decoded = decoded.transpose(1, 2, 0)
     pixels = header.rows * header.columns
     if decoded.shape[:2] != (header.rows, header.columns) or decoded.size != pixels * header.samples:
-        raise CodecError(f"The {_NAMES[found.kind]} decoder gave a picture of another size; the frame is damaged.")
+        raise CodecError(f"The {_NAMES[stream.kind]} decoder gave a picture of another size; the frame is damaged.")
     shaped = decoded.reshape(header.rows, header.columns, *([3] if header.samples == 3 else []))
-    bits = min(found.precision, header.stored)
-    return Decoded(_counting(shaped, found, header), _photometric(found, header), bits)
+    bits = min(stream.precision, header.stored)
+    return Decoded(_stored_values(shaped, stream, header), _photometric(stream, header), bits)
 
 
 def full(photometric: str) -> str:
@@ -84,53 +84,53 @@ def full(photometric: str) -> str:
     return "RGB" if photometric in ("YBR_ICT", "YBR_RCT") else photometric.removesuffix("_422")
 
 
-def _decode(data: bytes, found: Codestream) -> np.ndarray:
+def _decode(data: bytes, stream: Codestream) -> np.ndarray:
     """The picture of a codestream that is all there. What follows its end marker is no part of it.
 
     A missing end marker is supplied, where that alone is missing. Raises TruncatedError for a picture with a hole.
     """
-    if found.end is not None:
-        picture = _run(data[: found.end], found)
-        if found.kind not in _LENIENT or _settled(picture, data[: found.end], found):
+    if stream.end is not None:
+        picture = _call_decoder(data[: stream.end], stream)
+        if stream.kind not in _LENIENT or _is_determined(picture, data[: stream.end], stream):
             return picture
-    elif found.kind != "jpeg2000":
-        for content in _unpadded(data, found):
+    elif stream.kind != "jpeg2000":
+        for content in _endings(data, stream):
             with contextlib.suppress(CodecError):
-                picture = _run(content, found)
-                if found.kind not in _LENIENT or _settled(picture, content, found):
+                picture = _call_decoder(content, stream)
+                if stream.kind not in _LENIENT or _is_determined(picture, content, stream):
                     return picture
-    raise TruncatedError(f"A part of the {_NAMES[found.kind]} frame is missing. Copy the file again.")
+    raise TruncatedError(f"A part of the {_NAMES[stream.kind]} frame is missing. Copy the file again.")
 
 
-def _unpadded(data: bytes, found: Codestream) -> Iterator[bytes]:
+def _endings(data: bytes, stream: Codestream) -> Iterator[bytes]:
     """What a codestream without end marker may be: JPEG-LS may end in zeros, JPEG in none but the one after FF."""
     stripped = data.rstrip(b"\0")
-    if found.kind in _LENIENT:
+    if stream.kind in _LENIENT:
         yield stripped + b"\0" * stripped.endswith(b"\xff")
         return
     for zeros in range(min(3, len(data) - len(stripped)) + 1):
         yield stripped + b"\0" * zeros
 
 
-def _settled(picture: np.ndarray, content: bytes, found: Codestream) -> bool:
+def _is_determined(picture: np.ndarray, content: bytes, stream: Codestream) -> bool:
     """Whether the data determine every pixel: then nothing that might still follow them changes one.
 
     These decoders paint a missing part without a word, from zero bits or whatever comes. A stream with an end marker is
     tried once, or twice if it has restarts; one without was cut somewhere, perhaps within its last bits: three times.
     """
     content = content.rstrip(b"\xff")
-    fillers = _FILLERS[: 3 if found.end is None else 1 + found.restarts]
-    return all(np.array_equal(picture, _run(content + filler, found)) for filler in fillers)
+    fillers = _FILLERS[: 3 if stream.end is None else 1 + stream.restarts]
+    return all(np.array_equal(picture, _call_decoder(content + filler, stream)) for filler in fillers)
 
 
-def _run(content: bytes, found: Codestream) -> np.ndarray:
+def _call_decoder(content: bytes, stream: Codestream) -> np.ndarray:
     """`content`: the codestream without its end marker, which every decoder wants to see."""
     try:
-        return _DECODERS[found.kind](content + _END)
+        return _DECODERS[stream.kind](content + _END)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  each codec has its own kind; all mean the same to the reader
-        raise CodecError(f"The {_NAMES[found.kind]} frame cannot be decoded; it is damaged or cut short.") from None
+        raise CodecError(f"The {_NAMES[stream.kind]} frame cannot be decoded; it is damaged or cut short.") from None
 
 
 def _jpeg(data: bytes) -> np.ndarray:
@@ -148,21 +148,21 @@ _DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
 }
 
 
-def _photometric(found: Codestream, header: PixelHeader) -> str:
+def _photometric(stream: Codestream, header: PixelHeader) -> str:
     """The color space of what the decoder returned: by the stream's own word where it has one, else by the header's.
 
     JPEG 2000 without a component transform holds what the header names. YBR_ICT then means luma and chroma that nobody
     turned back. YBR_RCT cannot mean that (its chroma takes a sign and one bit more than its luma), so it is RGB.
     """
-    if header.samples == 3 and found.rgb:
+    if header.samples == 3 and stream.rgb:
         return "RGB"
-    turned = header.photometric == "YBR_ICT" and found.kind == "jpeg2000"
-    if header.samples == 3 and (turned or (found.ybr and found.kind == "jpeg")):
+    turned = header.photometric == "YBR_ICT" and stream.kind == "jpeg2000"
+    if header.samples == 3 and (turned or (stream.ybr and stream.kind == "jpeg")):
         return "YBR_FULL"
     return full(header.photometric)
 
 
-def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
+def _stored_values(decoded: np.ndarray, stream: Codestream, header: PixelHeader) -> np.ndarray:
     """The bits that count by the header, with the header's sign, whatever else was compressed with them.
 
     A codestream of more than Bits Stored holds whole words, overlays and all; of Bits Stored or less it holds the
@@ -171,26 +171,26 @@ def _counting(decoded: np.ndarray, found: Codestream, header: PixelHeader) -> np
     """
     size = max(8, header.allocated, 8 * decoded.dtype.itemsize)
     wide = decoded.astype(np.dtype(f"{decoded.dtype.kind}{size // 8}")).view(np.dtype(f"u{size // 8}"))
-    if found.signed and not header.signed:
-        wide = wide & (2**found.precision - 1)
-    if found.precision <= header.stored:
+    if stream.signed and not header.signed:
+        wide = wide & (2**stream.precision - 1)
+    if stream.precision <= header.stored:
         return bit_field(wide, header.stored, header.stored, header.signed)
-    if found.precision <= header.high:
+    if stream.precision <= header.high:
         raise HeaderError(
-            f"The header places its bits up to bit {header.high}, but the frame has {found.precision} bits per sample."
+            f"The header places its bits up to bit {header.high}, but the frame has {stream.precision} bits per sample."
         )
-    if header.high + 1 == header.stored and not header.signed and not found.lossless:
-        return _overshot(wide, found, header)
+    if header.high + 1 == header.stored and not header.signed and not stream.lossless:
+        return _clipped_overshoot(wide, stream, header)
     return bit_field(wide, header.high + 1, header.stored, header.signed)
 
 
-def _overshot(wide: np.ndarray, found: Codestream, header: PixelHeader) -> np.ndarray:
+def _clipped_overshoot(wide: np.ndarray, stream: Codestream, header: PixelHeader) -> np.ndarray:
     """Unsigned values of a lossy codec, which goes a little beyond the highest: masked, white would turn black.
 
     JPEG knows 8 and 12 bits only, and no overlay lives through it: its values are taken as they are. Elsewhere what
     lies up to an eighth above the highest value (ours) is its error, and what lies further is another's bits.
     """
-    if found.kind == "jpeg":
+    if stream.kind == "jpeg":
         return wide
     top = 2**header.stored - 1
     masked = bit_field(wide, header.stored, header.stored, False)

@@ -73,24 +73,24 @@ def codestream(data: bytes) -> Codestream:
     raise CodecError("The compressed frame begins with no JPEG or JPEG 2000 marker; it is damaged.")
 
 
-def check(found: Codestream, header: PixelHeader) -> None:
+def check(stream: Codestream, header: PixelHeader) -> None:
     """Raises HeaderError where the frame and the header of the file contradict each other."""
-    if (found.rows, found.columns) != (header.rows, header.columns):
+    if (stream.rows, stream.columns) != (header.rows, header.columns):
         raise HeaderError(
-            f"The compressed frame is {found.columns} x {found.rows} pixels, but the header says "
+            f"The compressed frame is {stream.columns} x {stream.rows} pixels, but the header says "
             f"{header.columns} x {header.rows}; the file is damaged."
         )
-    if found.components != header.samples:
+    if stream.components != header.samples:
         raise HeaderError(
-            f"The compressed frame has {found.components} components, but the header says {header.samples}."
+            f"The compressed frame has {stream.components} components, but the header says {header.samples}."
         )
-    if found.mixed:
+    if stream.mixed:
         raise UnsupportedError(
             "The components of the JPEG 2000 frame differ in depth, sign or grid, so no picture is made of them."
         )
-    if found.precision > max(header.allocated, 8):
+    if stream.precision > max(header.allocated, 8):
         raise HeaderError(
-            f"The compressed frame has {found.precision} bits per sample, but the header allows {header.allocated}."
+            f"The compressed frame has {stream.precision} bits per sample, but the header allows {header.allocated}."
         )
 
 
@@ -162,8 +162,8 @@ def _jpeg(data: bytes) -> Codestream:
         elif marker in _JPEG_FRAMES:
             frame = (_JPEG_FRAMES[marker], segment)
         elif marker == _SCAN and len(frame[1]) >= 6:
-            found = _jpeg_frame(*frame, segment, adobe, jfif)
-            return replace(found, restarts=restarts, end=_jpeg_end(data, end))
+            stream = _jpeg_frame(*frame, segment, adobe, jfif)
+            return replace(stream, restarts=restarts, end=_jpeg_end(data, end))
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             raise CodecError("The JPEG frame uses arithmetic coding or a hierarchy, which no decoder here reads.")
     raise CodecError("The JPEG frame has no frame header and scan; it is damaged.")
@@ -182,10 +182,10 @@ def _jpeg_frame(kind: str, header: bytes, scan: bytes, adobe: int | None, jfif: 
 
 def _jpeg_end(data: bytes, at: int) -> int | None:
     """Where the end marker is that follows the scans from `at` on; None where there is none."""
-    while (found := _MARKER.search(data, at)) is not None:
-        at = found.end()
+    while (match := _MARKER.search(data, at)) is not None:
+        at = match.end()
         if data[at - 1] == _END:
-            return found.start()
+            return match.start()
         if data[at - 1] not in _ALONE:
             at += int.from_bytes(data[at : at + 2], "big")
     return None

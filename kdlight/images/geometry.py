@@ -21,17 +21,12 @@ Spacing = tuple[tuple[float, float] | None, str | None]
 
 def spacing(ds: Dataset, frame: int) -> Spacing:
     """(row, column) spacing and its kind: patient or detector millimeters, or only the aspect of a pixel."""
-    measures = macro(ds, frame, "PixelMeasuresSequence")
-    found = _pair(measures, "PixelSpacing")
-    if found:
-        return found, "patient"
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        found = _pair(ds, keyword)
-        if found:
-            return found, "detector"
-    found = _ultrasound(ds)
-    if found:
-        return found, "patient"
+    if pair := _pair(macro(ds, frame, "PixelMeasuresSequence"), "PixelSpacing"):
+        return pair, "patient"
+    if pair := _pair(ds, "ImagerPixelSpacing") or _pair(ds, "NominalScannedPixelSpacing"):
+        return pair, "detector"
+    if pair := _ultrasound(ds):
+        return pair, "patient"
     aspect = _pair(ds, "PixelAspectRatio")
     return ((aspect[0] / aspect[1], 1.0), "aspect") if aspect and aspect[0] != aspect[1] else (None, None)
 
@@ -57,21 +52,21 @@ def laterality(ds: Dataset, frame: int) -> str | None:
 
 def view(ds: Dataset) -> str | None:
     """A value of VIEWS: View Position, else the view's code, else lateral where a film's rows run front to back."""
-    found = anatomy.view_of_term(text(ds, "ViewPosition"))
+    name = anatomy.view_of_term(text(ds, "ViewPosition"))
     for code, scheme in _codes(items(ds, "ViewCodeSequence")):
-        found = found or anatomy.view_of_code(code, scheme)
-    if found is None and text(ds, "Modality") in _PROJECTIONS:
+        name = name or anatomy.view_of_code(code, scheme)
+    if name is None and text(ds, "Modality") in _PROJECTIONS:
         rows, _, columns = (orientation(ds, 0) or "").partition("/")
         return "LATERAL" if rows in ("A", "P") and columns in ("F", "H") else None
-    return found
+    return name
 
 
 def body_part(ds: Dataset, frame: int) -> str | None:
     """A key of BODY_PARTS: of the coded region, the frame's own first, else of Body Part Examined."""
     for place in (macro(ds, frame, "FrameAnatomySequence"), ds):
         for code, scheme in _codes(items(place, "AnatomicRegionSequence")):
-            if found := anatomy.body_part_of_code(code, scheme):
-                return found
+            if part := anatomy.body_part_of_code(code, scheme):
+                return part
     return anatomy.body_part_of_term(text(ds, "BodyPartExamined"))
 
 

@@ -172,8 +172,8 @@ def macro(ds: Dataset, frame: int, sequence: str) -> Dataset:
     An empty item of the frame's own group does not hide the shared one.
     """
     for group in groups(ds, frame):
-        if (found := items(group, sequence)) and len(found[0]):
-            return found[0]
+        if (members := items(group, sequence)) and len(members[0]):
+            return members[0]
     return ds
 
 

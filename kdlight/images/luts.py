@@ -54,9 +54,9 @@ def _rescale(ds: Dataset, frame: int) -> tuple[float, float]:
 def hounsfield(ds: Dataset, frame: int) -> bool:
     """Whether the units are HU: said so, or a CT image whose rescale type is left to its default (PS3.3 C.8.2.1)."""
     place = macro(ds, frame, "PixelValueTransformationSequence")
-    said = text(place, "RescaleType")
-    if said or _tables(ds, "ModalityLUTSequence"):
-        return said == "HU"
+    units = text(place, "RescaleType")
+    if units or _tables(ds, "ModalityLUTSequence"):
+        return units == "HU"
     return str(ds.get("SOPClassUID")) in _CT_CLASSES and number(place, "RescaleIntercept") is not None
 
 
@@ -71,8 +71,8 @@ def file_windows(ds: Dataset, header: PixelHeader, frame: int) -> tuple[Window, 
         valid = list(dict.fromkeys((c, w) for c, w in pairs if w > 0))
     except HeaderError:
         return ()
-    said = text(place, "VOILUTFunction").lower()
-    function = said if said in FUNCTIONS else "linear" if header.integer else "linear_exact"
+    named = text(place, "VOILUTFunction").lower()
+    function = named if named in FUNCTIONS else "linear" if header.integer else "linear_exact"
     names = ["file"] if len(valid) == 1 else [f"file {i + 1}" for i in range(len(valid))]
     return tuple(Window(c, w, n, function) for (c, w), n in zip(valid, names, strict=True))
 

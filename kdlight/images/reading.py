@@ -52,8 +52,8 @@ def warm() -> None:
 def facts(image: Image) -> Facts:
     """What may be told of an image: JSON-ready, and nothing that names a person, a place or a time."""
     rows, columns = image.shape
-    told: Facts = to_jsonable_python({f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS})
-    return told | {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
+    values: Facts = to_jsonable_python({f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS})
+    return values | {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
 
 
 def report(source: Source, frame: int = 0) -> Facts:
