@@ -30,8 +30,11 @@ def evaluate(
     from kdlight.inference.evaluate import evaluate as evaluate_bundle
 
     opened = open_bundle(bundle)
-    with counted("Evaluating") as progress:
-        found = evaluate_bundle(opened, data, split, progress, mirrored, masks, method)
+    with counted("Evaluating") as shown:
+        evaluation = evaluate_bundle(
+            opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method
+        )
+    found = evaluation.to_json()
     return Answer(found, _evaluation(found))
 
 

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field, InstanceOf
 
 from kdlight.bundle import Bundle
 from kdlight.data import DataError, Dataset, match_classes, open_dataset
-from kdlight.data.dataset import Progress
 from kdlight.data.masks import masks_in
 from kdlight.explain import DEFAULT
 from kdlight.inference.localization import localize
 from kdlight.inference.predictor import Predictor
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
+from kdlight.metrics.localization import Localization
 from kdlight.preprocessing.augment import AUGMENTATIONS
 from kdlight.reading import ROLES, Role
 
+Progress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and words for it."""
 Predict = Callable[[np.ndarray], np.ndarray]
 """Rendered pixels uint8 (B, S, S, 3) to logits (B, K)."""
 
@@ -34,12 +37,30 @@ class Predictions:
     seconds: float | None = None
 
 
+class Evaluation(Measurement):
+    """What `evaluate` finds."""
+
+    bundle: str
+    data: str
+    split: str
+    mirrored: bool
+    n: int
+    localization: Localization | None = None
+    """The heat maps against outlines; None where nothing is outlined."""
+    part: InstanceOf[Dataset] = Field(exclude=True, repr=False)
+    """The images that were measured."""
+    pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)
+    """The same as the models see them: uint8 (N, S, S, 3)."""
+    predictions: dict[Role, InstanceOf[Predictions]] = Field(exclude=True, repr=False)
+    """In the order of `part`."""
+
+
 def predict(
     model: Predict,
     pixels: np.ndarray,
     temperature: float,
     batch_size: int = 32,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Run a model over rendered pixels uint8 (N, S, S, 3). Raises ValueError if a logit is not finite."""
     logits, seconds = [], 0.0
@@ -59,7 +80,7 @@ def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: S
     predictions: by role, rows in the order of `dataset.items`; labels must be numbered as `classes`.
     """
     groups = dataset.groups
-    found: dict[str, Any] = {
+    scores: dict[str, Any] = {
         role: report(p.probabilities, dataset.labels, classes, groups).model_copy(
             update={"seconds": None if p.seconds is None else round(p.seconds, 4)}
         )
@@ -68,10 +89,10 @@ def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: S
     if {"teacher", "student"} <= set(predictions):
         teacher, student = (predictions[r].probabilities for r in ("teacher", "student"))
         differing = np.flatnonzero(teacher.argmax(axis=1) != student.argmax(axis=1))
-        found["agreement"] = agreement(teacher, student, groups=groups)
-        found["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in differing)
-        found["flip_counts"] = flips(teacher, student, dataset.labels)
-    return Measurement(**found)
+        scores["agreement"] = agreement(teacher, student, groups=groups)
+        scores["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in differing)
+        scores["flip_counts"] = flips(teacher, student, dataset.labels)
+    return Measurement(**scores)
 
 
 def _flip(dataset: Dataset, classes: Sequence[str], teacher: np.ndarray, student: np.ndarray, i: int) -> Flip:
@@ -89,39 +110,54 @@ def _flip(dataset: Dataset, classes: Sequence[str], teacher: np.ndarray, student
 def evaluate(
     bundle: Bundle,
     data: str | Path | Dataset,
-    split: str = "test",
-    progress: Progress | None = None,
+    split: str | None = "test",
+    progress: Progress = lambda *_: None,
     mirrored: bool = False,
     masks: str | Path | None = None,
     explain: str = DEFAULT,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Both models of a bundle, as shipped, on one split of a labeled set: what `kdlight evaluate` prints.
 
-    Classes are matched by name. mirrored: test-time augmentation, the mean of the logits of each picture and of its
-    mirror image; refused where the bundle's modality is never mirrored in training. masks: a folder of outlines with
-    the names of the images, for a set that holds none beside them; where there are any, `localization` says how well
-    the heat maps of the method `explain` cover them. Raises DataError where the set does not fit the bundle or an image
-    or mask cannot be read.
+    Classes are matched by name. split: None takes the test part where there is one, else val, else what there is.
+    mirrored: test-time augmentation, the mean of the logits of each picture and of its mirror image; refused where the
+    bundle's modality is never mirrored in training. masks: a folder of outlines with the names of the images, for a set
+    that holds none beside them; where there are any, `localization` says how well the heat maps of the method `explain`
+    cover them. Raises DataError where the set does not fit the bundle or an image or mask cannot be read.
     """
+    name, part = _opened(bundle, data, split, masks)
+    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
+        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
+    pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3, "Reading image"))
+    predictor, predictions = Predictor(bundle), {}
+    for start, role in zip((0.3, 0.6), ROLES, strict=True):
+        model = partial(_both_ways if mirrored else _logits, predictor, role)
+        shown = _share(progress, start, 0.3, f"The {role} reads image")
+        predictions[role] = predict(model, pixels, bundle.card.temperature(role), progress=shown)
+    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+    maps = localize(predictor, part, predicted, explain, _share(progress, 0.9, 0.1, "Heat maps of image"))
+    return Evaluation(
+        **dict(measure(predictions, part, bundle.classes)),
+        bundle=bundle.card.id,
+        data=part.source.name,
+        split=name,
+        mirrored=mirrored,
+        n=len(part),
+        localization=maps,
+        part=part,
+        pixels=pixels,
+        predictions=predictions,
+    )
+
+
+def _opened(
+    bundle: Bundle, data: str | Path | Dataset, split: str | None, masks: str | Path | None
+) -> tuple[str, Dataset]:
+    """The name of a split and its images, numbered as the bundle's classes."""
     opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
     if masks is not None:
         opened = replace(opened, masks=masks_in(masks, opened))
-    part = match_classes(opened.split(split), bundle.classes)
-    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
-        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
-    pixels = part.images(bundle.spec)
-    predictor = Predictor(bundle)
-    predictions = {}
-    for number, role in enumerate(ROLES):
-        engine = partial(_both_ways if mirrored else _logits, predictor, role)
-        temperature = bundle.card.temperature(role)
-        predictions[role] = predict(engine, pixels, temperature, progress=_share(progress, number))
-    scores = measure(predictions, part, bundle.classes).to_json()
-    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
-    located = localize(predictor, part, predicted, explain, progress)
-    scores["localization"] = located and located.to_json()
-    described = {"bundle": bundle.card.id, "data": opened.source.name, "split": split, "mirrored": mirrored}
-    return {**described, "n": len(part), **scores}
+    name = split or next(s for s in ("test", "val", "all", *opened.splits) if s in opened.splits)
+    return name, match_classes(opened.split(name), bundle.classes)
 
 
 def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
@@ -138,8 +174,6 @@ def _both_ways(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarr
     return mean
 
 
-def _share(progress: Progress | None, number: int) -> Progress | None:
-    """One model's part of the progress over both."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, len(ROLES) * total)
+def _share(progress: Progress, start: float, share: float, words: str) -> Callable[[int, int], None]:
+    """A part of the whole progress, told image by image."""
+    return lambda done, total: progress(start + share * done / total, f"{words} {done} of {total}")

@@ -84,7 +84,9 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
     found = evaluate(load(run.bundle), data.split("test"))
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
-            assert found[role][metric] == pytest.approx(load(run.bundle).card.metrics.to_json()[role][metric], abs=1e-6)
+            assert found.to_json()[role][metric] == pytest.approx(
+                load(run.bundle).card.metrics.to_json()[role][metric], abs=1e-6
+            )
 
 
 def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) ->
     data = training.open_set(recipe(weights).data, run.path)
     seen = evaluate(bundle, data.split("test"), mirrored=True)
     labels = data.split("test").labels
-    assert seen["teacher"]["accuracy"]["value"] == pytest.approx((found.argmax(1) == labels).mean())
+    assert seen.teacher.accuracy.value == pytest.approx((found.argmax(1) == labels).mean())
     sided = dataclasses.replace(bundle, card=bundle.card.replace(modality="xray"))
     with pytest.raises(DataError, match="xray is never mirrored"):
         evaluate(sided, data.split("test"), mirrored=True)

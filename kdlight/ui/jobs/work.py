@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -76,44 +74,14 @@ def compare(
 
 
 def _measure(say: Say, bundle: Any, data: str, split: str | None, masks: str | None) -> dict[str, Any]:
-    import torch
-
-    from kdlight.data import masks_in, open_dataset
-    from kdlight.inference import Predictor
-    from kdlight.inference.evaluate import Predictions, measure
-    from kdlight.inference.localization import localize
+    from kdlight.inference.evaluate import evaluate
     from kdlight.reading import ROLES
 
-    dataset = open_dataset(data, bundle.classes)
-    if masks:
-        dataset = dataclasses.replace(dataset, masks=masks_in(masks, dataset))
-    name = split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
-    part = dataset.split(name)
-    pixels = part.images(bundle.spec, lambda done, all_: say(0.3 * done / all_, f"Reading image {done} of {all_}"))
-    predictor = Predictor(bundle)
-    predictions: dict[str, Predictions] = {}
-    for index, role in enumerate(ROLES):
-        rows, seconds = [], 0.0
-        for start in range(0, len(pixels), 16):
-            say(0.3 + 0.22 * (index + start / len(pixels)), f"The {role} is reading image {start + 1} of {len(pixels)}")
-            began = time.perf_counter()
-            rows.append(
-                predictor.probabilities(role, bundle.spec.normalise(torch.from_numpy(pixels[start : start + 16])))
-            )
-            seconds += time.perf_counter() - began
-        predictions[role] = Predictions(np.concatenate(rows), seconds)
-    found = measure(predictions, part, bundle.classes).to_json()
-    answers = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
-    located = localize(
-        predictor,
-        part,
-        answers,
-        progress=lambda done, all_: say(0.75 + 0.05 * done / all_, f"Heat maps of image {done} of {all_}"),
-    )
-    found["localization"] = located and located.to_json()
-    flips = [{**flip, **_look(part, flip["path"], pixels)} for flip in found["flips"][:FLIPS_SHOWN]]
-    curves = {role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()}
-    return {**found, "n": len(part), "split": name, "shown": flips, "flips": len(found["flips"]), "curves": curves}
+    measured = evaluate(bundle, data, split, lambda share, words: say(0.8 * share, words), masks=masks or None)
+    found, part = measured.to_json(), measured.part
+    flips = [{**flip, **_look(part, flip["path"], measured.pixels)} for flip in found["flips"][:FLIPS_SHOWN]]
+    curves = {role: _curves(measured.predictions[role].probabilities, part.labels, bundle.classes) for role in ROLES}
+    return {**found, "shown": flips, "flips": len(found["flips"]), "curves": curves}
 
 
 def _look(part: Any, ref: str, pixels: np.ndarray) -> dict[str, Any]:
