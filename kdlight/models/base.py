@@ -40,6 +40,33 @@ class Classifier(nn.Module, ABC):
         return self.forward_with_features(x)[0]
 
 
+class StagedNetwork(Classifier):
+    """Stem, stages, a last 1 x 1 convolution, pooling, what is hidden, classifier: x (B, 3, H, W), H, W at least 32."""
+
+    stem: nn.Module
+    stages: nn.ModuleList
+    head: nn.Module
+    hidden: nn.Module
+    """Layers over the pooled vector (B, C)."""
+    classifier: nn.Linear
+
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, features = self.stem(x), []
+        for stage in (*self.stages, self.head):
+            x = stage(x)  # at last (B, C, H / 32, W / 32)
+            features.append(x)
+        return self.classifier(self.hidden(x.mean(dim=(2, 3)))), features
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        return self.head
+
+    @property
+    def fine_layers(self) -> tuple[nn.Module, ...]:
+        """The stages that reach a stride of 8 and of 16."""
+        return (self.stages[2], self.stages[3])
+
+
 def parameters(model: nn.Module) -> int:
     """Number of trainable and frozen parameters, batch-norm statistics not counted."""
     return sum(p.numel() for p in model.parameters())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual  # type: ignore[import-untyped, unused-ignore]
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped, unused-ignore]
 
-from kdlight.models.base import Classifier
+from kdlight.models.base import StagedNetwork
 from kdlight.models.zoo import TimmClassifier
 
 
@@ -68,7 +68,7 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-class MobileNet(Classifier):
+class MobileNet(StagedNetwork):
     """A network of the MobileNetV2 family. x (B, 3, H, W) -> logits (B, K); H, W at least 32."""
 
     def __init__(self, shape: Shape, num_classes: int) -> None:
@@ -87,30 +87,9 @@ class MobileNet(Classifier):
             self.stages.append(nn.Sequential(*blocks))
             channels = stage.channels
         self.head = Conv2dNormActivation(channels, shape.head, kernel_size=1, activation_layer=nn.ReLU6)
-        self.dropout = nn.Dropout(shape.dropout)
+        self.hidden = nn.Dropout(shape.dropout)
         self.classifier = nn.Linear(shape.head, num_classes)
         self._initialize()
-
-    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x = self.stem(x)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        x = self.head(x)  # (B, head, H / 32, W / 32)
-        features.append(x)
-        pooled = x.mean(dim=(2, 3))  # (B, head)
-        return self.classifier(self.dropout(pooled)), features
-
-    @property
-    def cam_layer(self) -> nn.Module:
-        head: nn.Module = self.head
-        return head
-
-    @property
-    def fine_layers(self) -> tuple[nn.Module, ...]:
-        """The stages that reach a stride of 8 and of 16."""
-        return (self.stages[2], self.stages[3])
 
     def _initialize(self) -> None:
         for module in self.modules():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation  # type: ignore[import-untyped, unused-ignore]
 
-from kdlight.models.base import Classifier
+from kdlight.models.base import StagedNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.skip else y
 
 
-class OFA595(Classifier):
+class OFA595(StagedNetwork):
     """x (B, 3, H, W) -> logits (B, K); H, W at least 32."""
 
     def __init__(self, num_classes: int) -> None:
@@ -102,26 +102,6 @@ class OFA595(Classifier):
         self.hidden = nn.Sequential(nn.Linear(HEAD, HIDDEN, bias=False), nn.Hardswish(), nn.Dropout(0.2))
         self.classifier = nn.Linear(HIDDEN, num_classes)
         self._initialize()
-
-    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x = self.stem(x)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        x = self.head(x)  # (B, 1152, H / 32, W / 32)
-        features.append(x)
-        return self.classifier(self.hidden(x.mean(dim=(2, 3)))), features
-
-    @property
-    def cam_layer(self) -> nn.Module:
-        head: nn.Module = self.head
-        return head
-
-    @property
-    def fine_layers(self) -> tuple[nn.Module, ...]:
-        """The stages that reach a stride of 8 and of 16."""
-        return (self.stages[2], self.stages[3])
 
     def _initialize(self) -> None:
         for module in self.modules():

@@ -34,7 +34,7 @@ def test_the_loop_by_hand_learns_by_hintons_loss(bench: Bench, monkeypatch: pyte
     pictures = peers.Pictures(bench.train, bench.spec)
     pictures.transform.transforms = pictures.transform.transforms[-2:]
     hand = peers.ByHand(student, teacher, pictures, workers=0)
-    monkeypatch.setattr(student.dropout, "p", 0.0)
+    monkeypatch.setattr(student.hidden, "p", 0.0)
     hand.loader = [next(iter(hand.loader))]  # type: ignore[assignment]
     x, y = hand.loader[0]  # type: ignore[index]
     with torch.no_grad():
