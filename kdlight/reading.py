@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import InstanceOf
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
@@ -39,7 +40,7 @@ class HeatMap:
 
     method: str
     class_name: str
-    values: np.ndarray
+    values: InstanceOf[np.ndarray]
     flat: bool
     """True where the map has no contrast: nothing can be read from it, and `values` is all zeros."""
     note: str

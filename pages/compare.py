@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from kdlight.bundle.speed import Speed
 from kdlight.ui import caveats, comparison, confusion, gains, kept, navigation, shelf, study_view, theme, waiting, words
+from kdlight.workers.requests import Comparison
 
 navigation.enter()
 with st.sidebar:
@@ -35,28 +35,28 @@ theme.heading("Compare", "What the student kept of its teacher, on images neithe
 if bundle is None:
     st.stop()
 
-measured = waiting.result(comparison.job(bundle)) or {}
-fresh = "teacher" in measured
-metrics = comparison.metrics_of(measured) if fresh else bundle.card.metrics  # never one set's beside another's
-timed = Speed.of(measured.get("latency")) or bundle.card.metrics.latency
-st.html(f'<div class="kd-line">{comparison.source(bundle, metrics, fresh)} {words.PRECISION}</div>')
-if "busy" in measured:
-    st.info(words.plain(measured["busy"]), icon=":material/timer_off:")
+measured = waiting.result(comparison.job(bundle)) or Comparison()
+evaluation = measured.evaluation
+metrics = evaluation.metrics if evaluation else bundle.card.metrics  # never one set's beside another's
+timed = measured.speed or bundle.card.metrics.latency
+st.html(f'<div class="kd-line">{comparison.source(bundle, metrics, evaluation is not None)} {words.PRECISION}</div>')
+if measured.busy:
+    st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
 caveats.draw(bundle.card)
 comparison.table(bundle, metrics, timed)
-if not fresh:
+if evaluation is None:
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
 if timed is not None:
-    comparison.speed(timed, here="latency" in measured)
+    comparison.speed(timed, here=measured.speed is not None)
     comparison.trade(bundle, metrics, timed)
-if fresh:
-    comparison.outlines(bundle, measured)
-    comparison.curves(bundle, measured)
+if evaluation is not None:
+    comparison.outlines(bundle, evaluation)
+    comparison.curves(bundle, evaluation)
 if metrics.teacher.confusion:
     confusion.draw(bundle, metrics)
-if fresh:
-    comparison.flips(bundle, measured)
+if evaluation is not None:
+    comparison.flips(bundle, evaluation)
 else:
     st.info(
         "ROC, reliability and the list of differing images need the images: "

@@ -3,10 +3,22 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import controls, headline, navigation, opinions, scans, screens, stages, verdict, viewer, work
+from kdlight.ui import (
+    controls,
+    headline,
+    navigation,
+    opinions,
+    readings,
+    scans,
+    screens,
+    stages,
+    verdict,
+    viewer,
+    waiting,
+)
 
 navigation.enter()
-work.workers()  # they warm up while the person still looks for a file
+waiting.workers()  # they warm up while the person still looks for a file
 with st.sidebar:
     scan = scans.choose()
 
@@ -29,7 +41,7 @@ headline.scan_line(image, scan, settings.modality)
 above = st.container(key="kd_above")  # the verdict, or what stands in its place until there is one
 scans.choose_frame(scan, image)
 question = settings.question(image)
-reading = (work.known(question) or work.latest(question)) if question else None
+reading = (readings.known(question) or readings.latest(question)) if question else None
 viewer.show(image, settings.names(), settings.maps(reading), headline.label(image, settings.modality))
 
 with above:
@@ -37,9 +49,9 @@ with above:
         verdict.draw(reading, settings.bundle, scan.caution)
     if question is None:
         screens.choose_first(settings)
-    elif work.known(question) is None:
+    elif readings.known(question) is None:
         screens.ask(question, image, settings.bundle)
     else:
-        work.drop()  # what was asked before and is no longer waited for
+        readings.drop()  # what was asked before and is no longer waited for
 if reading is not None:
     opinions.result(reading, settings.bundle)

@@ -12,8 +12,9 @@ from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import DataDescription, Licenses
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
-from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words, work
+from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words
 from kdlight.ui.starting_weights import INITS
+from kdlight.workers import Verification, Verify
 
 LEFT_OUT = {
     "mask": "masks",
@@ -93,15 +94,15 @@ def actions(bundle: Bundle) -> None:
     row = st.container(horizontal=True)
     name = f"verify {bundle.sha256}"
     if row.button("Verify", icon=":material/verified:"):
-        waiting.send(name, work.workers().submit("verify", bundle.path))
+        waiting.begin(name, Verify(bundle.path))
     row.download_button(
         "Download", lambda: store.pack(bundle), f"{bundle.card.id}.zip", "application/zip", icon=":material/download:"
     )
     if not shelf.is_shipped(bundle) and row.button("Delete", icon=":material/delete:"):
         confirm_delete(bundle)
-    found = waiting.result(name)
-    if found is not None:
-        _verified(found)
+    result = waiting.result(name)
+    if result is not None:
+        _verified(result)
 
 
 @st.dialog("Delete this bundle?")
@@ -121,11 +122,11 @@ def _remove(bundle: Bundle) -> None:
         st.session_state["refused"] = words.sentence(error)
 
 
-def _verified(found: dict[str, Any]) -> None:
-    parity = f"{found['onnx_torch_difference']:.1g}"
-    if found["ok"]:
+def _verified(result: Verification) -> None:
+    parity = f"{result.onnx_torch_difference:.1g}"
+    if result.ok:
         st.success(
-            f"Every checksum is right, and both models answer their {found['cases']} golden cases as before "
+            f"Every checksum is right, and both models answer their {result.cases} golden cases as before "
             f"(student on ONNX Runtime against torch: {parity} in probability).",
             icon=":material/verified:",
         )

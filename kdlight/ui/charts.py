@@ -8,7 +8,9 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 
+from kdlight.reading import Role
 from kdlight.ui import theme
+from kdlight.workers.requests import Curves
 
 Chart = Any
 """An Altair chart, plain or layered; its operators are typed as Any."""
@@ -25,12 +27,12 @@ def roles(present: Sequence[str]) -> alt.Color:
     return alt.Color("role:N", scale=alt.Scale(domain=known, range=colors), legend=None)
 
 
-def roc(curves: Mapping[str, Any], name: str) -> Chart:
+def roc(curves: Mapping[Role, Curves], name: str) -> Chart:
     """One class against the rest, both models."""
     rows = [
         {"role": role, "false": x, "true": y}
-        for role, found in curves.items()
-        for x, y in zip(found["roc"][name]["false"], found["roc"][name]["true"], strict=True)
+        for role, of_role in curves.items()
+        for x, y in zip(of_role.roc[name].false, of_role.roc[name].true, strict=True)
     ]
     frame = pd.DataFrame(rows)
     lines = (
@@ -48,12 +50,12 @@ def roc(curves: Mapping[str, Any], name: str) -> Chart:
     return _diagonal() + lines + _names([(role, 0.98, 0.14 - 0.09 * i) for i, role in enumerate(curves)], "end")
 
 
-def reliability(curves: Mapping[str, Any]) -> Chart:
+def reliability(curves: Mapping[Role, Curves]) -> Chart:
     """Confidence against the share that was right; the diagonal is perfect calibration, area the number of images."""
     rows = [
         {"role": role, "confidence": c, "accuracy": a, "images": n}
-        for role, found in curves.items()
-        for c, a, n in zip(*(found["reliability"][key] for key in ("confidence", "accuracy", "count")), strict=True)
+        for role, line in ((role, of_role.reliability) for role, of_role in curves.items())
+        for c, a, n in zip(line.confidence, line.accuracy, line.count, strict=True)
     ]
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("confidence:Q", title="stated probability", scale=alt.Scale(domain=[0, 1])),

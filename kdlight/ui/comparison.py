@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -13,15 +10,13 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.metrics import Interval
-from kdlight.metrics.localization import FIGURES, Localization
-from kdlight.reading import ROLES
+from kdlight.metrics.localization import FIGURES
+from kdlight.reading import ROLES, Role
 from kdlight.ui import charts, scans, shelf, waiting, words
+from kdlight.workers.requests import Compare, Evaluation, ShownFlip
 
 SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
 PER_PAGE = 12
-
-Figures = Mapping[str, Any]
-"""What a measurement says: split, n and the reports as a card has them, curves, flips, the outlines, latency."""
 
 
 def job(bundle: Bundle) -> str:
@@ -32,14 +27,13 @@ def job(bundle: Bundle) -> str:
 def offer(bundle: Bundle, data: str, masks: str) -> None:
     """The button that measures on `data`, or the time alone where it is empty; it stays with its figures."""
     if st.button("Measure", type="primary", icon=":material/play_arrow:", width="stretch"):
-        st.session_state[f"data of {job(bundle)}"] = data
-        st.session_state[f"outlines of {job(bundle)}"] = masks
-        waiting.begin(job(bundle), "compare", path=str(bundle.path), data=data or None, masks=masks or None)
+        waiting.begin(job(bundle), Compare(bundle.path, data or None, masks=masks or None))
 
 
-def metrics_of(measured: Figures) -> Metrics:
-    """What a measurement has in common with a card."""
-    return Metrics.model_validate({name: measured[name] for name in ("split", "n", *ROLES)})
+def _asked(bundle: Bundle) -> Compare | None:
+    """The measurement that the figures come from."""
+    ticket = waiting.ticket(job(bundle))
+    return ticket.request if ticket is not None and isinstance(ticket.request, Compare) else None
 
 
 def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
@@ -47,7 +41,8 @@ def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
     split = words.safe(metrics.split)
     if not fresh:
         return f"As recorded in the card: {metrics.n} images of {words.safe(bundle.card.data.name)}, split {split}."
-    name = words.safe(st.session_state.get(f"data of {job(bundle)}", "the named set"))
+    asked = _asked(bundle)
+    name = words.safe(asked.data if asked and asked.data else "the named set")
     return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
 
 
@@ -113,9 +108,10 @@ def trade(bundle: Bundle, metrics: Metrics, timed: Speed) -> None:
     st.altair_chart(charts.trade(points).properties(height=charts.HEIGHT), alt="Accuracy against time per image")
 
 
-def curves(bundle: Bundle, figures: Figures) -> None:
+def curves(bundle: Bundle, evaluation: Evaluation) -> None:
     """ROC of one class and reliability, side by side."""
-    found, names = figures["curves"], [n for n in bundle.classes if n in figures["curves"]["teacher"]["roc"]]
+    both = evaluation.curves
+    names = [name for name in bundle.classes if name in both["teacher"].roc]
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("ROC", anchor=False)
@@ -123,23 +119,23 @@ def curves(bundle: Bundle, figures: Figures) -> None:
             urgent = [name for name in bundle.card.must_not_miss if name in names]
             first = names.index(urgent[0]) if urgent else 0
             name = st.selectbox("Class against the rest", names, first, format_func=bundle.words)
-            st.altair_chart(charts.roc(found, name).properties(height=charts.HEIGHT), alt=f"ROC curves for {name}")
+            st.altair_chart(charts.roc(both, name).properties(height=charts.HEIGHT), alt=f"ROC curves for {name}")
     with right:
         st.subheader("Reliability", anchor=False)
         st.html('<div class="kd-line">On the diagonal a stated 80 % is right 80 times in 100.</div>')
-        st.altair_chart(charts.reliability(found).properties(height=charts.HEIGHT), alt="Reliability of both models")
+        st.altair_chart(charts.reliability(both).properties(height=charts.HEIGHT), alt="Reliability of both models")
 
 
-def outlines(bundle: Bundle, figures: Figures) -> None:
+def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
     """How well each model's heat maps cover what a person outlined, where the images have outlines."""
-    if figures.get("localization") is None:
+    located = evaluation.localization
+    if located is None:
         return
-    located = Localization.model_validate(figures["localization"])
     by_model = {"teacher": located.teacher, "student": located.student}
     st.subheader("Heat maps against the outlines", anchor=False)
     counts = ", ".join(f"{role} {one.n}" for role, one in by_model.items())
-    folder = st.session_state.get(f"outlines of {job(bundle)}")
-    origin = f"Outlines: {folder}." if folder else "The outlines lie with the images."
+    asked = _asked(bundle)
+    origin = f"Outlines: {asked.masks}." if asked and asked.masks else "The outlines lie with the images."
     st.html(
         f'<div class="kd-line">{words.safe(words.method(located.method))} of each model\'s answer, on the outlined '
         f"images that it answers correctly ({counts} of {located.images}). The outlines take "
@@ -163,14 +159,14 @@ def grid(classes: str, head: str, body: str) -> str:
     )
 
 
-def flips(bundle: Bundle, figures: Figures) -> None:
+def flips(bundle: Bundle, evaluation: Evaluation) -> None:
     """Every image on which the two differ: picture, truth, both answers, and a way to Read."""
-    st.subheader(f"Where they differ: {figures['flips']} of {figures['n']} images", anchor=False)
-    shown: list[dict[str, Any]] = figures["shown"]
+    st.subheader(f"Where they differ: {evaluation.flips} of {evaluation.metrics.n} images", anchor=False)
+    shown = evaluation.shown
     if not shown:
         st.html('<div class="kd-line">Both models gave the same answer to every image.</div>')
         return
-    if len(shown) < figures["flips"]:
+    if len(shown) < evaluation.flips:
         st.html(f'<div class="kd-line">The first {len(shown)} are listed.</div>')
     pages = -(-len(shown) // PER_PAGE)
     page = st.segmented_control("Page", range(1, pages + 1), default=1, required=True) if pages > 1 else 1
@@ -178,23 +174,29 @@ def flips(bundle: Bundle, figures: Figures) -> None:
         _flip(bundle, flip, number)
 
 
-def _flip(bundle: Bundle, flip: Mapping[str, Any], number: int) -> None:
+def _flip(bundle: Bundle, flip: ShownFlip, number: int) -> None:
     picture, text, action = st.columns([1, 6, 1], vertical_alignment="center")
-    about = f"Image of the labeled set, truth {bundle.words(flip['truth'])}"
-    source = f"data:image/png;base64,{words.safe(flip['thumbnail'])}"
+    about = f"Image of the labeled set, truth {bundle.words(flip.truth)}"
+    source = f"data:image/png;base64,{words.safe(flip.thumbnail)}"
     picture.html(f'<img class="kd-flip" src="{source}" alt="{words.safe(about)}">')
-    sides = " ".join(
-        f'<span class="kd-said {role}">{role} {words.safe(bundle.words(flip[role]))} '
-        f"{words.percent(flip[f'{role}_probability'])}{'' if flip[role] == flip['truth'] else ', wrong'}</span>"
-        for role in ROLES
-    )
-    truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip["truth"]))}</span>'
+    sides = " ".join(_side(bundle, flip, role) for role in ROLES)
+    truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip.truth))}</span>'
     text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
-    if flip["file"] and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.open_one(Path(flip["file"]), "Image of the labeled set", truth=bundle.words(flip["truth"]))
+    if flip.file and action.button("Read", key=f"flip {number}", width="stretch"):
+        scans.open_one(flip.file, "Image of the labeled set", truth=bundle.words(flip.truth))
         st.session_state["modality"] = bundle.card.modality
         shelf.prefer(bundle, bundle.card.modality)
         st.switch_page("pages/read.py")
+
+
+def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> str:
+    answer, probability = {
+        "teacher": (flip.teacher, flip.teacher_probability),
+        "student": (flip.student, flip.student_probability),
+    }[role]
+    wrong = "" if answer == flip.truth else ", wrong"
+    text = f"{role} {words.safe(bundle.words(answer))} {words.percent(probability)}{wrong}"
+    return f'<span class="kd-said {role}">{text}</span>'
 
 
 def _costs(bundle: Bundle, timed: Speed | None) -> dict[str, dict[str, str]]:

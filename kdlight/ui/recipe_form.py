@@ -23,9 +23,9 @@ from kdlight.config import (
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
 from kdlight.ui import form, knobs, shelf, starting_weights, waiting, words
-from kdlight.ui.catalog import catalog
 from kdlight.ui.knobs import help_of
 from kdlight.ui.starting_weights import INITS
+from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog
 
 TRIAL = "kdlight-synthetic"
 OWN = "own"
@@ -34,6 +34,12 @@ SOURCES = {TRIAL: "Synthetic shapes (demo)", OWN: "My images"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
 """The recipes of the shipped pairs: one of them fills the form."""
 SIZES = [64, 96, 128, 160, 192, 224]
+
+
+@st.cache_resource(show_spinner="Looking up models and methods")
+def catalog() -> Catalog:
+    """What the registries hold; asked once per server, in a process of its own."""
+    return waiting.submit(ListCatalog()).result(120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,32 +257,29 @@ def launch(recipe: Recipe, begin: Callable[[Recipe], None]) -> None:
     row = st.container(horizontal=True)
     row.button("Start training", type="primary", icon=":material/play_arrow:", on_click=begin, args=[recipe])
     if row.button("Estimate the time", icon=":material/timer:"):
-        waiting.begin("estimate", "estimate", recipe=recipe.to_toml())
-    _estimated(recipe.to_toml())
+        waiting.begin("estimate", EstimateTime(recipe))
+    _estimated(recipe)
 
 
-def _estimated(toml: str) -> None:
+def _estimated(recipe: Recipe) -> None:
     """How long it will take, from ten batches of each phase; nothing once the recipe is another."""
-    result = waiting.result("estimate")
-    asked = waiting.job("estimate")
-    if result is not None and asked is not None and getattr(asked, "arguments", {}).get("recipe") == toml:
+    estimate = waiting.result("estimate")
+    asked = waiting.ticket("estimate")
+    if estimate is not None and asked is not None and asked.request == EstimateTime(recipe):
         st.html(
-            f'<div class="kd-line">About <span class="kd-strong">{words.duration(result["seconds"])}</span> for '
-            f"{result['images']} images on this machine, from a trial of ten batches each.</div>"
+            f'<div class="kd-line">About <span class="kd-strong">{words.duration(estimate.seconds)}</span> for '
+            f"{estimate.images} images on this machine, from a trial of ten batches each.</div>"
         )
 
 
 def _check(path: str) -> None:
     """Counts per class and split, duplicates, groups: what `kdlight data check` says."""
-    from kdlight.data.check import Check
-
     if st.button("Check the images", icon=":material/fact_check:"):
-        waiting.begin("check", "check", path=path)
-    answer = waiting.result("check")
-    asked = waiting.job("check")
-    if answer is None or getattr(asked, "arguments", {}).get("path") != path:
+        waiting.begin("check", CheckData(path))
+    result = waiting.result("check")
+    asked = waiting.ticket("check")
+    if result is None or asked is None or asked.request != CheckData(path):
         return
-    result = Check.model_validate(answer)
     rows = [{"class": name, **{s: result.counts[s].get(name, 0) for s in result.splits}} for name in result.classes]
     st.dataframe(rows, hide_index=True, width="content")
     for problem in result.problems:

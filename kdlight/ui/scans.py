@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, Kind, Sample
-from kdlight.ui import drops, work
+from kdlight.ui import drops, readings
 from kdlight.ui.drops import Rejected
 
 THUMBNAIL = 240
@@ -160,7 +160,7 @@ def thumbnail(name: str) -> str:
 
 def clear() -> None:
     """Close every scan, with everything that was chosen, asked and answered about it."""
-    work.drop()
+    readings.drop()
     for entry in ("scan", "scans", "readings", "confirmed", "modality", "encoded", "rejected upload"):
         st.session_state.pop(entry, None)
 
@@ -173,7 +173,7 @@ def open_one(source: bytes | Path, title: str, truth: str | None = None, kind: K
 def switch_to(index: int) -> None:
     """Show another of the open scans; what was decided about each stays with it."""
     scans, now = open_scans(), current()
-    work.drop()
+    readings.drop()
     if now is not None:
         now.modality = st.session_state.get("modality")
     chosen = scans[index]

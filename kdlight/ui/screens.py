@@ -8,9 +8,9 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
-from kdlight.ui import controls, scans, words, work
+from kdlight.ui import controls, readings, scans, words
 from kdlight.ui.controls import Settings
-from kdlight.ui.work import Question
+from kdlight.ui.readings import Question
 
 TILE = 120
 """Width of a sample in pixels."""
@@ -82,13 +82,13 @@ def ask(question: Question, image: Image, bundle: Bundle) -> None:
     """Put the question to the workers and draw whatever becomes of it; starts the page again with the answer."""
     from kdlight.inference import IneligibleError
 
-    wanted = work.first(question)
-    if work.declined(wanted):
+    wanted = readings.first(question)
+    if readings.declined(wanted):
         stopped(wanted)
         return
     try:
-        asked = work.ask(wanted, image, bundle.path)
-        answer = work.answered(asked)
+        asked = readings.ask(wanted, image, bundle.path)
+        answer = readings.answered(asked)
     except IneligibleError as error:
         not_covered(error.reasons, question)
     except ValueError as error:
@@ -96,7 +96,7 @@ def ask(question: Question, image: Image, bundle: Bundle) -> None:
     else:
         if answer is not None:
             st.rerun()
-        work.look_again(asked)
+        readings.poll(asked)
 
 
 def stopped(question: Question) -> None:
@@ -105,7 +105,7 @@ def stopped(question: Question) -> None:
     rest = "" if question.method is None else " The reading stands without a map."
     said, again = st.columns([6, 1], vertical_alignment="center")
     said.info(f"{words.plain(title)} was stopped.{rest}", icon=":material/cancel:")
-    again.button("Start again", on_click=work.forget, width="stretch")
+    again.button("Start again", on_click=readings.forget, width="stretch")
 
 
 def not_covered(reasons: tuple[str, ...], question: Question) -> None:
@@ -119,7 +119,7 @@ def not_covered(reasons: tuple[str, ...], question: Question) -> None:
 def broken_down(error: ValueError) -> None:
     """A worker died or the queue is full: said plainly, and offered again."""
     st.error(words.plain(words.sentence(error)), icon=":material/error:")
-    st.button("Try again", icon=":material/refresh:", on_click=work.forget)
+    st.button("Try again", icon=":material/refresh:", on_click=readings.forget)
 
 
 def _confirm(question: Question) -> None:

@@ -6,8 +6,8 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.bundle.speed import Speed
-from kdlight.ui import waiting, words, work
-from kdlight.workers import Latency, QueueFull
+from kdlight.ui import waiting, words
+from kdlight.workers import Latency
 
 NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
 
@@ -17,7 +17,7 @@ def draw(bundle: Bundle) -> None:
     name = f"speed {bundle.sha256}"
     line = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     _take_refusal(name)
-    measured = Speed.of(waiting.result(name))
+    measured: Speed | None = waiting.result(name)
     recorded = bundle.card.metrics.latency
     smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
     said = sentence(measured or recorded, here=measured is not None)
@@ -54,10 +54,13 @@ def sentence(speed: Speed | None, here: bool) -> str:
 
 def _take_refusal(name: str) -> None:
     """A measurement that was refused is no error of the page: it is said once, and the button stays."""
-    running = waiting.job(name)
-    if running is not None and running.done and running.error is not None:
-        st.session_state["not measured"] = running.error
-        waiting.drop(name)
+    asked = waiting.ticket(name)
+    if asked is not None and asked.done:
+        try:
+            asked.result(0)
+        except ValueError as error:
+            st.session_state["not measured"] = words.sentence(error)
+            waiting.drop(name)
 
 
 def _smaller(bundle: Bundle) -> float:
@@ -70,13 +73,10 @@ def _many(count: int, what: str) -> str:
 
 def _measure(name: str, bundle: Bundle) -> None:
     """Ask the workers for it, unless they are at work: what they do would be measured with it."""
-    running = waiting.job(name)
-    if running is not None and not running.done:
+    asked = waiting.ticket(name)
+    if asked is not None and not asked.done:
         return
-    if not work.workers().idle:
+    if waiting.workers().idle:
+        waiting.begin(name, Latency(bundle.path, bundle.spec.size, quiet=True))
+    else:
         st.session_state["not measured"] = NOT_IDLE
-        return
-    try:
-        waiting.send(name, work.workers().submit(Latency(bundle.path, bundle.spec.size, quiet=True)))
-    except QueueFull as full:
-        st.session_state["not measured"] = words.sentence(full)

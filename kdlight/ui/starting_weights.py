@@ -9,10 +9,10 @@ from pathlib import Path
 import streamlit as st
 
 from kdlight.config import UNTRAINED, Recipe, TeacherConfig
-from kdlight.ui import form, words
-from kdlight.ui.catalog import Catalog, Published
-from kdlight.ui.jobs import Job
+from kdlight.ui import form, waiting, words
 from kdlight.ui.knobs import help_of
+from kdlight.workers import Ticket
+from kdlight.workers.requests import Catalog, FindWeights, Published
 
 INITS = {
     "selection": "From the teacher's starting weights",
@@ -72,12 +72,13 @@ def is_lacking(file: str) -> bool:
 
 def published(network: str) -> Published | None:
     """Whether a network's published weights can be had, and under which licenses; None until that is known."""
-    job = _asked(network)
-    if not job.done:
+    ticket = _asked(network)
+    if not ticket.done:
         return None
-    if job.error is not None:
-        return Published(lacking=job.error.rstrip("."))
-    return Published.model_validate(job.result)
+    try:
+        return ticket.result(0)
+    except ValueError as error:
+        return Published(lacking=words.sentence(error).rstrip("."))
 
 
 def license_of_pair(recipe: Recipe, init: str, known: Catalog) -> str:
@@ -127,9 +128,9 @@ def _asking(network: str) -> None:
 
 
 @st.cache_resource(ttl=300, show_spinner=False)
-def _asked(network: str) -> Job:
-    """The job that looks; shared by all windows for a few minutes, after which the network may be another."""
-    return Job("weights", network=network)
+def _asked(network: str) -> Ticket[Published]:
+    """What was asked; shared by all windows for a few minutes, after which the network may be another."""
+    return waiting.submit(FindWeights(network))
 
 
 def _say(line: str) -> None:

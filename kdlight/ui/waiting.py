@@ -1,95 +1,91 @@
-"""How a page waits for a job: a line that renews itself, a way to stop, and the page again when it is done."""
+"""Work in other processes as a page sees it: started under a name, drawn while it runs, its answer when it is there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from kdlight import images
 from kdlight.ui import words
-from kdlight.ui.jobs import Job
+from kdlight.workers import Latency, QueueFull, Read, Request, Ticket, Verify, Workers, cores
+
+R = TypeVar("R")
+JOBS_AT_ONCE = 4
+JOB_SECONDS = 60.0
+"""How long the process of a job stays for the next one."""
 
 
-@dataclass(slots=True, eq=False)
-class Errand:
-    """A worker's ticket, looked at as a job."""
-
-    ticket: Any
-
-    @property
-    def done(self) -> bool:
-        return bool(self.ticket.done)
-
-    @property
-    def share(self) -> float:
-        return min(max(float(self.ticket.progress[0]), 0.0), 1.0)
-
-    @property
-    def words(self) -> str:
-        return f"In the queue, {self.ticket.position} before" if self.ticket.position else self.ticket.progress[1]
-
-    @property
-    def error(self) -> str | None:
-        try:
-            self.ticket.result(0)
-        except ValueError as error:
-            return words.sentence(error)
-        return None
-
-    @property
-    def result(self) -> Any:
-        return self.ticket.result(0)
-
-    def cancel(self) -> None:
-        self.ticket.cancel()
+@st.cache_resource(show_spinner=False)
+def workers() -> Workers:
+    """The warm models that every session of this server shares."""
+    images.warm()
+    return Workers()
 
 
-def job(name: str) -> Job | Errand | None:
-    """The job that this session keeps under `name`."""
-    found: Job | Errand | None = st.session_state.get(f"job {name}")
-    return found
+@st.cache_resource(show_spinner=False)
+def jobs() -> Workers:
+    """The processes for long work, which must not hold up a reading."""
+    return Workers(JOBS_AT_ONCE, queue=32, threads=cores(), keep=JOB_SECONDS)
 
 
-def begin(name: str, task: str, **arguments: Any) -> Job:
-    """Start a job and keep it under `name`; one that runs there already is ended."""
+def submit(request: Request[R]) -> Ticket[R]:
+    """Ask those who are there for it. Raises QueueFull (a ValueError) where too many wait."""
+    return (workers() if isinstance(request, Read | Latency | Verify) else jobs()).submit(request)
+
+
+def ticket(name: str) -> Ticket[Any] | None:
+    """What this session asked under `name`."""
+    return st.session_state.get(f"ticket {name}")
+
+
+def begin(name: str, request: Request[Any]) -> None:
+    """Ask and keep the ticket under `name`; what runs there already is ended. A full queue is said in passing."""
     drop(name)
-    started = Job(task, **arguments)
-    st.session_state[f"job {name}"] = started
-    return started
-
-
-def send(name: str, ticket: Any) -> None:
-    """Keep a worker's ticket under `name`, as if it were a job."""
-    drop(name)
-    st.session_state[f"job {name}"] = Errand(ticket)
+    try:
+        st.session_state[f"ticket {name}"] = submit(request)
+    except QueueFull as full:
+        st.toast(words.plain(words.sentence(full)), icon=":material/error:")
 
 
 def drop(name: str) -> None:
-    """Forget a job; end it if it runs."""
-    found = st.session_state.pop(f"job {name}", None)
-    if found is not None and not found.done:
-        found.cancel()
+    """Forget what was asked under `name`; end it if it runs."""
+    started = st.session_state.pop(f"ticket {name}", None)
+    if started is not None:
+        started.cancel()
 
 
 def result(name: str) -> Any:
-    """What the job under `name` found, None while there is none; draws its progress or its error."""
-    found = job(name)
-    if found is None:
+    """The answer to what was asked under `name`, None while there is none; draws its progress or its error."""
+    started = ticket(name)
+    if started is None:
         return None
-    if not found.done:
-        _progress(name, found)
+    if not started.done:
+        poll(started, "task", "Stop", drop, name)
         return None
-    if found.error is not None:
-        st.error(words.plain(found.error), icon=":material/error:")
+    try:
+        return started.result(0)
+    except ValueError as error:
+        st.error(words.plain(words.sentence(error)), icon=":material/error:")
         return None
-    return found.result
 
 
 @st.fragment(run_every=0.5)
-def _progress(name: str, found: Job | Errand) -> None:
-    if found.done:
+def poll(started: Ticket[Any], kind: str, label: str, stop: Any, *arguments: Any) -> None:
+    """A line that renews itself beside a button that calls `stop`; the page starts again when the answer is there."""
+    if started.done:
         st.rerun()
-    line, stop = st.columns([6, 1], vertical_alignment="bottom")
-    line.progress(found.share, text=words.plain(found.words))
-    stop.button("Stop", key=f"stop {name}", on_click=drop, args=[name], width="stretch")
+    line, side = st.columns([6, 1], vertical_alignment="bottom")
+    line.progress(*state(started, kind))
+    side.button(label, key=f"{label} {id(started)}", on_click=stop, args=arguments, width="stretch")
+
+
+def state(started: Ticket[Any], kind: str) -> tuple[float, str]:
+    """Share done, 0 to 1, and the words for it. kind: what waits in the same queue."""
+    share, text = started.progress
+    share, before = min(max(share, 0.0), 1.0), started.position
+    if before:
+        others = f"one other {kind} is" if before == 1 else f"{before} other {kind}s are"
+        return 0.0, f"In the queue: {others} before yours."
+    text = words.plain(text) or "Starting"
+    return share, f"{text}, {words.percent(share)}" if share else text

@@ -1,9 +1,11 @@
-"""Warm worker processes with a bounded queue: the only way the app reaches a model. Nothing here imports torch."""
+"""Work in other processes: a bounded queue of typed requests, and warm models or fresh processes that answer them.
+
+Nothing here imports torch; the processes do.
+"""
 
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError
-from kdlight.workers.pool import Workers
-from kdlight.workers.requests import HeatMaps, Latency, Read, Request, Verify, Warm
-from kdlight.workers.ticket import Ticket
+from kdlight.workers.pool import Ticket, Workers, cores
+from kdlight.workers.requests import HeatMaps, Latency, Read, Request, Verification, Verify, Warm
 
 __all__ = [
     "HeatMaps",
@@ -13,9 +15,11 @@ __all__ = [
     "Request",
     "RequestCancelled",
     "Ticket",
+    "Verification",
     "Verify",
     "Warm",
     "WorkerDied",
     "WorkerError",
     "Workers",
+    "cores",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -10,70 +11,72 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kdlight.explain import Progress
-from kdlight.workers.errors import RequestCancelled, to_wire
-from kdlight.workers.wire import Channel, ChannelClosedError
+from kdlight.processes import Channel, ChannelClosedError, Failure, Message
+from kdlight.workers.errors import RequestCancelled
+from kdlight.workers.requests import FUNCTIONS, Request
 
-Task = Callable[[Any, Progress], Any]
-"""A request and where to tell how far it is, to its answer."""
-WATCH = 1.0
-"""Seconds between looks whether the parent still lives."""
+PARENT_SECONDS = 1.0
+"""Between looks whether the parent still lives."""
 
 
-def main(task: Task, warm_up: Callable[[int], Iterator[str]]) -> None:
+def main(warm_up: Callable[[int], Iterable[str]], functions: Mapping[type[Request[Any]], str] = FUNCTIONS) -> None:
     """Serve the socket whose number stands in the arguments: socket, process id of the parent, threads.
 
     It ends without Python's own clean-up: that waits for the libraries' threads, and there is nothing to save.
     """
     number, parent, threads = (int(argument) for argument in sys.argv[1:4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=[parent], daemon=True).start()
+    threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     channel = Channel(socket.socket(fileno=number))
+    by_name = {request.__name__: (request, function) for request, function in functions.items()}
     with contextlib.suppress(ChannelClosedError):
         for step in warm_up(threads):
-            channel.send({"ready": step})
+            channel.send("ready", step)
             while channel.waiting():
-                answer(channel, channel.receive(), task)
+                _answer(channel, channel.receive(), by_name)
         while True:
-            answer(channel, channel.receive(), task)
+            _answer(channel, channel.receive(), by_name)
     os._exit(0)
 
 
-def answer(channel: Channel, message: dict[str, Any], task: Task) -> None:
+def _answer(channel: Channel, message: Message, functions: Mapping[str, tuple[type[Request[Any]], str]]) -> None:
     """Work on one request and send its answer or its error. Raises ChannelClosedError if nobody listens."""
-    if "request" not in message:
-        return
-    number = message["id"]
-    report = _reporter(channel, number)
+    if message.kind != "request":
+        return  # a cancel that came after the answer
+    progress = _progress(channel, message.number)
     try:
-        report(0.0, "")
-        found = {"answer": task(message["request"], report)}
+        progress(0.0, "")
+        kind, function = functions[message.name]
+        module, _, name = function.partition(":")
+        answer = getattr(importlib.import_module(module), name)(message.parse(kind), progress)
+        channel.send("result", answer, message.number)
     except ChannelClosedError:
         raise
     except Exception as error:  # noqa: BLE001  whatever it is, whoever asked must hear of it
         if not isinstance(error, ValueError):
             traceback.print_exc()
-        found = {"error": to_wire(error)}
-    channel.send({"id": number, **found})
+        channel.send("error", Failure.of(error), message.number)
 
 
-def _reporter(channel: Channel, number: int) -> Progress:
+def _progress(channel: Channel, number: int) -> Progress:
     """Tells the app how far a request is, and raises RequestCancelled once it is no longer wanted."""
 
-    def report(share: float, words: str) -> None:
-        channel.send({"id": number, "progress": (share, words)})
+    def progress(share: float, words: str) -> None:
+        channel.send("progress", (share, words), number)
         while channel.waiting():
-            if channel.receive().get("cancel") == number:
+            message = channel.receive()
+            if message.kind == "cancel" and message.number == number:
                 raise RequestCancelled("The request was cancelled.")
 
-    return report
+    return progress
 
 
-def _watch(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """End this process when its parent is gone, however busy it is."""
     while os.getppid() == parent:
-        time.sleep(WATCH)
+        time.sleep(PARENT_SECONDS)
     os._exit(1)

@@ -1,8 +1,8 @@
-"""What can go wrong between the app and its workers, and how an error crosses from one to the other."""
+"""What can go wrong between the app and its workers, and how an error comes back from one."""
 
 from __future__ import annotations
 
-from typing import Any
+from kdlight.processes import Failure
 
 
 class WorkerError(ValueError):
@@ -21,27 +21,16 @@ class RequestCancelled(WorkerError):
     """Whoever asked no longer wants the answer."""
 
 
-def to_wire(error: BaseException) -> dict[str, Any]:
-    """An error as plain values: its class, its sentence, its reasons, and whether it was the caller's mistake."""
-    return {
-        "name": type(error).__name__,
-        "message": str(error),
-        "reasons": tuple(getattr(error, "reasons", ())),
-        "mistake": isinstance(error, ValueError),
-    }
-
-
-def from_wire(said: dict[str, Any]) -> Exception:
+def exception_of(failure: Failure) -> Exception:
     """The error that a worker met: of the same class where pages tell it apart, else a WorkerError."""
     from kdlight.bundle import BundleError
     from kdlight.explain import ExplainError
     from kdlight.inference import IneligibleError
 
-    if said["name"] == IneligibleError.__name__:
-        return IneligibleError(said["reasons"])
-    known: dict[str, type[Exception]] = {e.__name__: e for e in (BundleError, ExplainError, RequestCancelled)}
-    if said["name"] in known:
-        return known[said["name"]](said["message"])
-    if said["mistake"]:
-        return WorkerError(said["message"])
-    return WorkerError(f"The reading process met a fault ({said['name']}); the server's log says where. Try again.")
+    if failure.name == IneligibleError.__name__:
+        return IneligibleError(failure.reasons)
+    for known in (BundleError, ExplainError, RequestCancelled):
+        if failure.name == known.__name__:
+            return known(failure.message)
+    fault = f"The reading process met a fault ({failure.name}); the server's log says where. Try again."
+    return WorkerError(failure.message or fault)

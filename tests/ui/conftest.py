@@ -18,7 +18,7 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.images import Image, facts
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
-from kdlight.ui import work
+from kdlight.ui import readings, waiting
 from kdlight.workers import Read
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")
@@ -28,8 +28,8 @@ ANSWERS = {"teacher": (0.1, 0.7, 0.2), "student": (0.05, 0.9, 0.05)}
 class FakeTicket:
     """Answers at once unless a test keeps it waiting."""
 
-    def __init__(self, answer: Any, waits: bool = False, position: int = 0) -> None:
-        self.done, self.position = not waits, position
+    def __init__(self, answer: Any, waits: bool = False, position: int = 0, request: Any = None) -> None:
+        self.done, self.position, self.request = not waits, position, request
         self.progress = (0.25, "Grad-CAM of the teacher")
         self.cancelled = False
         self._answer = answer
@@ -105,8 +105,8 @@ def library(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def workers(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
     """Workers that read at once; a test may set `answer` to something else."""
     fake = FakeWorkers(lambda asked: FakeTicket(a_reading(asked, tiny_bundle)))
-    monkeypatch.setattr(work, "workers", lambda: fake)
-    monkeypatch.setattr(work, "SOON", 0.05)
+    monkeypatch.setattr(waiting, "workers", lambda: fake)
+    monkeypatch.setattr(readings, "SOON", 0.05)
     return fake
 
 

@@ -12,18 +12,11 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
 from kdlight.ui import comparison, confusion, waiting, words
-from tests.ui.conftest import page, said
+from kdlight.workers import WorkerError
+from kdlight.workers.requests import Compare, Comparison
+from tests.ui.conftest import FakeTicket, page, said
 
 CLASSES = ("benign", "malignant", "normal")
-
-
-class DoneJob:
-    done, share, words, error = True, 1.0, "", None
-
-    def __init__(self, result: Any, error: str | None = None) -> None:
-        self.result, self.error = result, error
-
-    def cancel(self) -> None: ...
 
 
 @pytest.fixture
@@ -60,6 +53,16 @@ def measured() -> dict[str, Any]:
     }
 
 
+def finished(bundle: Path, measured: dict[str, Any], **options: Any) -> FakeTicket:
+    """The answer to a measurement of a bundle, from values as `measured` has them."""
+    own = {name: measured[name] for name in ("flips", "shown", "curves")}
+    metrics = {name: measured[name] for name in ("n", "split", "teacher", "student")}
+    evaluation = {**own, "metrics": metrics, "localization": measured.get("localization")}
+    times = {"speed": measured.get("latency"), "busy": measured.get("busy")}
+    answer = Comparison.model_validate({"evaluation": evaluation, **times})
+    return FakeTicket(answer, request=Compare(bundle, **options))
+
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 
@@ -78,18 +81,17 @@ def test_measure_starts_a_job_on_the_named_folder(
     app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     begun: list[Any] = []
-    monkeypatch.setattr(waiting, "begin", lambda name, task, **arguments: begun.append((task, arguments)))
+    monkeypatch.setattr(waiting, "begin", lambda name, request: begun.append(request))
     page(app, "compare")
     app.sidebar.text_input[0].set_value(str(tmp_path)).run()
     app.sidebar.button[0].click().run()
-    assert begun[0][0] == "compare"
-    assert begun[0][1]["data"] == str(tmp_path)
+    assert [(type(request), request.data) for request in begun] == [(Compare, str(tmp_path))]
 
 
 def test_a_measurement_shows_curves_confusion_time_and_flips(
     app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
 ) -> None:
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), measured)
     text = said(page(app, "compare"))
     assert not app.exception
     assert "Measured here on 12 images of the named set, split test." in text
@@ -113,7 +115,7 @@ def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere
     bundles.seal(file.parent)
     assert "Student from scratch" in said(page(app, "compare"))
     sha256 = bundles.load(file.parent).sha256
-    app.session_state[f"job compare {sha256}"] = DoneJob({**measured, "split": "val"})
+    app.session_state[f"ticket compare {sha256}"] = finished(Path("x"), {**measured, "split": "val"})
     text = said(app.run())
     assert not app.exception
     assert "Measured here" in text
@@ -123,16 +125,16 @@ def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere
 
 
 def test_a_failed_measurement_says_why_and_the_card_stays(app: AppTest, tiny_bundle: Bundle) -> None:
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(None, "nothing here does not exist.")
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = FakeTicket(WorkerError("nothing here does not exist."))
     page(app, "compare")
     assert "does not exist" in app.error[0].value
     assert "As recorded in the card" in said(app)
 
 
 def test_while_it_measures_there_is_a_bar_and_a_stop(app: AppTest, tiny_bundle: Bundle) -> None:
-    job = DoneJob(None)
-    job.done, job.share, job.words = False, 0.4, "The teacher is reading image 3 of 12"  # type: ignore[misc]
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = job
+    job = FakeTicket(None, waits=True)
+    job.progress = (0.4, "The teacher is reading image 3 of 12")
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = job
     page(app, "compare")
     assert app.get("progress")[0].proto.value == 40
     assert "Stop" in [b.label for b in app.button]
@@ -146,7 +148,7 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
     file = tmp_path / "a.dcm"
     file.write_bytes(next(s for s in images.samples() if s.name == "Brain MRI phantom").data)
     measured["shown"][0]["file"] = str(file)
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), measured)
     page(app, "compare")
     next(b for b in app.button if b.key == "flip 0").click().run()
     assert "Image of the labeled set" in said(app)
@@ -157,17 +159,15 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
 def test_the_folder_is_kept_and_named_with_its_figures(
     app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin(name: str, task: str, **arguments: Any) -> None:
-        app.session_state[f"job {name}"] = DoneJob(measured)
-
-    monkeypatch.setattr(waiting, "begin", begin)
+    begun: list[Compare] = []
+    monkeypatch.setattr(waiting, "begin", lambda name, request: begun.append(request))
     page(app, "compare")
     app.sidebar.text_input[0].set_value("/data/ward 7").run()
     app.sidebar.button[0].click().run()
     page(app, "library")
     page(app, "compare")
     assert app.sidebar.text_input[0].value == "/data/ward 7"
-    app.session_state[f"job {comparison.job(tiny_bundle)}"] = DoneJob(measured)
+    app.session_state[f"ticket {comparison.job(tiny_bundle)}"] = finished(Path("x"), measured, data=begun[0].data)
     app.run()
     assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
     app.sidebar.text_input[0].set_value("/data/another").run()
@@ -178,7 +178,9 @@ def test_a_busy_machine_gives_figures_without_times(
     app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
 ) -> None:
     del measured["latency"]
-    app.session_state[f"job {comparison.job(tiny_bundle)}"] = DoneJob({**measured, "busy": "Nothing was measured."})
+    app.session_state[f"ticket {comparison.job(tiny_bundle)}"] = finished(
+        Path("x"), {**measured, "busy": "Nothing was measured."}
+    )
     text = said(page(app, "compare"))
     assert not app.exception
     assert "Nothing was measured." in app.info[0].value.replace("\\", "")
@@ -195,14 +197,16 @@ def test_a_time_that_was_not_taken_here_is_the_recorded_one(
     file.write_text(json.dumps(card), encoding="utf-8")
     bundles.seal(file.parent)
     bundle = bundles.load(file.parent)
-    app.session_state[f"job {comparison.job(bundle)}"] = DoneJob({**measured, "busy": "No time was measured."})
+    app.session_state[f"ticket {comparison.job(bundle)}"] = finished(
+        Path("x"), {**measured, "busy": "No time was measured."}
+    )
     assert "One image, as recorded: teacher 30 ms, student 2 ms" in said(page(app, "compare"))
 
 
 def test_the_shades_of_the_middle_table_are_told_in_plain_words(
     app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
 ) -> None:
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), measured)
     most = confusion.scale(*(measured[role]["confusion"] for role in ("teacher", "student")))
     text = said(page(app, "compare"))
     assert f"the strongest color is a difference of {words.number(100 * most, 2)} % of the images of a class" in text
@@ -245,13 +249,14 @@ def outlined(measured: dict[str, Any]) -> dict[str, Any]:
 def test_maps_are_held_against_the_outlines_where_there_are_any(
     app: AppTest, library: Path, tiny_bundle: Bundle, measured: dict[str, Any]
 ) -> None:
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(measured)
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), measured)
     assert "outlined images" not in said(page(app, "compare"))
-    app.session_state[f"job compare {tiny_bundle.sha256}"] = DoneJob(outlined(measured))
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), outlined(measured))
     text = said(page(app, "compare"))
     assert not app.exception
     assert "answers correctly (teacher 9, student 8 of 10)" in text
     assert "The outlines lie with the images." in text
-    app.session_state[f"outlines of compare {tiny_bundle.sha256}"] = "/sets/<outlines>"
+    named = finished(Path("x"), outlined(measured), masks="/sets/<outlines>")
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = named
     assert "Outlines: /sets/&lt;outlines&gt;." in said(app.run())
     assert "3.50 [2.50, 4.50]" in text

@@ -262,7 +262,7 @@ def test_without_any_bundle_the_scan_is_still_shown(app: AppTest, library: Any) 
 def test_the_read_page_imports_neither_torch_nor_sklearn_before_a_scan() -> None:
     code = (
         "import sys\nfrom streamlit.testing.v1 import AppTest\n"
-        "from kdlight.ui import work\nwork.workers = lambda: None\n"
+        "from kdlight.ui import waiting\nwaiting.workers = lambda: None\n"
         f"at = AppTest.from_file({APP!r}, default_timeout=60).run()\n"
         "assert not at.exception, at.exception\n"
         "sys.exit(','.join(m for m in ('torch', 'sklearn', 'altair') if m in sys.modules) or 0)"

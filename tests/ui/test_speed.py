@@ -62,7 +62,7 @@ def read(app: AppTest, workers: FakeWorkers, tiny_bundle: Any) -> AppTest:
     """A reading on the page; whoever asks for times gets `report`."""
 
     def answer(asked: Any) -> FakeTicket:
-        return FakeTicket(report() if isinstance(asked, Latency) else a_reading(asked, tiny_bundle))
+        return FakeTicket(Speed.of(report()) if isinstance(asked, Latency) else a_reading(asked, tiny_bundle))
 
     workers.answer = answer
     return app.button(key="Brain MRI phantom").click().run()

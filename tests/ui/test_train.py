@@ -14,15 +14,16 @@ from streamlit.testing.v1 import AppTest
 from kdlight import runs
 from kdlight.bundle import Bundle
 from kdlight.config import Recipe, default_recipe, read_recipe, shipped
+from kdlight.data.check import Check
 from kdlight.models import SHIPPED
 from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase, origin
-from kdlight.ui import knobs, recipe_form, shelf, starting_weights, words
-from kdlight.ui.catalog import Catalog, Published
-from kdlight.ui.jobs import work
+from kdlight.ui import knobs, recipe_form, shelf, starting_weights, waiting, words
+from kdlight.workers import jobs
+from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog, Published, TimeEstimate
 from tests.epochs import epoch
-from tests.ui.conftest import page, said
+from tests.ui.conftest import FakeTicket, page, said
 
 
 @pytest.fixture
@@ -38,9 +39,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+def listed() -> Catalog:
+    return jobs.catalog(ListCatalog(), lambda share, words: None)
+
+
 @pytest.fixture
 def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    found = Catalog.model_validate(work.catalog(lambda *_: None))
+    found = listed()
     monkeypatch.setattr(recipe_form, "catalog", lambda: found)
     monkeypatch.setattr(
         starting_weights, "published", lambda network: Published(lacking=None, licenses=("apache-2.0",))
@@ -129,7 +134,7 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     ],
 )
 def test_only_first_weights_of_the_family_are_offered(teacher: str, student: str, fitting: list[str]) -> None:
-    assert starting_weights.inits_of(teacher, student, Catalog.model_validate(work.catalog(lambda *_: None))) == fitting
+    assert starting_weights.inits_of(teacher, student, listed()) == fitting
 
 
 def test_every_method_has_a_control_per_option(train: AppTest) -> None:
@@ -332,15 +337,10 @@ def test_past_runs_are_listed_and_opened_by_a_click(train: AppTest) -> None:
 
 
 def test_an_estimate_belongs_to_the_recipe_it_was_made_for(train: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Estimated:
-        done, error, share, words = True, None, 1.0, ""
+    def answer(request: EstimateTime) -> FakeTicket:
+        return FakeTicket(TimeEstimate(seconds=700.0, images=180), request=request)
 
-        def __init__(self, task: str, **arguments: Any) -> None:
-            self.arguments, self.result = arguments, {"seconds": 700.0, "images": 180}
-
-        def cancel(self) -> None: ...
-
-    monkeypatch.setattr("kdlight.ui.waiting.Job", Estimated)
+    monkeypatch.setattr(waiting, "submit", answer)
     button(train, "Estimate the time").click().run()
     assert "12 min</span> for 180 images" in said(train)
     next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(9).run()
@@ -575,15 +575,10 @@ def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.Mon
         **{"groups": 3, "notes": ["2 masks beside images are not counted as images."]},
     }
 
-    class Checked:
-        done, error, share, words = True, None, 1.0, ""
+    def answer(request: CheckData) -> FakeTicket:
+        return FakeTicket(Check.model_validate(found), request=request)
 
-        def __init__(self, task: str, **arguments: Any) -> None:
-            self.arguments, self.result = arguments, found
-
-        def cancel(self) -> None: ...
-
-    monkeypatch.setattr("kdlight.ui.waiting.Job", Checked)
+    monkeypatch.setattr(waiting, "submit", answer)
     train.get("button_group")[0].set_value(recipe_form.OWN).run()
     train.text_input(key="train data").set_value(str(tmp_path)).run()
     button(train, "Check the images").click().run()

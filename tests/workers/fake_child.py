@@ -1,4 +1,4 @@
-"""A worker without models: the path of a Warm request says what it does. Run with `-m tests.workers.fake_child`."""
+"""A worker without models: the word of a request says what it does. Run with `-m tests.workers.fake_child`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,44 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdlight.explain import ExplainError, Progress
+from kdlight.images import Image
 from kdlight.inference import IneligibleError
 from kdlight.workers.child import main
+from kdlight.workers.requests import Request
 
 
-def task(request: Any, progress: Progress) -> Any:
-    word, _, rest = str(request.bundle).partition(":")
+@dataclass(frozen=True, slots=True)
+class Said:
+    word: str
+    pid: int
+
+
+@dataclass(frozen=True, eq=False)
+class Act(Request[Said]):
+    """word: what to do, and after a colon how."""
+
+    word: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Mirror(Request[Image]):
+    """Gives the image back."""
+
+    image: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Lie(Request[Said]):
+    """Gives an answer of another type than it should."""
+
+
+def act(request: Act, progress: Progress) -> Said:
+    word, _, rest = str(request.word).partition(":")
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "sleep":
@@ -28,9 +56,19 @@ def task(request: Any, progress: Progress) -> Any:
     if word == "raise":
         errors = {"value": ValueError("A plain mistake."), "fault": KeyError("gone")}
         raise {**errors, "explain": ExplainError("No map."), "reasons": IneligibleError(("One.", "Two."))}[rest]
-    if word == "image":
-        return request.image
-    return {"said": rest, "pid": os.getpid()}
+    return Said(rest, os.getpid())
+
+
+def mirror(request: Mirror, progress: Progress) -> Image:
+    return request.image
+
+
+def lie(request: Lie, progress: Progress) -> Any:
+    return {"word": 1}
+
+
+HERE = "tests.workers.fake_child"
+FUNCTIONS = {Act: f"{HERE}:act", Mirror: f"{HERE}:mirror", Lie: f"{HERE}:lie"}
 
 
 def warm_up(threads: int) -> Iterator[str]:
@@ -43,4 +81,4 @@ def warm_up(threads: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(task, warm_up)
+    main(warm_up, FUNCTIONS)  # type: ignore[arg-type]

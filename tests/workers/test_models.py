@@ -12,7 +12,7 @@ import pytest
 from kdlight.bundle import Bundle, BundleError
 from kdlight.inference import IneligibleError, Predictor
 from kdlight.reading import ROLES, Reading
-from kdlight.workers import RequestCancelled, Workers
+from kdlight.workers import HeatMaps, Latency, Read, RequestCancelled, Verify, Warm, Workers
 from tests.conftest import picture
 
 LONG = 300.0
@@ -25,7 +25,7 @@ def workers() -> Iterator[Workers]:
 
 
 def test_a_reading_with_maps_is_the_predictors(workers: Workers, tiny_bundle: Bundle) -> None:
-    got: Reading = workers.submit("read", tiny_bundle.path, picture(), explain="gradcam").result(LONG)
+    got: Reading = workers.submit(Read(tiny_bundle.path, picture(), explain="gradcam")).result(LONG)
     own = Predictor(tiny_bundle, threads=1).read(picture(), explain="gradcam")
     for role in ROLES:
         mine, theirs = getattr(own, role), getattr(got, role)
@@ -39,7 +39,7 @@ def test_a_reading_with_maps_is_the_predictors(workers: Workers, tiny_bundle: Bu
 
 
 def test_heat_maps_for_a_chosen_class(workers: Workers, tiny_bundle: Bundle) -> None:
-    got = workers.submit("heat_maps", tiny_bundle.path, picture(), class_name="normal").result(LONG)
+    got = workers.submit(HeatMaps(tiny_bundle.path, picture(), class_name="normal")).result(LONG)
     own = Predictor(tiny_bundle, threads=1).heat_maps(picture(), class_name="normal")
     for role in ROLES:
         assert got[role].class_name == "normal"
@@ -48,37 +48,37 @@ def test_heat_maps_for_a_chosen_class(workers: Workers, tiny_bundle: Bundle) -> 
 
 def test_refusals_come_back_as_themselves(workers: Workers, tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(IneligibleError) as caught:
-        workers.submit("read", tiny_bundle.path, picture(modality="ct")).result(LONG)
+        workers.submit(Read(tiny_bundle.path, picture(modality="ct"))).result(LONG)
     assert caught.value.reasons == ("By its header this file is CT; Tiny MRI was trained on MRI.",)
     with pytest.raises(BundleError, match="is no bundle"):
-        workers.submit("read", tmp_path, picture()).result(LONG)
+        workers.submit(Read(tmp_path, picture())).result(LONG)
 
 
 def test_a_changed_bundle_is_noticed(workers: Workers, bundle_copy: Path) -> None:
-    workers.submit("warm", bundle_copy).result(LONG)
+    workers.submit(Warm(bundle_copy)).result(LONG)
     (bundle_copy / "SHA256SUMS").write_text((bundle_copy / "SHA256SUMS").read_text("utf-8"), "utf-8")
     with (bundle_copy / "student.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError, match=r"student\.onnx was changed"):
-        workers.submit("read", bundle_copy, picture()).result(LONG)
+        workers.submit(Read(bundle_copy, picture())).result(LONG)
 
 
 def test_scorecam_can_be_cancelled(workers: Workers, tiny_bundle: Bundle) -> None:
     (pid,) = workers.pids
-    ticket = workers.submit("read", tiny_bundle.path, picture(), explain="scorecam")
+    ticket = workers.submit(Read(tiny_bundle.path, picture(), explain="scorecam"))
     while not ticket.progress[0]:
         assert not ticket.done
         time.sleep(0.01)
     ticket.cancel()
     with pytest.raises(RequestCancelled):
         ticket.result(LONG)
-    assert workers.submit("warm", tiny_bundle.path).result(LONG) == tiny_bundle.sha256
+    assert workers.submit(Warm(tiny_bundle.path)).result(LONG) == tiny_bundle.sha256
     assert workers.pids == [pid]
 
 
 def test_verify_and_latency_are_asked_of_a_worker_too(workers: Workers, tiny_bundle: Bundle) -> None:
-    verified = workers.submit("verify", tiny_bundle.path).result(LONG)
-    assert (verified["ok"], verified["sha256"]) == (True, tiny_bundle.sha256)
-    timed = workers.submit("latency", tiny_bundle.path, size=32).result(LONG)
-    assert timed["ratio"] > 0
-    assert timed["bundle"] == "tiny_mri"
+    verified = workers.submit(Verify(tiny_bundle.path)).result(LONG)
+    assert (verified.ok, verified.sha256) == (True, tiny_bundle.sha256)
+    timed = workers.submit(Latency(tiny_bundle.path, size=32)).result(LONG)
+    assert timed.times_faster > 0
+    assert timed.size == 32

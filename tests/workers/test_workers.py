@@ -19,6 +19,7 @@ from kdlight.explain import ExplainError
 from kdlight.inference import IneligibleError
 from kdlight.workers import QueueFull, RequestCancelled, Ticket, Warm, WorkerDied, WorkerError, Workers, pool
 from tests.conftest import picture
+from tests.workers.fake_child import Act, Lie, Mirror, Said
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.workers.fake_child"
@@ -33,7 +34,7 @@ def _tests_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    with Workers(threads=1, queue=3, child=FAKE) as started:
+    with Workers(threads=1, queue=3, module=FAKE) as started:
         yield started
 
 
@@ -45,38 +46,38 @@ def until(condition: object) -> None:
 
 
 def begun(workers: Workers, words: str) -> Ticket:
-    ticket = workers.submit(Warm(Path(words)))
+    ticket = workers.submit(Act(words))
     until(lambda: ticket.begun)
     return ticket
 
 
 def test_answers_come_from_one_other_process(workers: Workers) -> None:
     assert workers.wait_ready(LONG)
-    answers = [workers.submit("warm", Path(f"say:{i}")).result(LONG) for i in range(3)]
-    assert [a["said"] for a in answers] == ["0", "1", "2"]
-    assert {a["pid"] for a in answers} == set(workers.pids) != {os.getpid()}
+    answers = [workers.submit(Act(f"say:{i}")).result(LONG) for i in range(3)]
+    assert [a.word for a in answers] == ["0", "1", "2"]
+    assert {a.pid for a in answers} == set(workers.pids) != {os.getpid()}
 
 
 def test_images_cross_unchanged(workers: Workers) -> None:
     sent = picture(color=True)
-    got = workers.submit("read", Path("image"), sent).result(LONG)
+    got = workers.submit(Mirror(sent)).result(LONG)
     np.testing.assert_array_equal(got.pixels, sent.pixels)
     assert (got.sha256, got.windows, got.modality) == (sent.sha256, sent.windows, sent.modality)
 
 
 def test_the_queue_has_an_end_and_places(workers: Workers) -> None:
     first = begun(workers, "sleep:60")
-    waiting = [workers.submit("warm", Path(f"say:{i}")) for i in range(3)]
+    waiting = [workers.submit(Act(f"say:{i}")) for i in range(3)]
     assert [t.position for t in (first, *waiting)] == [0, 1, 2, 3]
     assert [t.state for t in (first, *waiting)] == ["running", "waiting", "waiting", "waiting"]
     with pytest.raises(QueueFull, match="3 requests wait already, as many as may"):
-        workers.submit("warm", Path("say:more"))
+        workers.submit(Act("say:more"))
     waiting[0].cancel()
     assert [t.position for t in waiting] == [0, 1, 2]
     with pytest.raises(TimeoutError):
         waiting[1].result(0)
     first.cancel()
-    assert [t.result(LONG)["said"] for t in waiting[1:]] == ["1", "2"]
+    assert [t.result(LONG).word for t in waiting[1:]] == ["1", "2"]
 
 
 def test_progress_reaches_the_ticket(workers: Workers) -> None:
@@ -87,13 +88,13 @@ def test_progress_reaches_the_ticket(workers: Workers) -> None:
 
 
 def test_cancelled_work_stops_and_the_process_stays(workers: Workers) -> None:
-    before = workers.submit("warm", Path("say:a")).result(LONG)["pid"]
+    before = workers.submit(Act("say:a")).result(LONG).pid
     ticket = begun(workers, "sleep:600")
     ticket.cancel()
     assert (ticket.state, ticket.done) == ("cancelled", True)
     with pytest.raises(RequestCancelled):
         ticket.result(0)
-    assert workers.submit("warm", Path("say:b")).result(LONG) == {"said": "b", "pid": before}
+    assert workers.submit(Act("say:b")).result(LONG) == Said("b", before)
     ticket.cancel()
 
 
@@ -102,17 +103,17 @@ def test_work_that_does_not_stop_is_killed(workers: Workers, monkeypatch: pytest
     ticket = begun(workers, "hang")
     (before,) = workers.pids
     ticket.cancel()
-    assert workers.submit("warm", Path("say:next")).result(LONG)["pid"] != before
+    assert workers.submit(Act("say:next")).result(LONG).pid != before
 
 
 def test_a_death_costs_one_request_only(workers: Workers) -> None:
-    dead = workers.submit("warm", Path("die"))
-    after = workers.submit("warm", Path("say:alive"))
+    dead = workers.submit(Act("die"))
+    after = workers.submit(Act("say:alive"))
     with pytest.raises(
         WorkerDied, match=r"ended while it worked on this \(SIGKILL\)\. A new one is starting\. Try again\."
     ):
         dead.result(LONG)
-    assert after.result(LONG)["said"] == "alive"
+    assert after.result(LONG).word == "alive"
     assert dead.state == "failed"
 
 
@@ -121,53 +122,53 @@ def test_a_worker_that_dies_idle_is_replaced(workers: Workers) -> None:
     (before,) = workers.pids
     os.kill(before, signal.SIGKILL)
     until(lambda: workers.pids not in ([before], []))
-    assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+    assert workers.submit(Act("say:on")).result(LONG).word == "on"
 
 
 def test_a_death_during_the_warm_up_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
-    with Workers(threads=1, child=FAKE) as workers:
-        ticket = workers.submit("warm", Path("say:still"))
+    with Workers(threads=1, module=FAKE) as workers:
+        ticket = workers.submit(Act("say:still"))
         until(lambda: ticket.state == "running")
         (before,) = workers.pids
         (tmp_path / "go").touch()
         os.kill(before, signal.SIGKILL)
         answer = ticket.result(LONG)
-        assert (answer["said"], answer["pid"] != before) == ("still", True)
+        assert (answer.word, answer.pid != before) == ("still", True)
 
 
 def test_silence_ends_a_worker() -> None:
-    with Workers(threads=1, child=FAKE, stall=5) as workers:
+    with Workers(threads=1, module=FAKE, stall=5) as workers:
         assert workers.wait_ready(LONG)
-        silent = workers.submit("warm", Path("hang"))
+        silent = workers.submit(Act("hang"))
         with pytest.raises(WorkerDied, match="no sign of life for 5 s"):
             silent.result(LONG)
-        assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+        assert workers.submit(Act("say:on")).result(LONG).word == "on"
 
 
 def test_cancelling_during_the_warm_up_does_not_kill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE", 0.0)
     monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
-    with Workers(threads=1, child=FAKE) as workers:
-        ticket = workers.submit("warm", Path("sleep:600"))
+    with Workers(threads=1, module=FAKE) as workers:
+        ticket = workers.submit(Act("sleep:600"))
         until(lambda: ticket.state == "running")
         assert ticket.progress == (0.0, "The reading process is starting")
         (before,) = workers.pids
         ticket.cancel()
         time.sleep(0.3)
         (tmp_path / "go").touch()
-        assert workers.submit("warm", Path("say:on")).result(LONG)["pid"] == before
+        assert workers.submit(Act("say:on")).result(LONG).pid == before
 
 
 def test_a_worker_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHILD_BROKEN", "1")
-    with Workers(threads=1, child=FAKE) as workers:
+    with Workers(threads=1, module=FAKE) as workers:
         until(lambda: pool.STARTS and _turned_away(workers))
 
 
 def _turned_away(workers: Workers) -> bool:
     with pytest.raises(WorkerDied) as caught:
-        workers.submit("warm", Path("say:x")).result(LONG)
+        workers.submit(Act("say:x")).result(LONG)
     return "cannot be started" in str(caught.value)
 
 
@@ -184,29 +185,52 @@ def test_errors_keep_their_class_and_sentence(
     workers: Workers, what: str, kind: type[Exception], sentence: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        workers.submit("warm", Path(f"raise:{what}")).result(LONG)
+        workers.submit(Act(f"raise:{what}")).result(LONG)
     assert str(caught.value) == sentence
     assert getattr(caught.value, "reasons", ("One.", "Two.")) == ("One.", "Two.")
 
 
-def test_unknown_requests_and_values_are_refused(workers: Workers) -> None:
-    with pytest.raises(WorkerError, match="read, heat_maps, latency, verify, warm was expected"):
-        workers.submit("reed", Path("x"))
+def test_values_that_cannot_be_sent_are_refused(workers: Workers) -> None:
     with pytest.raises(WorkerError, match="A object cannot be sent"):
-        workers.submit("warm", object()).result(LONG)
-    assert workers.submit("warm", Path("say:on")).result(LONG)["said"] == "on"
+        workers.submit(Act(object())).result(LONG)
+    assert workers.submit(Act("say:on")).result(LONG).word == "on"
+
+
+def test_unknown_requests_are_refused(workers: Workers) -> None:
+    with pytest.raises(WorkerError, match=r"met a fault \(KeyError\)"):
+        workers.submit(Warm(Path("x"))).result(LONG)
+    assert workers.submit(Act("say:on")).result(LONG).word == "on"
+
+
+def test_an_answer_of_another_type_ends_the_worker_that_gave_it(workers: Workers) -> None:
+    with pytest.raises(WorkerDied, match="ended while it worked on this"):
+        workers.submit(Lie()).result(LONG)
+    assert workers.submit(Act("say:on")).result(LONG).word == "on"
+
+
+def test_processes_that_are_not_kept_start_with_the_work_and_end_after_it() -> None:
+    with Workers(processes=3, threads=1, module=FAKE, keep=0.2) as workers:
+        time.sleep(0.2)
+        assert workers.pids == []
+        running = begun(workers, "sleep:60")
+        assert len(workers.pids) == 1
+        assert workers.submit(Act("say:on")).result(LONG).word == "on"
+        assert len(workers.pids) <= 2
+        running.cancel()
+        until(lambda: workers.pids == [])
+        assert workers.submit(Act("say:again")).result(LONG).word == "again"
 
 
 def test_two_processes_work_at_once() -> None:
-    with Workers(processes=2, threads=1, child=FAKE) as workers:
+    with Workers(processes=2, threads=1, module=FAKE) as workers:
         one, two = begun(workers, "sleep:60"), begun(workers, "sleep:60")
         assert (one.state, two.state) == ("running", "running")
         assert len(set(workers.pids)) == 2
 
 
 def test_closing_ends_everything() -> None:
-    workers = Workers(threads=1, child=FAKE)
-    running, waiting = begun(workers, "hang"), workers.submit("warm", Path("say:x"))
+    workers = Workers(threads=1, module=FAKE)
+    running, waiting = begun(workers, "hang"), workers.submit(Act("say:x"))
     pids = workers.pids
     workers.close()
     workers.close()
@@ -214,7 +238,7 @@ def test_closing_ends_everything() -> None:
         with pytest.raises(WorkerError, match="shutting down"):
             ticket.result(0)
     with pytest.raises(WorkerError, match="shut down"):
-        workers.submit("warm", Path("say:x"))
+        workers.submit(Act("say:x"))
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
@@ -222,13 +246,14 @@ SCRIPT = """
     import os, sys
     from pathlib import Path
     from kdlight.workers import Workers
+    from tests.workers.fake_child import Act
     if __name__ != "__main__":
         raise SystemExit("the main module was imported again")
-    workers = Workers(threads=1, child="tests.workers.fake_child")
-    print(workers.submit("warm", Path("say:x")).result(60)["pid"], flush=True)
+    workers = Workers(threads=1, module="tests.workers.fake_child")
+    print(workers.submit(Act("say:x")).result(60).pid, flush=True)
     print(sorted({"torch", "sklearn", "cv2", "onnxruntime"} & set(sys.modules)), flush=True)
-    workers.submit("warm", Path("hang"))
-    workers.submit("warm", Path("say:x"))
+    workers.submit(Act("hang"))
+    workers.submit(Act("say:x"))
     {end}
 """
 

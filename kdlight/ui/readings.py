@@ -1,4 +1,4 @@
-"""Model calls, all of them by way of the worker processes; and what the page shows while it waits."""
+"""The readings of one session: what was asked of the models, the answers to it, and what shows while it waits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdlight import images
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image
 from kdlight.reading import ROLES, Reading
-from kdlight.ui import words
-from kdlight.workers import Read, Ticket, Workers
+from kdlight.ui import waiting
+from kdlight.workers import Read, Ticket
 
 READINGS_KEPT = 12
 SOON = 1.5
@@ -41,30 +40,22 @@ class Asked:
     """A question on its way."""
 
     question: Question
-    ticket: Ticket
-
-
-@st.cache_resource(show_spinner=False)
-def workers() -> Workers:
-    """The one set of worker processes that every session of this server shares."""
-    images.warm()
-    return Workers()
+    ticket: Ticket[Reading]
 
 
 def known(question: Question) -> Reading | None:
     """An answer that this session already has."""
-    found: Reading | None = _readings().get(question)
-    return found
+    return _readings().get(question)
 
 
 def latest(question: Question) -> Reading | None:
     """The newest answer on the same frame and bundle, without its maps: it stands until the asked one comes."""
-    same = ("sha256", "frame", "bundle", "modality", "confirmed")
-    found = [r for q, r in _readings().items() if all(getattr(q, name) == getattr(question, name) for name in same)]
-    if not found:
-        return None
-    bare = {role: replace(getattr(found[-1], role), heat_map=None) for role in ROLES}
-    return replace(found[-1], map_similarity=None, **bare)
+    same = replace(question, method=None, class_name=None)
+    for other, reading in reversed(_readings().items()):
+        if replace(other, method=None, class_name=None) == same:
+            bare = {role: replace(getattr(reading, role), heat_map=None) for role in ROLES}
+            return replace(reading, map_similarity=None, **bare)
+    return None
 
 
 def first(question: Question) -> Question:
@@ -79,8 +70,7 @@ def ask(question: Question, image: Image, path: Path) -> Asked:
     if asked is None or asked.question != question:
         drop()
         request = Read(path, image, question.method, question.class_name, question.confirmed, question.modality)
-        asked = Asked(question, workers().submit(request))
-        st.session_state["asked"] = asked
+        asked = st.session_state["asked"] = Asked(question, waiting.submit(request))
     return asked
 
 
@@ -91,23 +81,24 @@ def answered(asked: Asked) -> Reading | None:
     """
     line, until, shown = st.empty(), time.monotonic() + SOON, None
     while not asked.ticket.done and time.monotonic() < until:
-        state = _state(asked.ticket)
+        state = waiting.state(asked.ticket, "reading")
         if state != shown:
             line.progress(*state)
             shown = state
         time.sleep(STEP)
     line.empty()
-    return _collect(asked) if asked.ticket.done else None
+    if not asked.ticket.done:
+        return None
+    forget()
+    reading = _readings()[asked.question] = asked.ticket.result(0)
+    while len(_readings()) > READINGS_KEPT:
+        _readings().popitem(last=False)
+    return reading
 
 
-@st.fragment(run_every=0.5)
-def look_again(asked: Asked) -> None:
+def poll(asked: Asked) -> None:
     """A long wait: the line renews itself beside a way out, and the page starts again when the answer is there."""
-    if asked.ticket.done:
-        st.rerun()
-    line, stop = st.columns([6, 1], vertical_alignment="bottom")
-    line.progress(*_state(asked.ticket))
-    stop.button("Cancel", key="cancel reading", on_click=cancel, args=[asked], width="stretch")
+    waiting.poll(asked.ticket, "reading", "Cancel", cancel, asked)
 
 
 def cancel(asked: Asked) -> None:
@@ -136,31 +127,6 @@ def forget() -> None:
         st.session_state.pop(entry, None)
 
 
-def _collect(asked: Asked) -> Reading:
-    try:
-        answer: Reading = asked.ticket.result(0)
-    except ValueError:
-        forget()
-        raise
-    forget()
-    kept = _readings()
-    kept[asked.question] = answer
-    while len(kept) > READINGS_KEPT:
-        kept.popitem(last=False)
-    return answer
-
-
-def _state(ticket: Ticket) -> tuple[float, str]:
-    """Share done and the words for it."""
-    place = ticket.position
-    if place:
-        others = "one other reading is" if place == 1 else f"{place} other readings are"
-        return 0.0, f"In the queue: {others} before yours."
-    share, said = ticket.progress
-    share, said = min(max(share, 0.0), 1.0), said or "Teacher and student are reading the scan"
-    return share, f"{said}, {words.percent(share)}" if share else said
-
-
 def _readings() -> OrderedDict[Question, Reading]:
-    kept: OrderedDict[Question, Reading] = st.session_state.setdefault("readings", OrderedDict())
-    return kept
+    readings: OrderedDict[Question, Reading] = st.session_state.setdefault("readings", OrderedDict())
+    return readings

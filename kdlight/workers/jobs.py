@@ -1,0 +1,166 @@
+"""Long work that a page asks for and no bundle's warm models are needed for. Imported by the worker only."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+
+from kdlight.bundle.card import Metrics
+from kdlight.bundle.speed import Speed
+from kdlight.explain import Progress
+from kdlight.workers.requests import (
+    Catalog,
+    CheckData,
+    Compare,
+    Comparison,
+    Curves,
+    EstimateTime,
+    Evaluation,
+    FindWeights,
+    License,
+    ListCatalog,
+    Method,
+    Network,
+    Published,
+    ReliabilityCurve,
+    RocCurve,
+    ShownFlip,
+    TimeEstimate,
+)
+
+if TYPE_CHECKING:
+    from kdlight.bundle import Bundle
+    from kdlight.data import Dataset
+    from kdlight.data.check import Check
+    from kdlight.metrics import Flip
+
+FLIPS_SHOWN = 60
+THUMBNAIL = 128
+CURVE_POINTS = 100
+
+
+def catalog(_: ListCatalog, progress: Progress) -> Catalog:
+    progress(0.1, "Looking up models and methods")
+    from kdlight.distillers import METHODS
+    from kdlight.models import GENERAL, MODELS
+    from kdlight.options import declared
+    from kdlight.preprocessing.augment import AUGMENTATIONS
+
+    return Catalog(
+        methods={n: Method(summary=m.summary, paper=m.paper, options=declared(m)) for n, m in METHODS.items()},
+        networks={
+            name: Network(role=network.role, summary=f"{network.summary} ({network.source})", family=network.family)
+            for name, network in MODELS.items()
+        },
+        augmentations=tuple(AUGMENTATIONS),
+        general={name: License(words=one.words, commercial=one.commercial) for name, one in GENERAL.items()},
+    )
+
+
+def find_weights(request: FindWeights, progress: Progress) -> Published:
+    progress(0.3, "Looking for the network's published weights")
+    from kdlight.models import published
+
+    return Published(
+        lacking=published.lacking(request.network),
+        licenses=published.licenses(request.network),
+        commercial=published.commercial(request.network),
+    )
+
+
+def check_data(request: CheckData, progress: Progress) -> Check:
+    from kdlight import data
+
+    return data.check(data.open_dataset(request.path), _counting(progress, "Reading image {} of {}"))
+
+
+def compare(request: Compare, progress: Progress) -> Comparison:
+    from kdlight import bundle as bundles
+    from kdlight.benchmark import BusyError, quiet_latency
+
+    bundle = bundles.load(request.bundle)
+    evaluation = _evaluate(bundle, request, progress) if request.data else None
+    try:
+        timing = _counting(progress, "Timing both", 0.8)
+        report = quiet_latency(bundle, bundle.spec.size, progress=timing)
+        return Comparison(evaluation=evaluation, speed=Speed.of(report.model_dump()))
+    except BusyError as busy:
+        return Comparison(evaluation=evaluation, busy=str(busy))
+
+
+def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:
+    from kdlight.data import masks_in, open_dataset
+    from kdlight.inference import Predictor
+    from kdlight.inference.evaluate import _logits, measure, predict
+    from kdlight.inference.localization import localize
+    from kdlight.reading import ROLES
+
+    assert request.data is not None
+    dataset = open_dataset(request.data, bundle.classes)
+    if request.masks:
+        dataset = replace(dataset, masks=masks_in(request.masks, dataset))
+    split = request.split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
+    part = dataset.split(split)
+    pixels = part.images(bundle.spec, _counting(progress, "Reading image {} of {}", 0.0, 0.3))
+    predictor, predictions = Predictor(bundle), {}
+    for role, start in zip(ROLES, (0.3, 0.52), strict=True):
+        counting = _counting(progress, f"The {role} is reading image {{}} of {{}}", start, start + 0.22)
+        temperature = bundle.card.temperature(role)
+        predictions[role] = predict(partial(_logits, predictor, role), pixels, temperature, 16, counting)
+    measurement = measure(predictions, part, bundle.classes)
+    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+    maps = _counting(progress, "Heat maps of image {} of {}", 0.75, 0.8)
+    flips = measurement.flips or ()
+    return Evaluation(
+        metrics=Metrics.model_validate({"split": split, "n": len(part), **measurement.reports}),
+        flips=len(flips),
+        shown=tuple(_shown(part, flip, pixels) for flip in flips[:FLIPS_SHOWN]),
+        curves={role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()},
+        localization=localize(predictor, part, predicted, progress=maps),
+    )
+
+
+def _shown(part: Dataset, flip: Flip, pixels: np.ndarray) -> ShownFlip:
+    index = next(i for i, item in enumerate(part.items) if item.ref == flip.path)
+    picture = PIL.Image.fromarray(pixels[index])
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    thumbnail = base64.b64encode(png.getvalue()).decode()
+    return ShownFlip(**dict(flip), thumbnail=thumbnail, file=part.source.file(flip.path))
+
+
+def _curves(probabilities: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Curves:
+    """ROC per class that has both sides, thinned to CURVE_POINTS, and reliability without its empty bins."""
+    from kdlight.metrics import reliability_curve, roc_curve
+
+    roc = {}
+    for index, name in enumerate(classes):
+        positive = labels == index
+        if positive.any() and not positive.all():
+            false, true, _ = roc_curve(probabilities[:, index], positive)
+            points = np.unique(np.linspace(0, len(false) - 1, CURVE_POINTS).round().astype(int))
+            roc[name] = RocCurve(false=false[points].tolist(), true=true[points].tolist())
+    confidence, right, count = reliability_curve(probabilities, labels)
+    full = count > 0
+    columns = {"confidence": confidence, "accuracy": right, "count": count}
+    return Curves(roc=roc, reliability=ReliabilityCurve(**{n: c[full].tolist() for n, c in columns.items()}))
+
+
+def estimate_time(request: EstimateTime, progress: Progress) -> TimeEstimate:
+    from kdlight.training.effort import try_out
+
+    trial = try_out(request.recipe, progress)
+    return TimeEstimate(seconds=trial.seconds(request.recipe), images=trial.images)
+
+
+def _counting(progress: Progress, words: str, start: float = 0.0, end: float = 1.0) -> Callable[[int, int], None]:
+    """A progress of (done, total) as a part of another's share; words: with places for both numbers, or none."""
+    return lambda done, total: progress(start + (end - start) * done / total, words.format(done, total))

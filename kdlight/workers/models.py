@@ -1,0 +1,91 @@
+"""What a worker does with the models of a bundle. Imported by the worker only; torch comes with the warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdlight import bundle as bundles
+from kdlight.bundle.speed import Speed
+from kdlight.explain import Progress
+from kdlight.inference import Predictor
+from kdlight.reading import HeatMap, Reading, Role
+from kdlight.workers.requests import HeatMaps, Latency, Read, Verification, Verify, Warm
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BUNDLES = 4
+"""Held in memory by one worker, those used last."""
+
+
+def read(request: Read, progress: Progress) -> Reading:
+    predictor = _predictor(request.bundle, progress)
+    progress(0.0, "Teacher and student are reading the scan")
+    options = (request.explain, request.class_name, request.confirmed, request.modality)
+    return predictor.read(request.image, *options, progress=progress)
+
+
+def heat_maps(request: HeatMaps, progress: Progress) -> dict[Role, HeatMap]:
+    options = (request.method, request.class_name, request.confirmed, request.modality)
+    return _predictor(request.bundle, progress).heat_maps(request.image, *options, progress=progress)
+
+
+def measure_latency(request: Latency, progress: Progress) -> Speed:
+    from kdlight.benchmark import latency, quiet_latency
+
+    def report(done: int, total: int) -> None:
+        progress(done / total, f"Round {done} of {total}")
+
+    measure = quiet_latency if request.quiet else latency
+    bundle, settings = bundles.load(request.bundle), (request.size, request.threads, request.runs, request.warmups)
+    return Speed.model_validate(measure(bundle, *settings, progress=report).model_dump())
+
+
+def verify(request: Verify, progress: Progress) -> Verification:
+    from kdlight.inference import golden
+
+    progress(0.0, "Checking every file")
+    bundle = bundles.load(request.bundle)
+    progress(0.5, "Asking both models the golden cases")
+    return Verification(bundle=bundle.card.id, sha256=bundle.sha256, **golden.check(bundle))
+
+
+def warm(request: Warm, progress: Progress) -> str:
+    return _predictor(request.bundle, progress).bundle.sha256
+
+
+def _predictor(path: Path, progress: Progress) -> Predictor:
+    """The Predictor of a bundle, loaded once for as long as its checksum file stays as it is. Raises BundleError."""
+    sums = path / bundles.SUMS
+    stamp = sums.stat() if sums.is_file() else None
+    progress(0.0, "Loading the models")
+    return _load(path, stamp and (stamp.st_mtime_ns, stamp.st_ino))
+
+
+@lru_cache(BUNDLES)
+def _load(path: Path, _stamp: tuple[int, int] | None) -> Predictor:
+    return Predictor(bundles.load(path))
+
+
+def warm_up(threads: int) -> Iterator[str]:
+    """Import and run what the first request would pay for, in steps; requests may be answered between them."""
+    import torch
+
+    torch.set_num_threads(threads)
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    from kdlight.models import create_model
+
+    model: nn.Module = create_model("kdlight_nano", 2).eval()
+    x = torch.zeros(1, 3, 64, 64)
+    with torch.inference_mode():
+        model(x)
+    yield "models"
+    from kdlight.explain import explain
+
+    explain(model, x.uniform_(), 0)
+    yield "heat maps"
