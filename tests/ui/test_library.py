@@ -12,10 +12,13 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.studies.gains import NOT_COMPARED
 from kdlight.ui import gains, store
-from kdlight.workers import WorkerDied
+from kdlight.workers import Verification, Verify, WorkerDied
 from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
 
-CHECKED = {"ok": True, "cases": 4, "onnx_torch_difference": 3e-7}
+CHECKED = Verification(
+    **{"bundle": "tiny_mri", "sha256": "", "ok": True, "cases": 4, "onnx_torch_difference": 3e-7},
+    **{"probability_change": {}, "map_change": None},
+)
 
 
 def open_card(app: AppTest) -> AppTest:
@@ -170,12 +173,12 @@ def test_the_whole_card_is_in_words_with_every_files_checksum(app: AppTest, tiny
 def test_verify_asks_a_worker_and_says_the_outcome(app: AppTest, workers: FakeWorkers, library: Path) -> None:
     workers.answer = lambda asked: FakeTicket(CHECKED)
     click(open_card(app), "Verify")
-    assert workers.asked == [("verify", library / "tiny_mri")]
+    assert workers.asked == [Verify(library / "tiny_mri")]
     assert "Every checksum is right" in app.success[0].value
 
 
 def test_verify_that_fails_or_dies_is_said(app: AppTest, workers: FakeWorkers) -> None:
-    workers.answer = lambda asked: FakeTicket({**CHECKED, "ok": False})
+    workers.answer = lambda asked: FakeTicket(CHECKED.model_copy(update={"ok": False}))
     click(open_card(app), "Verify")
     assert "came out differently" in app.error[0].value
     workers.answer = lambda asked: FakeTicket(WorkerDied("The reading process ended."))

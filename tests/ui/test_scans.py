@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.images import Image
-from kdlight.ui import drops, headline, scans, work
+from kdlight.ui import drops, headline, readings, scans
 from tests.ui.conftest import FakeWorkers, button, png, said, sample, upload
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"
@@ -72,7 +72,7 @@ def test_many_frames_have_a_slider_that_reads_the_chosen_one(app: AppTest, worke
 
 
 def test_what_is_kept_is_bounded(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "READINGS_KEPT", 2)
+    monkeypatch.setattr(readings, "READINGS_KEPT", 2)
     monkeypatch.setattr(scans, "FRAMES_KEPT", 2)
     sample(app, "Heart ultrasound")
     for number in (2, 3, 4):
