@@ -101,6 +101,7 @@ def test_cancelled_work_stops_and_the_process_stays(workers: Workers) -> None:
 def test_work_that_does_not_stop_is_killed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE", 0.1)
     ticket = begun(workers, "hang")
+    time.sleep(0.3)  # it has looked for a cancel when it said that it began
     (before,) = workers.pids
     ticket.cancel()
     assert workers.submit(Act("say:next")).result(LONG).pid != before
