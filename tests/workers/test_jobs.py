@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,11 +142,10 @@ def test_on_a_busy_machine_no_time_is_taken(tiny_bundle: Bundle, monkeypatch: py
 
 
 def test_an_estimate_grows_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "BATCHES", 1)
-    monkeypatch.setattr(jobs, "_trial", lambda *_: 0.1)
+    monkeypatch.setattr("kdlight.training.effort._step", lambda *_: 0.1)
     recipe = shipped()["kdlight-synthetic"]
     short = jobs.estimate_time(EstimateTime(read_recipe(recipe, ["train.epochs=2"])), quiet)
     long = jobs.estimate_time(EstimateTime(read_recipe(recipe, ["train.epochs=20"])), quiet)
-    steps = 18 * 180 / 16 * 1.7
+    steps = 2 * 18 * math.ceil(114 / 16)  # of the student with its teacher and without
     assert long.seconds - short.seconds == pytest.approx(1.25 * steps * 0.1)
-    assert short.images == 180
+    assert short.images == 114
