@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,34 +94,19 @@ def compare(request: Compare, progress: Progress) -> Comparison:
 
 
 def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:
-    from kdlight.data import masks_in, open_dataset
-    from kdlight.inference import Predictor
-    from kdlight.inference.evaluate import _logits, measure, predict
-    from kdlight.inference.localization import localize
-    from kdlight.reading import ROLES
+    from kdlight.inference.evaluate import evaluate
 
     assert request.data is not None
-    dataset = open_dataset(request.data, bundle.classes)
-    if request.masks:
-        dataset = replace(dataset, masks=masks_in(request.masks, dataset))
-    split = request.split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
-    part = dataset.split(split)
-    pixels = part.images(bundle.spec, _counting(progress, "Reading image {} of {}", 0.0, 0.3))
-    predictor, predictions = Predictor(bundle), {}
-    for role, start in zip(ROLES, (0.3, 0.52), strict=True):
-        counting = _counting(progress, f"The {role} is reading image {{}} of {{}}", start, start + 0.22)
-        temperature = bundle.card.temperature(role)
-        predictions[role] = predict(partial(_logits, predictor, role), pixels, temperature, 16, counting)
-    measurement = measure(predictions, part, bundle.classes)
-    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
-    maps = _counting(progress, "Heat maps of image {} of {}", 0.75, 0.8)
-    flips = measurement.flips or ()
+    measured = evaluate(
+        bundle, request.data, request.split, lambda share, words: progress(0.8 * share, words), masks=request.masks
+    )
+    part, flips = measured.part, measured.flips or ()
     return Evaluation(
-        metrics=Metrics.model_validate({"split": split, "n": len(part), **measurement.reports}),
+        metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports}),
         flips=len(flips),
-        shown=tuple(_shown(part, flip, pixels) for flip in flips[:FLIPS_SHOWN]),
-        curves={role: _curves(p.probabilities, part.labels, bundle.classes) for role, p in predictions.items()},
-        localization=localize(predictor, part, predicted, progress=maps),
+        shown=tuple(_shown(part, flip, measured.pixels) for flip in flips[:FLIPS_SHOWN]),
+        curves={r: _curves(p.probabilities, part.labels, bundle.classes) for r, p in measured.predictions.items()},
+        localization=measured.localization,
     )
 
 
@@ -161,6 +144,6 @@ def estimate_time(request: EstimateTime, progress: Progress) -> TimeEstimate:
     return TimeEstimate(seconds=trial.seconds(request.recipe), images=trial.images)
 
 
-def _counting(progress: Progress, words: str, start: float = 0.0, end: float = 1.0) -> Callable[[int, int], None]:
-    """A progress of (done, total) as a part of another's share; words: with places for both numbers, or none."""
-    return lambda done, total: progress(start + (end - start) * done / total, words.format(done, total))
+def _counting(progress: Progress, words: str, start: float = 0.0) -> Callable[[int, int], None]:
+    """A progress of (done, total) as the part of another's from `start` on; words: with places for both numbers."""
+    return lambda done, total: progress(start + (1 - start) * done / total, words.format(done, total))
