@@ -51,31 +51,42 @@ def as_rows(times: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"name": name, "p50_ms": ms} for name, ms in times]
 
 
+def network(role: str | None, engine: str, ms: float, pixels: int | None = None) -> dict[str, Any]:
+    route = "maps" if role is None else "image" if pixels else "network"
+    return {"role": role, "engine": engine, "route": route, "pixels": pixels, "p50_ms": ms}
+
+
 def test_the_speed_table_compares_like_with_like() -> None:
-    """On a made-up report: each teacher's row against the student's that was measured the same way."""
+    """On made-up reports: each teacher's row against the student's that was measured the same way."""
     script = runpy.run_path(str(ROOT / "tools" / "speed_table.py"))
-    how = "; from a decoded image of 64 px"
-    p50 = {"teacher, torch eager": 20.0, "student, torch eager": 4.0, "student, ONNX Runtime": 2.0}
-    p50 |= {f"teacher, ONNX Runtime{how}": 12.0, f"student, ONNX Runtime{how}": 3.0, f"Grad-CAM of both{how}": 2500.0}
-    rows = as_rows(p50.items())
+    rows = [
+        network("teacher", "torch eager", 20.0),
+        network("student", "torch eager", 4.0),
+        network("student", "ONNX Runtime", 2.0),
+        network("teacher", "ONNX Runtime", 12.0, 64),
+        network("student", "ONNX Runtime", 3.0, 64),
+        network(None, "as read", 2500.0, 64),
+    ]
     bound = {"peak_gmacs": 50.0, "teacher_ms": 6.0, "student_ms": 0.8}
-    found = list(script["latency"]({"rows": rows, "bound": bound, "size": 224}))
-    assert [cells[1:] for cells in found] == [
+    lines = list(script["latency"]({"rows": rows, "bound": bound, "size": 224}))
+    assert [cells[1:] for cells in lines] == [
         ("2 ms", "teacher in torch: 20 ms, 10 x"),
         ("3 ms", "on the same engine: 12 ms, 4 x"),
         ("2.5 s", ""),
         ("0.8 ms", "teacher: 6 ms, 7.5 x"),
     ]
-    kept = [("kept", 2.0), ("plain", 20.0), ("answers of vgg19 kept", 3.0)]
-    loop: dict[str, Any] = {"rows": as_rows(kept), "candidate": "kept", "baseline": "plain"}
+    epochs = [("cached", 2.0), ("plain", 20.0), ("outputs of vgg19 cached", 3.0)]
+    loop: dict[str, Any] = {"rows": as_rows(epochs), "candidate": "cached", "baseline": "plain"}
+    for row, teacher in zip(loop["rows"], ("mobilenetv2", None, "vgg19"), strict=True):
+        row["teacher"] = teacher
     loop["ratios"] = {"over_alone": {"mobilenetv2": 1.25, "vgg19": 0.5}}
     assert [cells[1:] for cells in script["training"](loop)] == [
         ("2 ms", "plain: 20 ms, 10 x; without a teacher: 0.8 x"),
         ("3 ms", "without a teacher: 2 x"),
     ]
     folder: dict[str, Any] = {
-        "rows": as_rows(kept[:2]),
-        "candidate": "kept",
+        "rows": as_rows(epochs[:2]),
+        "candidate": "cached",
         "files": 9,
         "memory_mb": {"9": 100.4, "99": 101.0},
     }
@@ -84,17 +95,21 @@ def test_the_speed_table_compares_like_with_like() -> None:
         ("2 ms", "plain: 20 ms, 10 x"),
         ("2 ms", "memory: 100 MB after 9, 101 MB after 99"),
     ]
-    both = {"training": {"images": 64, "rows": as_rows(kept[:2])}, "latency": {"rows": as_rows(kept[1:])}}
+    maps = [("whole", 8000.0), ("fast", 80.0), ("class map", 2.0)]
+    both = {"training": {"images": 64, "rows": as_rows(epochs[:2])}, "latency": {"rows": as_rows(epochs[1:])}}
+    both["scorecam"] = {"rows": as_rows(maps[:2]), "baseline": "whole", "ratios": {"fast": 100.0}}
     assert [cells[1:] for cells in script["peers"](both)] == [
         ("2 ms", "plain: 20 ms, 10 x"),
-        ("20 ms", "answers of vgg19 kept: 3 ms, 0.15 x"),
+        ("20 ms", "outputs of vgg19 cached: 3 ms, 0.15 x"),
+        ("80 ms", "grad-cam package: 8 s, 100 x"),
     ]
-    maps = [("Score-CAM of the teacher, package", 8000.0), ("Score-CAM of the teacher, fast", 80.0), ("class map", 2.0)]
-    heat: dict[str, Any] = {"rows": as_rows(maps), "baseline": maps[0][0]}
-    assert [cells[1:] for cells in script["explain"](heat)] == [("80 ms", f"{maps[0][0]}: 8 s, 100 x"), ("2 ms", "")]
-    heat["likeness"] = {maps[1][0]: {"images": 50, "median": 0.978, "least": 0.573}}
-    near = "; Pearson with every mask's 0.9780 (median), 0.5730 (least) of 50 images"
-    assert next(script["explain"](heat))[2] == f"{maps[0][0]}: 8 s, 100 x{near}"
+    near = {"fast": {"images": 50, "median": 0.978, "least": 0.573}}
+    heat: dict[str, Any] = {"rows": as_rows(maps), "baseline": "whole", "likeness": near}
+    assert [cells[1:] for cells in script["explain"](heat)] == [
+        ("8 s", ""),
+        ("80 ms", "every mask: 8 s, 100 x; Pearson with every mask's 0.9780 (median), 0.5730 (least) of 50 images"),
+        ("2 ms", ""),
+    ]
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("kdlight ")])
