@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "metrics", "modality", "options", "processes"},
+    {"anatomy", "metrics", "modality", "options", "processes", "reading"},
     {"config", "storage"},
     {"runs", "images"},
-    {"preprocessing", "reading"},
+    {"preprocessing"},
     {"data", "models"},
     {"distillers", "bundle"},
     {"explain", "baselines"},

@@ -44,9 +44,9 @@ def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
     from kdlight.inference import golden
 
     opened = open_bundle(bundle)
-    found = {"bundle": opened.card.id, "sha256": opened.sha256, **golden.check(opened)}
-    fault = None if found["ok"] else f"{opened.card.id}: the golden cases came out differently; get the bundle again."
-    return Answer(found, fault=fault)
+    check = golden.check(opened)
+    fault = None if check.ok else f"{opened.card.id}: the golden cases came out differently; get the bundle again."
+    return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **check.to_json()}, fault=fault)
 
 
 def _evaluation(found: dict[str, Any]) -> Any:

@@ -5,16 +5,17 @@ The inputs are drawn from a seed, so no person's scan is in a bundle: soft blobs
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
+from pydantic import ConfigDict, computed_field
 from safetensors.numpy import load_file, save_file
 
+from kdlight import storage
 from kdlight.bundle import Bundle, BundleError
+from kdlight.bundle.part import Part
 from kdlight.explain import DEFAULT, explain
 from kdlight.inference import Predictor
 from kdlight.reading import ROLES, Role
@@ -45,6 +46,38 @@ def draw(index: int, side: int, color: bool) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
+class Expected(Part):
+    """golden/expected.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    classes: tuple[str, ...] = ()
+    method: str = METHOD
+    maps: int = 1
+    probabilities: dict[Role, list[list[float]]]
+    """By model (cases, K), calibrated."""
+
+
+class GoldenCheck(Part):
+    """The largest differences of a bundle's answers to those that it was made with."""
+
+    cases: int
+    probability_change: dict[Role, float]
+    map_change: dict[Role, float] | None
+    """Mean difference of a map; None where the maps are of an older kind, which cannot come out again."""
+    onnx_torch_difference: float
+    """In the student's probabilities."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def ok(self) -> bool:
+        return (
+            max(self.probability_change.values()) <= OTHER_MACHINE_TOLERANCE
+            and max((self.map_change or {}).values(), default=0.0) <= MAP_TOLERANCE
+            and self.onnx_torch_difference <= PROBABILITY_TOLERANCE
+        )
+
+
 def record(path: Path, bundle: Bundle) -> None:
     """Write `golden/`: inputs as PNG, both models' calibrated probabilities, the heat map of each one's top class."""
     folder = path / "golden"
@@ -52,58 +85,45 @@ def record(path: Path, bundle: Bundle) -> None:
     color = bool(bundle.card.eligibility.color)
     for index in range(CASES):
         PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
-    answers = run(bundle, _inputs(path, bundle))
-    maps = {f"{r}_{i}": answers[r]["maps"][i].astype(np.float16) for r in ROLES for i in range(CASES)}
-    save_file(maps, folder / "maps.safetensors")
-    expected = {role: answers[role]["probabilities"].tolist() for role in ROLES}
-    text = json.dumps(
-        {"classes": list(bundle.classes), "method": METHOD, "maps": MAPS, "probabilities": expected}, indent=1
-    )
-    (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
+    probabilities, maps = run(bundle, _inputs(path, bundle))
+    named = {f"{role}_{i}": maps[role][i].astype(np.float16) for role in ROLES for i in range(CASES)}
+    save_file(named, folder / "maps.safetensors")
+    lists = {role: probabilities[role].tolist() for role in ROLES}
+    expected = Expected(classes=bundle.classes, method=METHOD, maps=MAPS, probabilities=lists)
+    storage.write_json(folder / "expected.json", expected.to_json())
 
 
-def check(bundle: Bundle) -> dict[str, Any]:
-    """Run the golden cases again: the largest differences, and `ok`. Raises BundleError if they are damaged.
-
-    `map_change` is None for a bundle whose maps were recorded before they were laid at their cells' receptive fields:
-    those maps cannot come out again, and only the probabilities count.
-    """
+def check(bundle: Bundle) -> GoldenCheck:
+    """Run the golden cases again. Raises BundleError if they are damaged."""
+    folder = bundle.path / "golden"
     try:
-        expected = json.loads((bundle.path / "golden" / "expected.json").read_text(encoding="utf-8"))
-        stored = expected["probabilities"]
-        maps = load_file(bundle.path / "golden" / "maps.safetensors")
-        answers = run(bundle, _inputs(bundle.path, bundle))
-        change = {r: float(np.abs(answers[r]["probabilities"] - np.array(stored[r])).max()) for r in ROLES}
-        heat = _map_change(answers, maps) if expected.get("maps") == MAPS else None
+        expected = Expected.model_validate_json((folder / "expected.json").read_bytes())
+        recorded = load_file(folder / "maps.safetensors")
+        inputs = _inputs(bundle.path, bundle)
+        probabilities, maps = run(bundle, inputs)
+        change = {r: float(np.abs(probabilities[r] - np.array(expected.probabilities[r])).max()) for r in ROLES}
+        differences = {r: [np.abs(maps[r][i] - recorded[f"{r}_{i}"]).mean() for i in range(CASES)] for r in ROLES}
     except (OSError, KeyError, ValueError) as error:
         raise BundleError(f"{bundle.path.name}: the golden cases cannot be read ({type(error).__name__}).") from error
-    parity = Predictor(bundle).parity(_inputs(bundle.path, bundle))
-    ok = (
-        max(change.values()) <= OTHER_MACHINE_TOLERANCE
-        and (heat is None or max(heat.values()) <= MAP_TOLERANCE)
-        and parity <= PROBABILITY_TOLERANCE
+    return GoldenCheck(
+        cases=CASES,
+        probability_change=change,
+        map_change={r: float(max(of)) for r, of in differences.items()} if expected.maps == MAPS else None,
+        onnx_torch_difference=Predictor(bundle).parity(inputs),
     )
-    return {"ok": ok, "cases": CASES, "probability_change": change, "map_change": heat, "onnx_torch_difference": parity}
 
 
-def _map_change(answers: dict[Role, dict[str, np.ndarray]], maps: dict[str, np.ndarray]) -> dict[str, float]:
-    """Largest mean difference of a map, by model."""
-    return {
-        role: max(float(np.abs(answers[role]["maps"][i] - maps[f"{role}_{i}"]).mean()) for i in range(CASES))
-        for role in ROLES
-    }
-
-
-def run(bundle: Bundle, x: torch.Tensor) -> dict[Role, dict[str, np.ndarray]]:
-    """Both models on x (B, 3, S, S): calibrated probabilities (B, K), the heat map (B, h, w) of the top class."""
+def run(bundle: Bundle, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, np.ndarray]]:
+    """Of both models on x (B, 3, S, S): calibrated probabilities (B, K), the heat maps (B, h, w) of the top class."""
     predictor = Predictor(bundle)
-    answers: dict[Role, dict[str, np.ndarray]] = {}
-    for role in ROLES:
-        probabilities = predictor.probabilities(role, x)
-        tops = probabilities.argmax(axis=1)
-        maps = [explain(predictor.models[role], x[i : i + 1], int(tops[i]), METHOD) for i in range(len(x))]
-        answers[role] = {"probabilities": probabilities, "maps": np.stack(maps)}
-    return answers
+    probabilities = {role: predictor.probabilities(role, x) for role in ROLES}
+    maps = {
+        role: np.stack(
+            [explain(predictor.models[role], x[i : i + 1], int(top), METHOD) for i, top in enumerate(tops)],
+        )
+        for role, tops in ((role, probabilities[role].argmax(axis=1)) for role in ROLES)
+    }
+    return probabilities, maps
 
 
 def _inputs(path: Path, bundle: Bundle) -> torch.Tensor:

@@ -50,7 +50,7 @@ def verify(request: Verify, progress: Progress) -> Verification:
     progress(0.0, "Checking every file")
     bundle = bundles.load(request.bundle)
     progress(0.5, "Asking both models the golden cases")
-    return Verification(bundle=bundle.card.id, sha256=bundle.sha256, **golden.check(bundle))
+    return Verification(bundle=bundle.card.id, sha256=bundle.sha256, **golden.check(bundle).to_json())
 
 
 def warm(request: Warm, progress: Progress) -> str:

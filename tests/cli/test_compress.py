@@ -58,7 +58,7 @@ def test_fp16_changes_no_answer(kdlight: Run, tiny_bundle: Bundle, tmp_path: Pat
     small = bundles.load(out)
     assert small.card.student.onnx_bytes == small.onnx.stat().st_size == said.json["bytes"]["small"]
     assert said.json["bytes"]["ratio"] > 1.7
-    assert golden.check(small)["ok"]
+    assert golden.check(small).ok
     assert kdlight("compress", tiny_bundle.path, "--precision", "fp16", "--out", out).status == 2
 
 

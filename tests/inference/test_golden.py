@@ -22,9 +22,9 @@ def test_inputs_are_the_same_everywhere_and_differ_from_each_other() -> None:
 
 def test_a_sound_bundle_passes_and_onnx_agrees_with_torch(tiny_bundle: Bundle) -> None:
     found = golden.check(tiny_bundle)
-    assert found["ok"]
-    assert found["onnx_torch_difference"] <= 1e-4
-    assert max(found["probability_change"].values()) <= 1e-5
+    assert found.ok
+    assert found.onnx_torch_difference <= 1e-4
+    assert max(found.probability_change.values()) <= 1e-5
 
 
 def test_other_weights_under_right_checksums_fail(bundle_copy: Path) -> None:
@@ -33,8 +33,8 @@ def test_other_weights_under_right_checksums_fail(bundle_copy: Path) -> None:
     save_file(state, bundle_copy / "student.safetensors")
     bundles.seal(bundle_copy)
     found = golden.check(load(bundle_copy))
-    assert not found["ok"]
-    assert found["onnx_torch_difference"] > 1e-4
+    assert not found.ok
+    assert found.onnx_torch_difference > 1e-4
 
 
 def test_damaged_cases_are_said(bundle_copy: Path) -> None:

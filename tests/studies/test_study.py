@@ -165,7 +165,7 @@ def test_the_card_tells_the_study_and_the_bundle_stays_sound(bundle_copy: Path, 
     assert "Over 2 student seeds and one teacher" in told
     assert f"the same student alone has {summary.mean.alone:.3f} ({summary.gain} points). Not comp" in told
     assert told.endswith("Not compared with the same student from the same starting weights.")
-    assert check(found)["ok"]
+    assert check(found).ok
 
 
 # --- what a record says besides its scores --------------------------------------------------------------------------

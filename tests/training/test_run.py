@@ -60,7 +60,7 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
     ]
     assert run.log() == records
     bundle = load(run.bundle)
-    assert golden.check(bundle)["ok"]
+    assert golden.check(bundle).ok
     card = bundle.card
     assert card.metrics.n == sum(card.data.counts["test"].values())
     assert set(card.metrics.reports) == {"teacher", "student", "alone"}
