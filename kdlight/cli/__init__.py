@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, frame, learn, look, measure, opinion, study
+from kdlight.cli import baseline, benchmark, compress, frame, look, measure, opinion, study, train
 
 INTERRUPTED = 130
 
@@ -30,7 +30,7 @@ app.command("list")(look.list_)
 app.command("inspect")(look.inspect)
 data.command("check")(look.data_check)
 data.command("merge")(look.data_merge)
-app.command("train")(learn.train)
+app.command("train")(train.train)
 app.command("study")(study.study)
 app.command("evaluate")(measure.evaluate)
 app.command("predict")(opinion.predict)

@@ -68,8 +68,8 @@ class Trial:
         teacher = recipe.teacher.epochs * math.ceil(self.images / recipe.teacher.batch_size) * self.teacher
         steps = math.ceil(self.images / recipe.train.batch_size)
         baselines = sum(bool(getattr(recipe.train, name)) for name in BASELINES)
-        asked = min(recipe.train.views, recipe.train.epochs) if _cached(recipe) else recipe.train.epochs
-        students = steps * (recipe.train.epochs * (1 + baselines) * self.alone + asked * (self.taught - self.alone))
+        passes = min(recipe.train.views, recipe.train.epochs) if _cached(recipe) else recipe.train.epochs
+        students = steps * (recipe.train.epochs * (1 + baselines) * self.alone + passes * (self.taught - self.alone))
         return OVERHEAD + VALIDATION * (teacher + students)
 
     def words(self, recipe: Recipe) -> str:

@@ -67,8 +67,8 @@ class Phases:
         model, teacher = self.new_student(phase), None
         if phase not in BASELINES:
             method, init = find(self.recipe.distill.method), self.recipe.student.init
-            asked = method.needs != "nothing" or init == "teacher"
-            teacher = self.finished("teacher") if asked else self._start()  # one that only gives first weights
+            trained = method.needs != "nothing" or init == "teacher"
+            teacher = self.finished("teacher") if trained else self._start()  # one that only gives first weights
         distiller = self._distiller(phase, model, teacher)
         yield from self._fit(phase, distiller, student_schedule(self.recipe.train), self.teacher_cache(distiller))
 
@@ -112,7 +112,7 @@ class Phases:
         return origin.read(self.run.path)
 
     def _start(self) -> Classifier:
-        """The teacher with its first weights: looked for once, then kept in the run with where they came from."""
+        """The teacher with its first weights: looked for once, then saved in the run with where they came from."""
         config = self.recipe.teacher
         torch.manual_seed(self.recipe.train.seed)
         model = create_model(config.name, len(self.data.classes))
@@ -169,7 +169,7 @@ class Phases:
 def first_weights(
     recipe: Recipe, phase: Phase, num_classes: int, teacher: Callable[[], Classifier]
 ) -> tuple[Classifier, bool]:
-    """A new student of a phase, and whether its weights were selected from `teacher`, which only then is asked for.
+    """A new student of a phase, and whether its weights were selected from `teacher`, which is called only then.
 
     Raises ValueError where the recipe's first weights are not of this student.
     """
