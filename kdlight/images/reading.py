@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
 from kdlight.images.image import Image
@@ -19,6 +19,7 @@ Source = Path | str | bytes | bytearray | memoryview
 Facts = dict[str, Any]
 """Facts of an image by their name: texts, numbers, booleans and lists of them."""
 _HEAD = 512
+_JSON = TypeAdapter(Facts)
 _ARRAYS = ("pixels", "voi_lut", "voi_first")
 
 
@@ -52,8 +53,10 @@ def warm() -> None:
 def facts(image: Image) -> Facts:
     """What may be told of an image: JSON-ready, and nothing that names a person, a place or a time."""
     rows, columns = image.shape
-    values: Facts = to_jsonable_python({f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS})
-    return values | {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
+    values = {f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS}
+    values |= {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
+    ready: Facts = _JSON.dump_python(values, mode="json")
+    return ready
 
 
 def report(source: Source, frame: int = 0) -> Facts:
