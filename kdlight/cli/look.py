@@ -130,14 +130,23 @@ def _models() -> list[dict[str, Any]]:
     from kdlight.models import MODELS
 
     return [
-        {"name": name, "role": n.role, "summary": f"{n.role}: {n.summary} ({n.source})"} for name, n in MODELS.items()
+        {"name": name, "role": n.role, "summary": f"{n.role}: {n.summary} ({n.source})", "weights": list(n.weights)}
+        for name, n in MODELS.items()
     ]
 
 
 def _methods() -> list[dict[str, Any]]:
     from kdlight.distillers import METHODS, hyperparameters
+    from kdlight.options import declared
 
-    return [{"name": n, "summary": m.summary, "options": hyperparameters(m)} for n, m in METHODS.items()]
+    return [
+        {
+            **{"name": name, "summary": kind.summary, "paper": kind.paper},
+            **{"tasks": list(kind.tasks), "needs": kind.needs, "options": hyperparameters(kind)},
+            "takes": {option.name: option.expected for option in declared(kind)},
+        }
+        for name, kind in METHODS.items()
+    ]
 
 
 def _datasets() -> list[dict[str, Any]]:

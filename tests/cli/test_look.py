@@ -37,6 +37,13 @@ def test_every_registry_is_listed_with_a_word_on_each(kdlight: Run, kind: str, o
     assert one_of_them in kdlight("list", kind).out
 
 
+def test_methods_are_listed_with_what_their_options_take(kdlight: Run) -> None:
+    kd = next(row for row in kdlight("list", "methods", "--json").json if row["name"] == "kd")
+    assert kd["options"] == {"alpha": 0.7, "temperature": 4.0}
+    assert kd["takes"] == {"alpha": "a number from 0 to 1", "temperature": "a number above 0"}
+    assert (kd["needs"], kd["tasks"]) == ("logits", ["binary", "multi-class"])
+
+
 def test_a_bundle_of_the_library_is_listed_and_found_by_its_id(
     kdlight: Run, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
