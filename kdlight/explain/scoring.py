@@ -54,16 +54,16 @@ class Scorer:
         self._pool.shutdown(cancel_futures=True)
         torch.set_num_threads(self.threads)
 
-    def __call__(self, maps: Tensor, told: Callable[[int], None] | None = None) -> Tensor:
+    def __call__(self, maps: Tensor, report: Callable[[int], None] | None = None) -> Tensor:
         """Feature maps (B, h, w), any number of them, as masks: their scores (B,).
 
-        told(done) hears after every batch; what it raises ends the work: the threads finish the batch at hand.
+        report(done) is called after every batch; what it raises ends the work: the threads finish the batch at hand.
         """
         scores: list[Tensor] = []
-        for found in self._pool.map(self._score, self._parts(maps)):
-            scores.append(found)
-            if told is not None:
-                told(sum(map(len, scores)))
+        for batch in self._pool.map(self._score, self._parts(maps)):
+            scores.append(batch)
+            if report is not None:
+                report(sum(map(len, scores)))
         return torch.cat(scores)
 
     def _parts(self, maps: Tensor) -> tuple[Tensor, ...]:
@@ -135,9 +135,17 @@ class Joined(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        own = self.conv
-        shape = own.padding, own.stride, own.dilation, own.groups
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, own.weight, own.bias, *shape, self.activation, self.limits, ""
+        conv = self.conv
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x,
+            conv.weight,
+            conv.bias,
+            conv.padding,
+            conv.stride,
+            conv.dilation,
+            conv.groups,
+            self.activation,
+            self.limits,
+            "",
         )
-        return found
+        return output

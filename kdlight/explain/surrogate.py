@@ -18,7 +18,7 @@ WIDTHS = (0.5, 1.0, 2.0, 4.0)
 NUGGET = 1e-3
 """Share of a score's variance that its neighbors say nothing about."""
 
-TOLD = 2
+CALIBRATED = 2
 """Rounds of picks whose misses say how far the predictions can be trusted."""
 
 
@@ -43,15 +43,15 @@ class Surrogate:
         weight = self.sizes * torch.softmax(self.mean, 0) if len(self.known) else self.sizes
         done, count = len(self.known), min(count, len(self.sizes) - len(self.known))
         factor = torch.cat([self._factor, torch.zeros(len(self.sizes), count, dtype=torch.double)], 1)
-        open_ = self._open()
+        unexplained = self._unexplained()
         picked: list[int] = []
         for column in range(done, done + count):
-            worth = weight.square() * open_
+            worth = weight.square() * unexplained
             worth[self.known] = worth[picked] = -1
             picked.append(int(worth.argmax()))
-            near = self._like(self.squares[:, picked[-1]]) - factor[:, :column] @ factor[picked[-1], :column]
-            factor[:, column] = near / open_[picked[-1]].sqrt()
-            open_ = open_ - factor[:, column].square()
+            near = self._kernel(self.squares[:, picked[-1]]) - factor[:, :column] @ factor[picked[-1], :column]
+            factor[:, column] = near / unexplained[picked[-1]].sqrt()
+            unexplained = unexplained - factor[:, column].square()
         return torch.tensor(picked, dtype=torch.long)
 
     def learn(self, points: Tensor, scores: Tensor) -> None:
@@ -64,35 +64,39 @@ class Surrogate:
         self.width = max(WIDTHS, key=self._fit)
         lower, whitened = self._whitened()
         self.scale = float(whitened.square().mean())
-        near = self._like(self.squares[self.known])  # (P, M)
+        near = self._kernel(self.squares[self.known])  # (P, M)
         self._factor = torch.linalg.solve_triangular(lower, near, upper=False).T
         self.mean = self.scores.mean() + self._factor @ whitened
         self.mean[self.known] = self.scores
-        self.variance = self.scale * self._open()
+        self.variance = self.scale * self._unexplained()
         self.variance[self.known] = 0
 
     def draw(self, count: int) -> Tensor:
         """Scores (count, M) as they may be, given what is known: likes err together; the same every time.
 
-        They spread more than the process says where its last TOLD predictions missed by more than it said.
+        They spread more than the process says where its last CALIBRATED predictions missed by more than it states.
         """
-        twice = 2 * NUGGET * torch.eye(len(self.mean), dtype=torch.double)  # its own, and for the decomposition's sake
-        open_ = self._like(self.squares) - self._factor @ self._factor.T  # (M, M), how the unknown shares go together
-        lower = torch.linalg.cholesky(open_ + twice)
+        diagonal = (
+            2 * NUGGET * torch.eye(len(self.mean), dtype=torch.double)
+        )  # its own, and for the decomposition's sake
+        unexplained = (
+            self._kernel(self.squares) - self._factor @ self._factor.T
+        )  # (M, M), how the unknown shares go together
+        lower = torch.linalg.cholesky(unexplained + diagonal)
         noise = torch.randn(count, len(self.mean), dtype=torch.double, generator=torch.Generator().manual_seed(0))
-        missed = max(1.0, sum(self._misses[-TOLD:]) / max(1, len(self._misses[-TOLD:])))
+        missed = max(1.0, sum(self._misses[-CALIBRATED:]) / max(1, len(self._misses[-CALIBRATED:])))
         drawn: Tensor = self.mean + noise @ lower.T * math.sqrt(missed * self.scale)
         drawn[:, self.known] = self.scores
         return drawn
 
-    def _open(self) -> Tensor:
+    def _unexplained(self) -> Tensor:
         """Share of each score's variance (M,) that the known ones leave."""
         return (1 + NUGGET - self._factor.square().sum(1)).clamp(min=0)
 
     def _whitened(self) -> tuple[Tensor, Tensor]:
         """The Cholesky factor (P, P) of the known points' kernel, and the centered scores (P,) that it makes unlike."""
         even = NUGGET * torch.eye(len(self.known), dtype=torch.double)
-        lower = torch.linalg.cholesky(self._like(self.squares[self.known][:, self.known]) + even)
+        lower = torch.linalg.cholesky(self._kernel(self.squares[self.known][:, self.known]) + even)
         centered = (self.scores - self.scores.mean())[:, None]
         return lower, torch.linalg.solve_triangular(lower, centered, upper=False)[:, 0]
 
@@ -104,6 +108,6 @@ class Surrogate:
             lower.diagonal().log().sum()
         )
 
-    def _like(self, squares: Tensor) -> Tensor:
+    def _kernel(self, squares: Tensor) -> Tensor:
         """How much two scores go together, by the squared distance of their masks."""
         return torch.exp(squares * (-0.5 / float(self.median * self.width**2)))

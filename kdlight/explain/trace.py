@@ -31,7 +31,7 @@ _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[tuple[int, ...], Pair], list[Lat
 def located(model: nn.Module, layers: Sequence[nn.Module], x: Tensor) -> Iterator[list[Lattice]]:
     """Where the cells of the maps (B, C, h, w) that `layers` put out lie on the input x (B, C, H, W).
 
-    The list is filled once the model was asked for x inside the with statement; what was found is remembered, so that
+    The list is filled once the model was asked for x inside the with statement; what it gives is remembered, so that
     later passes at this size cost nothing more.
     """
     known, key = _KNOWN.setdefault(model, {}), (tuple(map(id, layers)), (x.shape[-2], x.shape[-1]))
