@@ -25,8 +25,8 @@ SHARES = (0.1, 0.3)
 BLUR = 0.1
 """Standard deviation of the blur, in sides of the input."""
 STRONG = 4.0
-"""Odds ratio from which a map counts as supported: nearly half of the default maps of shipped networks reach it, fewer than
-one in five of networks with random weights."""
+"""Odds ratio from which a map counts as supported: nearly half of the default maps of shipped networks reach it,
+fewer than one in five of networks with random weights."""
 RIM = 0.125
 """Width of the outer border as a share of each side; a uniform map has 0.44 of its mass there."""
 ON_RIM = 0.5
