@@ -1,18 +1,14 @@
 # make app    set up what is missing and open the app, for this machine only (others: ADDRESS=0.0.0.0; a port: PORT=9000)
 # make test   set up what is missing and run every test
 # make check  style, types and floors
-# make card-table   write the table of measured bundles from their cards
-# make speed-table  write the table of measured speeds from docs/benchmarks
-# make size-table   write the table of int8 students from docs/benchmarks/int8
-# make recipes      write docs/recipes.md from the declared options
-# make results      write docs/results.md from the records in docs/studies
+# make docs   write what docs and README.md take from declarations, cards and records: recipes, tables, results
 
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup card-table speed-table size-table recipes results licences clean
+.PHONY: app test check setup docs licenses clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -30,22 +26,12 @@ check: $(VENV)/.dev
 
 setup: $(VENV)/.runtime
 
-card-table: $(VENV)/.runtime
-	@$(BIN)/python -m tools.write_table card_table --write
-
-speed-table: $(VENV)/.runtime
-	@$(BIN)/python -m tools.write_table speed_table --write
-
-size-table: $(VENV)/.runtime
-	@$(BIN)/python -m tools.write_table size_table --write
-
-recipes: $(VENV)/.runtime
+docs: $(VENV)/.runtime
 	@$(BIN)/python tools/recipes_page.py --write
+	@$(BIN)/python -m tools.write_table
+	@$(BIN)/python -m tools.results docs/studies --out docs/results-full.md
 
-results: $(VENV)/.runtime
-	@$(BIN)/python -m tools.results docs/studies --out docs/results.md
-
-licences: $(VENV)/.dev
+licenses: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_requirements.py
 
 clean:

@@ -1,4 +1,4 @@
-"""The README keeps its word: the commands it shows exist, and its numbers are the cards'."""
+"""README and docs keep their word: the commands they show exist, and their numbers are those of cards and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ from kdlight.bundle import load
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
+]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+SHELL = [
+    line
+    for name, text in TEXTS.items()
+    if name != "docs/results-full.md"  # its commands are its own test's
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    for line in block.splitlines()
+]
+PYTHON = [block for text in TEXTS.values() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 
 
 def test_a_newcomer_sees_the_app_and_the_two_commands_first() -> None:
@@ -26,25 +37,26 @@ def test_a_newcomer_sees_the_app_and_the_two_commands_first() -> None:
     assert re.search(r"!\[.+\]\((.+\.png)\)", top)
 
 
-def test_the_table_is_what_the_cards_say() -> None:
-    script = runpy.run_path(str(ROOT / "tools" / "card_table.py"))
-    written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
-    assert written == script["table"](), "run make card-table"
-
-
-def test_the_speeds_are_what_the_kept_reports_say() -> None:
-    script = runpy.run_path(str(ROOT / "tools" / "speed_table.py"))
-    written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
-    assert written == script["table"](), "run make speed-table"
+@pytest.mark.parametrize("name", ["summary", "card", "speed", "size"])
+def test_a_table_is_what_its_script_makes_of_cards_and_reports(name: str) -> None:
+    script = runpy.run_path(str(ROOT / "tools" / f"{name}_table.py"))
+    written = [
+        text.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
+        for text in (page.read_text(encoding="utf-8") for page in PAGES)
+        if script["BEGIN"] in text
+    ]
+    assert written == [script["table"]()], "run make docs"
 
 
 def test_the_sizes_are_those_of_the_shipped_bundles() -> None:
     script = runpy.run_path(str(ROOT / "tools" / "size_table.py"))
-    written = README.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
-    assert written == script["table"](), "run make size-table"
     for path in script["KEPT"].glob("*.json"):
         measured = json.loads(path.read_text(encoding="utf-8"))["source_sha256"]
         assert measured == load(ROOT / "assets" / "bundles" / path.stem).sha256, f"compress {path.stem} again"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 800
 
 
 def as_rows(times: Iterable[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -127,7 +139,7 @@ def test_every_command_shown_is_understood(line: str) -> None:
         assert context.params
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("block", [block for block in PYTHON if "import kdlight\n" in block])
 def test_every_name_in_the_python_shown_is_there(block: str) -> None:
     import kdlight
     from kdlight import runs
@@ -139,6 +151,7 @@ def test_every_name_in_the_python_shown_is_there(block: str) -> None:
     compile(block, "README.md", "exec")
 
 
-def test_every_file_named_is_there() -> None:
-    for path in re.findall(r"\]\(([\w./-]+)\)", README):
-        assert (ROOT / path).is_file(), path
+@pytest.mark.parametrize("name", list(TEXTS))
+def test_every_file_named_is_there(name: str) -> None:
+    for path in re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", TEXTS[name]):
+        assert (ROOT / name).parent.joinpath(path).exists(), path

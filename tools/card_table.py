@@ -9,7 +9,7 @@ from kdlight.studies.records import of_card
 from tools.results.sets import points
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- bundles: written by `make card-table` -->", "<!-- end of bundles -->"
+BEGIN, END = "<!-- bundles: written by `make docs` -->", "<!-- end of bundles -->"
 HEADER = """| bundle | classes, test images | teacher | student | alone | from scratch | same start, no teacher | \
 gain over alone | gain over the same start | on disk |
 |---|---|---|---|---|---|---|---|---|---|"""

@@ -25,7 +25,7 @@ A recipe is a TOML file that says what to train, on what, by which method. `kdli
 `-o section.key=value` changes one value. A mistake is named with its key and what was expected. In Python:
 `kdlight.read_recipe(path)`, and `Recipe.to_toml()` back.
 
-This page is written from the declarations by `make recipes`; do not edit it by hand."""
+This page is written from the declarations by `make docs`; do not edit it by hand."""
 EXAMPLE = """\
 ```toml
 [data]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "benchmarks" / "int8"
-BEGIN, END = "<!-- sizes: written by `make size-table` -->", "<!-- end of sizes -->"
+BEGIN, END = "<!-- sizes: written by `make docs` -->", "<!-- end of sizes -->"
 HEADER = """| bundle | float16 weights | float32 ONNX | int8 ONNX | flipped | balanced accuracy, float32, int8 |
 |---|---|---|---|---|---|"""
 

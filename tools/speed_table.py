@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "benchmarks"
-BEGIN, END = "<!-- speed: written by `make speed-table` -->", "<!-- end of speed -->"
+BEGIN, END = "<!-- speed: written by `make docs` -->", "<!-- end of speed -->"
 HEADER = """| what | kdlight | against: milliseconds, times as fast |
 |---|---|---|"""
 AGAINST = {

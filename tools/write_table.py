@@ -1,22 +1,20 @@
-"""Print a table that a script beside this one makes; with --write, put it where its marks stand.
+"""Write the tables of README.md and docs where their marks stand; with a NAME, print that one.
 
-    python -m tools.write_table NAME [--write]
+    python -m tools.write_table [NAME]
 
-NAME.py has BEGIN, END and table(). The marks stand in README.md or in a page of docs.
+NAME_table.py beside this script has BEGIN, END and table(). The marks stand in README.md or in a page of docs.
 """
 
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
 
-def main(name: str, write: bool) -> None:
-    script = runpy.run_path(str(HERE / f"{name}.py"))
-    if not write:
-        print(script["table"]())  # noqa: T201
-        return
+def write(script: dict[str, Any]) -> None:
+    """Put a table between its marks, on every page that has them."""
     pages = [HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))]
     marked = [page for page in pages if script["BEGIN"] in page.read_text(encoding="utf-8")]
     if not marked:
@@ -30,4 +28,9 @@ def main(name: str, write: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "--write" in sys.argv)
+    if len(sys.argv) > 1:
+        print(runpy.run_path(str(HERE / f"{sys.argv[1]}_table.py"))["table"]())  # noqa: T201
+    else:
+        for path in sorted(HERE.glob("*_table.py")):
+            if path.name != Path(__file__).name:
+                write(runpy.run_path(str(path)))

@@ -1,8 +1,6 @@
 """The squared distance of softened probabilities, by hand."""
 
 import math
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -33,13 +31,3 @@ def test_sure_answers_for_different_classes_are_two_apart() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match=r"^distill\.alpha is 1\.5; a number from 0 to 1 was expected"):
         small("mse", alpha=1.5)
-
-
-def test_contributing_shows_this_method_as_it_is() -> None:
-    root = Path(__file__).resolve().parents[2]
-    shown = re.findall(r"```python\n(.*?)```", (root / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert shown[0] == (root / "kdlight" / "distillers" / "mse.py").read_text(encoding="utf-8")
-    imports, _, test = shown[1].partition("\n\n\n")
-    own = Path(__file__).read_text(encoding="utf-8")
-    assert test in own
-    assert set(imports.splitlines()) <= set(own.splitlines())

@@ -23,7 +23,7 @@ def script() -> dict[str, Any]:
 
 
 def test_the_page_is_what_the_declarations_say(script: dict[str, Any]) -> None:
-    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run make recipes"
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run make docs"
 
 
 def test_the_page_says_all_of_it(script: dict[str, Any]) -> None:

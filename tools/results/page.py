@@ -22,7 +22,7 @@ START = "kdlight-general"
 """First weights for other recipes; a study of it would answer no question."""
 HEAD = """# Results
 
-Written by `make results` from the records in docs/studies; edit those, not this page.
+Written by `make docs` from the records in docs/studies; edit those, not this page.
 
 Every number is **balanced accuracy**, the mean of the recalls of all classes, on a test part that was carved by group
 and never trained on; in parentheses the lowest and the highest seed. *Alone* is the same student by the same recipe and
