@@ -35,7 +35,7 @@ def imported(folder: str) -> set[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add((node.module or "").partition(".")[0])
-    return found - set(sys.stdlib_module_names) - {"kdlight", "tests", "benchmarks", "app"}
+    return found - set(sys.stdlib_module_names) - {"kdlight", "tests", "tools", "app"}
 
 
 def normal(name: str) -> str:
