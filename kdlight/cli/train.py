@@ -69,20 +69,15 @@ def _mistakes_in_status(run: Run) -> Iterator[None]:
 
 def _answer(run: Run, card: Card, seconds: float) -> Answer:
     metrics = card.metrics.to_json()
-    payload = {
-        "run": str(run.path),
-        "bundle": str(run.bundle),
-        "seconds": round(seconds, 1),
-        "metrics": metrics,
-    }
-    failed = [f"This pair has failed: its {role} is no better than chance." for role in card.at_chance]
-    return Answer(payload, _words(run, metrics, failed))
+    payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": metrics}
+    return Answer(payload, _words(run, card))
 
 
-def _words(run: Run, metrics: dict[str, Any], failed: list[str]) -> Any:
+def _words(run: Run, card: Card) -> Any:
     from rich.console import Group
 
-    models = [name for name in ("teacher", "student", "alone") if name in metrics]
+    models = [name for name in ("teacher", "student", "alone") if name in card.metrics.reports]
     names = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
-    rows = [(name, *(metrics[model].get(name) for model in models)) for name in names]
-    return Group(*failed, f"Bundle: {run.bundle}", table((f"{metrics.get('split', 'test')} split", *models), rows))
+    rows = [(name, *(getattr(card.metrics.reports[model], name) for model in models)) for name in names]
+    failed = [f"This pair has failed: its {role} is no better than chance." for role in card.at_chance]
+    return Group(*failed, f"Bundle: {run.bundle}", table((f"{card.metrics.split} split", *models), rows))
