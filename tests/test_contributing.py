@@ -116,7 +116,7 @@ theme.heading("Toy", "A page that says hello.")
 '''
 COMMAND = '''"""A command: a toy."""
 
-from kdlight.cli.frame import Answer, Json, answers
+from kdlight.cli.output import Answer, Json, answers
 
 
 @answers

@@ -29,14 +29,14 @@ from safetensors.numpy import load_file
 
 from kdlight import bundle, runs, study, training
 from kdlight.benchmark.timer import interleave, machine, row
-from kdlight.cli.frame import Answer, say, table
+from kdlight.cli.output import Answer, table
 from kdlight.compress import export_onnx
 from kdlight.config import Recipe, read_recipe, shipped
 from kdlight.inference.engines import Engine, OnnxEngine
 from kdlight.metrics import balanced_accuracy, difference
 from kdlight.models import Classifier
 from kdlight.runs import Run
-from kdlight.runs.progress import epochs
+from kdlight.runs.progress import epochs, say
 from kdlight.storage import write_json
 
 NANO = "kdlight_nano"

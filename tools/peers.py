@@ -39,7 +39,7 @@ from kdlight.benchmark.batch import CHUNK, Memory, generate, overlapped
 from kdlight.benchmark.explain import EVERY_MASK, FAST, SCORE_CAM, given, prepared, ways_of
 from kdlight.benchmark.loops import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 from kdlight.benchmark.timer import interleave, machine, milliseconds, ratio, row
-from kdlight.cli.frame import Answer, table
+from kdlight.cli.output import Answer, table
 from kdlight.compress import export_onnx
 from kdlight.distillers.base import softened_kl
 from kdlight.explain import similarity

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kdlight.cli.look import LISTS, Kind
+from kdlight.cli.inspect import LISTS, Kind
 from kdlight.config import ClassWords, Recipe
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, frame, look, measure, opinion, study, train
+from kdlight.cli import baseline, benchmark, compress, evaluate, inspect, output, predict, study, train
+from kdlight.runs.progress import say
 
 INTERRUPTED = 130
 
@@ -26,19 +27,19 @@ app.add_typer(data, name="data")
 timed = typer.Typer(no_args_is_help=True, help="Time kdlight against what it is held against.")
 app.add_typer(timed, name="benchmark")
 
-app.command("list")(look.list_)
-app.command("inspect")(look.inspect)
-data.command("check")(look.data_check)
-data.command("merge")(look.data_merge)
+app.command("list")(inspect.list_)
+app.command("inspect")(inspect.inspect)
+data.command("check")(inspect.data_check)
+data.command("merge")(inspect.data_merge)
 app.command("train")(train.train)
 app.command("study")(study.study)
-app.command("evaluate")(measure.evaluate)
-app.command("predict")(opinion.predict)
-app.command("explain")(opinion.explain)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("explain")(predict.explain)
 app.command("compress")(compress.compress)
 app.command("export")(compress.export)
 app.command("baseline")(baseline.baseline)
-app.command("verify")(measure.verify)
+app.command("verify")(evaluate.verify)
 timed.command("latency")(benchmark.latency)
 timed.command("explain")(benchmark.explain)
 timed.command("batch")(benchmark.batch)
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(args=arguments, prog_name="kdlight", standalone_mode=False)
     except TyperException as error:
         said = " ".join(error.format_message().replace("Value error, ", "").split())
-        frame.say(f"kdlight: {said} See kdlight --help.")
+        say(f"kdlight: {said} See kdlight --help.")
         return 2
     except (Abort, KeyboardInterrupt):
         status = INTERRUPTED
@@ -59,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        sentence = frame.mistake(error)
+        sentence = output.mistake(error)
         if sentence is None:
             raise
-        frame.say(f"kdlight: {sentence}")
+        say(f"kdlight: {sentence}")
         return 2
     if status == INTERRUPTED:
-        frame.say("kdlight: stopped.")
+        say("kdlight: stopped.")
     return status if isinstance(status, int) else 0

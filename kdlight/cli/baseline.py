@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, Json, answers, table
-from kdlight.cli.opinion import Model, open_bundle
-from kdlight.cli.progress import counted
+from kdlight.cli.output import Answer, Json, answers, counted, table
+from kdlight.cli.predict import Model, open_bundle
 
 if TYPE_CHECKING:
     from kdlight.baselines.handcrafted import Comparison

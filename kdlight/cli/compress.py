@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, table, words
-from kdlight.cli.opinion import open_bundle
+from kdlight.cli.output import Answer, BundleFolder, Json, UsageError, answers, table, words
+from kdlight.cli.predict import open_bundle
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, Json, answers, table
+from kdlight.cli.output import Answer, Json, answers, table
 from kdlight.cli.train import Overrides
 from kdlight.runs.progress import epochs
 from kdlight.runs.recipes import name_of, open_recipe

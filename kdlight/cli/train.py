@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, Json, UsageError, answers, mistake, table
+from kdlight.cli.output import Answer, Json, UsageError, answers, mistake, table
 from kdlight.config import Effort
 from kdlight.runs import Run, RunError
 

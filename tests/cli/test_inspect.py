@@ -12,7 +12,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from kdlight.bundle import Bundle
-from kdlight.cli import look
+from kdlight.cli import inspect
 from kdlight.data import open_dataset, synthetic
 
 Run = Callable[..., Any]
@@ -77,7 +77,7 @@ def test_windows_are_plain_numbers(kdlight: Run) -> None:
     windows = next(line for line in said.out.splitlines() if line.startswith("windows"))
     assert re.search(r"center \d{6,}", windows)
     assert not re.search(r"\de[+-]?\d", windows)
-    assert [look._plain(v) for v in (1550.0, -204.5, 0.0, 0.00002)] == ["1550", "-204.5", "0", "0.00002"]
+    assert [inspect._plain(v) for v in (1550.0, -204.5, 0.0, 0.00002)] == ["1550", "-204.5", "0", "0.00002"]
 
 
 def test_a_file_that_is_not_there_is_told(kdlight: Run, scan: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, Json, UsageError, answers, pairs, table
+from kdlight.cli.output import Answer, Json, UsageError, answers, counted, pairs, table
 
 if TYPE_CHECKING:
     from kdlight.data.check import Check
@@ -40,6 +40,10 @@ class Kind(StrEnum):
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: Json = False) -> Answer:
     """What there is: names and a line on each."""
     rows = LISTS[kind]()
+    if kind is Kind.explainers and as_json:  # the functions that declare their options bring torch along
+        from kdlight.explain import explainer
+
+        rows = [row | {"options": {o.name: o.default for o in explainer(row["name"]).options}} for row in rows]
     return Answer(rows, table(("name", "summary"), [(row["name"], row["summary"]) for row in rows]))
 
 
@@ -66,7 +70,6 @@ def data_check(
     as_json: Json = False,
 ) -> Answer:
     """Counts per class and split, what is left out, unreadable files, duplicates, groups that straddle splits."""
-    from kdlight.cli.progress import counted
     from kdlight.data import check, open_dataset
 
     dataset = open_dataset(folder)
@@ -172,10 +175,7 @@ def _explainers() -> list[dict[str, Any]]:
     from kdlight.explain import EXPLAINERS
 
     fields = ("name", "summary", "title", "paper", "gradients", "cost", "needs")
-    return [
-        {field: getattr(e, field) for field in fields} | {"options": {o.name: o.default for o in e.options}}
-        for e in EXPLAINERS.values()
-    ]
+    return [{field: getattr(method, field) for field in fields} for method in EXPLAINERS.values()]
 
 
 def _recipes() -> list[dict[str, Any]]:

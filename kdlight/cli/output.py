@@ -1,4 +1,4 @@
-"""What every command shares: one answer on stdout, one line for a mistake, a progress line on stderr."""
+"""What every command gives back: one answer on stdout, one line for a mistake, progress on stderr, a picture."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
 from kdlight.metrics import Interval
+from kdlight.runs.progress import bars
+
+if TYPE_CHECKING:
+    from kdlight.images import Image
+    from kdlight.reading import HeatMap
 
 P = ParamSpec("P")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or the id of a listed one.")]
 PIPE_WIDTH = 160
 """Columns of a table that is not shown on a terminal."""
+OPACITY = 0.45
+"""Of a heat map over its scan."""
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -109,9 +116,27 @@ def words(value: Any) -> str:
     return str(value)
 
 
-def say(text: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(text + "\n")
+@contextlib.contextmanager
+def counted(words: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, moved by calling what is yielded with (done, total); silent where stderr is no terminal."""
+    with bars() as shown:
+        task = shown.add_task(words, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def save_overlay(image: Image, heat: HeatMap, path: Path) -> None:
+    """A heat map over its scan, as a PNG of the scan's size. A flat map colors nothing: the scan stays as it is."""
+    import matplotlib
+    import numpy as np
+    import PIL.Image
+
+    shown = PIL.Image.fromarray(image.display()).convert("RGB")
+    if not heat.flat:
+        values = PIL.Image.fromarray(heat.values.astype(np.float32)).resize(shown.size, PIL.Image.Resampling.BILINEAR)
+        colors = matplotlib.colormaps["inferno"](np.clip(np.asarray(values), 0, 1))[..., :3]
+        shown = PIL.Image.blend(shown, PIL.Image.fromarray((colors * 255).astype(np.uint8)), OPACITY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown.save(path, format="PNG")
 
 
 def mistake(error: Exception) -> str | None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from kdlight.cli import frame, look
-from kdlight.cli.frame import Answer, words
+from kdlight.cli import inspect, output
+from kdlight.cli.output import Answer, words
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., Any]
@@ -67,7 +67,7 @@ def test_stdout_is_the_answer_alone(kdlight: Run, monkeypatch: pytest.MonkeyPatc
         print("a library says hello")  # noqa: T201
         return [{"name": "a", "summary": "b"}]
 
-    monkeypatch.setitem(look.LISTS, look.Kind.models, chatty)
+    monkeypatch.setitem(inspect.LISTS, inspect.Kind.models, chatty)
     said = kdlight("list", "models", "--json")
     assert said.json == [{"name": "a", "summary": "b"}]
     assert "hello" in said.err
@@ -84,7 +84,7 @@ def test_stdout_is_the_answer_alone(kdlight: Run, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_what_the_system_refuses_is_said_in_words(code: int, sentence: str) -> None:
-    said = frame.mistake(OSError(code, "as the system says", "out.png"))
+    said = output.mistake(OSError(code, "as the system says", "out.png"))
     assert said is not None
     assert sentence in said
     assert "\n" not in said
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_a_command_with_status_2(kdlight: Run, monkeypatch: pyt
     def full() -> list[dict[str, Any]]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setitem(look.LISTS, look.Kind.models, full)
+    monkeypatch.setitem(inspect.LISTS, inspect.Kind.models, full)
     said = kdlight("list", "models")
     assert said.status == 2
     assert "disk is full" in said.err
@@ -104,7 +104,7 @@ def test_a_fault_of_the_program_is_not_called_a_mistake(kdlight: Run, monkeypatc
     def broken() -> list[dict[str, Any]]:
         return json.loads("{")  # type: ignore[no-any-return]  # a ValueError that a library raises
 
-    monkeypatch.setitem(look.LISTS, look.Kind.models, broken)
+    monkeypatch.setitem(inspect.LISTS, inspect.Kind.models, broken)
     with pytest.raises(json.JSONDecodeError):
         kdlight("list", "models")
 
@@ -113,7 +113,7 @@ def test_an_interrupt_is_told(kdlight: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted() -> list[dict[str, Any]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(look.LISTS, look.Kind.models, interrupted)
+    monkeypatch.setitem(inspect.LISTS, inspect.Kind.models, interrupted)
     said = kdlight("list", "models")
     assert (said.status, said.err) == (130, "kdlight: stopped.\n")
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, BundleFolder, Json, answers, table
-from kdlight.cli.opinion import open_bundle
-from kdlight.cli.progress import counted
+from kdlight.cli.output import Answer, BundleFolder, Json, answers, counted, table
+from kdlight.cli.predict import open_bundle
 from kdlight.explain import DEFAULT
 from kdlight.metrics.localization import FIGURES, Localization
 

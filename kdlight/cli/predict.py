@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.frame import Answer, BundleFolder, Json, UsageError, answers, mistake, pairs, table
-from kdlight.cli.progress import counted
+from kdlight.cli.output import (
+    Answer,
+    BundleFolder,
+    Json,
+    UsageError,
+    answers,
+    counted,
+    mistake,
+    pairs,
+    save_overlay,
+    table,
+)
 from kdlight.explain import DEFAULT
 from kdlight.reading import Verdict
 
@@ -84,8 +94,6 @@ def explain(
     as_json: Json = False,
 ) -> Answer:
     """Where a model looked: a heat map over the scan, and how far it can be trusted."""
-    from kdlight.cli.picture import save_overlay
-
     predictor, image = _predictor(bundle), _image(file, frame)
     reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
     heat: HeatMap = getattr(reading, model).heat_map
@@ -166,8 +174,6 @@ def _image(file: Path, frame: int) -> Image:
 
 def _write(reading: Reading, image: Any, folder: Path) -> None:
     """Files are named after the scan's checksum: its own name may name a person."""
-    from kdlight.cli.picture import save_overlay
-
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{image.sha256[:16]}-{image.frame}"
     (folder / f"{stem}.json").write_text(json.dumps(reading.to_json(), indent=1) + "\n", encoding="utf-8")
