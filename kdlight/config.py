@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,23 +20,15 @@ RecipeError = OptionError
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Init = Literal["random", "selection", "teacher", "general", "published"]
 Selection = Literal["uniform", "consecutive", "random"]
-"""Channels evenly spaced, a run of neighbors, or drawn by the seed."""
 Layers = Literal["first", "even"]
-"""The first blocks of a stage, or evenly spaced ones."""
 Effort = Literal["quick", "standard", "thorough"]
-"""How much of the machine's time a training without a recipe may take."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What a set, and so a bundle, may be called."""
 UNTRAINED = "random weights"
 """What a teacher without weights to start from starts from, in words; older runs and records say it in no other way."""
 
 Epochs = Annotated[
-    int,
-    Option(
-        "How often all training images are gone through. More takes longer; the best epoch on validation is kept.",
-        ge=1,
-        le=10_000,
-    ),
+    int, Option("Passes over all training images. The best epoch on validation is kept.", ge=1, le=10_000)
 ]
 Rate = Annotated[float, Option("Peak learning rate of AdamW.", ge=1e-7, le=10)]
 Decay = Annotated[float, Option("Weight decay of AdamW.", ge=0, le=1)]
@@ -70,8 +62,7 @@ class DataConfig(Settings):
     ] = ()
     views: Annotated[Texts, Option("Views that the set covers; empty where any may come.", choices=VIEWS)] = ()
     window: Annotated[
-        str,
-        Option("CT preset for files in Hounsfield units; empty keeps the file's own.", choices=("", *WINDOWS)),
+        str, Option("CT preset for files in Hounsfield units; empty keeps the file's own.", choices=("", *WINDOWS))
     ] = ""
     fit: Annotated[
         Literal["stretch", "pad"],
@@ -82,17 +73,11 @@ class DataConfig(Settings):
         0.15
     )
     test: Annotated[
-        float,
-        Option("Share of the train split's groups for a test split where there is none.", ge=0.05, le=0.5),
+        float, Option("Share of the train split's groups for a test split where there is none.", ge=0.05, le=0.5)
     ] = 0.2
     labeled: Annotated[
         float,
-        Option(
-            "Share of the training groups whose labels are used, the same for every seed; of the others only the "
-            "pictures are.",
-            ge=0.01,
-            le=1,
-        ),
+        Option("Share of the training groups whose labels are used; of the others only pictures are.", ge=0.01, le=1),
     ] = 1.0
     split_seed: Annotated[int, Option("Seed of the splits; train.seed does not change them.", ge=0)] = 0
     augmentation: Annotated[str, Option("Augmentation policy; empty takes the modality's own.")] = ""
@@ -212,10 +197,7 @@ class TrainConfig(Settings):
     ] = True
     scratch: Annotated[
         bool,
-        Option(
-            "Also train it on the labels, without its teacher and from random weights: shows what the starting weights "
-            "gave. Takes longer."
-        ),
+        Option("Also train it without its teacher from random weights: what the first weights gave. Takes longer."),
     ] = False
     same_start: Annotated[
         bool,
@@ -268,15 +250,7 @@ class Recipe(Settings):
 
     def overridden(self, overrides: Sequence[str]) -> Recipe:
         """The recipe with `section.key=value` overrides; see `read_recipe`."""
-        tables = self.model_dump()
-        for override in overrides:
-            _override(tables, override)
-        return Recipe.from_mapping(tables)
-
-    @classmethod
-    def from_mapping(cls, tables: Mapping[str, Any]) -> Recipe:
-        """Build from parsed TOML. Raises RecipeError that names the wrong key or value."""
-        return cls(**tables)
+        return _overridden(self.model_dump(), overrides)
 
 
 def default_recipe(path: str | Path, modality: str) -> Recipe:
@@ -294,15 +268,19 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{Path(path).name} is not valid TOML ({error}). Correct that line.") from error
-    for override in overrides:
-        _override(tables, override)
-    return Recipe.from_mapping(tables)
+    return _overridden(tables, overrides)
 
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with kdlight, by name."""
     folder = Path(__file__).parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _overridden(tables: dict[str, Any], overrides: Sequence[str]) -> Recipe:
+    for text in overrides:
+        _override(tables, text)
+    return Recipe(**tables)
 
 
 def _override(tables: dict[str, Any], text: str) -> None:

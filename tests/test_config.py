@@ -65,7 +65,7 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
     ],
 )
 def test_a_set_without_a_name_goes_by_its_path_s(path: str, name: str) -> None:
-    assert Recipe.from_mapping({"data": {"path": path, "modality": "mri"}}).name == name
+    assert Recipe(**{"data": {"path": path, "modality": "mri"}}).name == name
 
 
 @pytest.mark.parametrize("override", ["epochs=2", "train.epochs", "=3", "data.path.deep=1"])
@@ -85,7 +85,7 @@ def test_shipped_recipes_are_whole_and_survive_writing(name: str, tmp_path: Path
 
 def test_hostile_class_names_survive_writing(tmp_path: Path) -> None:
     tables = {"data": {"path": "x", "modality": "mri", "classes": {'a"]\n[train': {"words": '\u2028 "q" \\'}}}}
-    recipe = Recipe.from_mapping(tables)
+    recipe = Recipe(**tables)
     assert read_recipe(write(tmp_path, recipe.to_toml())) == recipe
 
 

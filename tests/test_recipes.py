@@ -81,7 +81,7 @@ def test_a_set_s_body_parts_reach_the_card(name: str, parts: tuple[str, ...], vi
 def read_recipe_again(recipe: Recipe) -> Recipe:
     import tomllib
 
-    return Recipe.from_mapping(tomllib.loads(recipe.to_toml()))
+    return Recipe(**tomllib.loads(recipe.to_toml()))
 
 
 def known_elsewhere(name: str) -> bool:

@@ -19,7 +19,7 @@ from kdlight.config import Recipe, read_recipe
 from kdlight.runs import Run, RunError, origin
 from tests.epochs import epoch
 
-RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
+RECIPE = Recipe(**{"data": {"path": "x", "modality": "mri"}})
 SLEEP = "import time; time.sleep(60)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 

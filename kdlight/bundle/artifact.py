@@ -1,4 +1,4 @@
-"""The artefact: a folder with both models, their card and their proof. Loading checks every byte against SHA256SUMS.
+"""A folder with both models, their card and their proof. Loading checks every byte against SHA256SUMS.
 
 card.json  teacher.safetensors  student.safetensors  student.onnx  golden/  SHA256SUMS
 """
@@ -78,17 +78,15 @@ class Bundle:
 def load(path: str | Path) -> Bundle:
     """Read a bundle. Raises BundleError if a file is missing, changed or not listed, or the card is not understood."""
     path = Path(path)
-    if not path.is_dir() or not (path / SUMS).is_file():
+    if not (path / SUMS).is_file():
         raise BundleError(
             f"{path.name or path} is no bundle: a folder with {SUMS} was expected. Give a bundle's folder."
         )
     listed = _read_sums(path)
-    missing = [name for name in FILES if name not in listed]
-    if missing:
+    if missing := [name for name in FILES if name not in listed]:
         raise BundleError(f"{path.name}: {SUMS} does not list {missing[0]}. Get the bundle again.")
-    for name in files(path):
-        if name not in listed:
-            raise BundleError(f"{path.name}: {name} is not listed in {SUMS}. Remove it or get the bundle again.")
+    if extra := [name for name in files(path) if name not in listed]:
+        raise BundleError(f"{path.name}: {extra[0]} is not listed in {SUMS}. Remove it or get the bundle again.")
     for name, expected in listed.items():
         if not (path / name).is_file():
             raise BundleError(f"{path.name}: {name} is missing. Get the bundle again.")
@@ -173,8 +171,7 @@ def library_folder() -> Path:
 
 def find() -> list[Path]:
     """Folders of every shipped bundle and of the user's library, by name; they are not checked here."""
-    roots = [r for r in (shipped_folder(), library_folder()) if r.is_dir()]
-    return [p.parent for root in roots for p in sorted(root.glob(f"*/{SUMS}"))]
+    return [p.parent for root in (shipped_folder(), library_folder()) for p in sorted(root.glob(f"*/{SUMS}"))]
 
 
 def _read_sums(path: Path) -> dict[str, str]:

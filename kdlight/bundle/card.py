@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
@@ -20,6 +20,7 @@ from kdlight.runs.origin import Origin
 
 SCHEMA = "kdlight.card/2"
 FIRST_SCHEMA = "kdlight.card/1"
+Fit = TypeVar("Fit", bound=Part)
 
 
 class ClassDescription(Part):
@@ -114,33 +115,34 @@ class Temperature(Part):
     temperature: float = Field(gt=0)
 
 
-class Calibration(Part):
-    """How logits become probabilities."""
-
-    method: str = ""
-    teacher: Temperature
-    student: Temperature
-    alone: Temperature | None = None
-    scratch: Temperature | None = None
-    same_start: Temperature | None = None
-
-
 class Threshold(Part):
     qhat: float = Field(ge=0, le=1)
     """A class is in the prediction set where 1 - its probability is at most this."""
 
 
-class Conformal(Part):
+class Fitted(Part, Generic[Fit]):
+    """What was fitted on validation for each model: the pair, and the baselines that were trained."""
+
+    method: str = ""
+    teacher: Fit
+    student: Fit
+    alone: Fit | None = None
+    scratch: Fit | None = None
+    same_start: Fit | None = None
+
+    def of(self, role: Role) -> Fit:
+        return self.teacher if role == "teacher" else self.student
+
+
+class Calibration(Fitted[Temperature]):
+    """How logits become probabilities."""
+
+
+class Conformal(Fitted[Threshold]):
     """How probabilities become prediction sets."""
 
     alpha: float = Field(gt=0, lt=1)
     """Share of sets that may miss the truth."""
-    method: str = ""
-    teacher: Threshold
-    student: Threshold
-    alone: Threshold | None = None
-    scratch: Threshold | None = None
-    same_start: Threshold | None = None
 
 
 class Coverage(Part):
@@ -202,16 +204,16 @@ class Card(Part):
         return values
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **self.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+        return {"schema": SCHEMA, **super().to_json()}
 
     def network(self, role: Role) -> Network:
         return self.teacher if role == "teacher" else self.student
 
     def temperature(self, role: Role) -> float:
-        return (self.calibration.teacher if role == "teacher" else self.calibration.student).temperature
+        return self.calibration.of(role).temperature
 
     def qhat(self, role: Role) -> float:
-        return (self.conformal.teacher if role == "teacher" else self.conformal.student).qhat
+        return self.conformal.of(role).qhat
 
     @property
     def times_smaller(self) -> float:
@@ -238,9 +240,10 @@ class Card(Part):
 
         A card from before this was kept is judged by its figures; see `kdlight.metrics.Report.beats_chance`.
         """
-        if self.metrics.at_chance is not None:
-            return tuple(role for role in ROLES if role in self.metrics.at_chance)
-        return tuple(role for role in ROLES if self.metrics.of(role).beats_chance is False)
+        recorded = self.metrics.at_chance
+        if recorded is None:
+            return tuple(role for role in ROLES if self.metrics.of(role).beats_chance is False)
+        return tuple(role for role in ROLES if role in recorded)
 
     @property
     def origin(self) -> Origin | None:

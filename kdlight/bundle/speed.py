@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
-from kdlight.reading import Role
+from kdlight.bundle.part import LenientPart
+from kdlight.reading import ROLES, Role
 
 TORCH, CHANNELS_LAST, ONNX = "torch eager", "torch eager, channels last", "ONNX Runtime"
+NAMES = {
+    f"{role}, {engine}": {"role": role, "engine": engine} for role in ROLES for engine in (TORCH, CHANNELS_LAST, ONNX)
+}
+"""Rows of the card's first version have one of these in place of role and engine."""
 
 
-class Machine(BaseModel):
+class Machine(LenientPart):
     """Processor, cores, memory and versions; nothing that names the machine or its owner."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     cpu: str
     cores: int
@@ -27,10 +30,8 @@ class Machine(BaseModel):
     numpy: str = ""
 
 
-class NetworkTime(BaseModel):
+class NetworkTime(LenientPart):
     """Milliseconds of one image, prepared input to logits."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     role: Role
     engine: str
@@ -40,31 +41,14 @@ class NetworkTime(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_a_name(cls, row: Any) -> Any:
-        """Rows of before version 2 of the card have one of five names in place of role and engine."""
-        if isinstance(row, Mapping) and "role" not in row:
-            return {**row, **NAMES.get(row.get("name", ""), {})}
-        return row
+        return {**NAMES.get(row.get("name", ""), {}), **row} if isinstance(row, Mapping) else row
 
 
-NAMES: Mapping[str, Mapping[str, str]] = {
-    f"{role}, {engine}": {"role": role, "engine": engine}
-    for role, engine in (
-        ("teacher", TORCH),
-        ("teacher", CHANNELS_LAST),
-        ("teacher", ONNX),
-        ("student", TORCH),
-        ("student", ONNX),
-    )
-}
-
-
-class Speed(BaseModel):
+class Speed(LenientPart):
     """A benchmark as a card keeps it. The student's time is that on the engine that ships.
 
     The teacher's is on the same engine where it was timed there: the networks are compared, not what runs them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     machine: Machine
     size: int
@@ -82,7 +66,7 @@ class Speed(BaseModel):
 
     @model_validator(mode="after")
     def _has_both(self) -> Speed:
-        if self._time("student", ONNX) is None or self._teacher is None:
+        if not self._times("student", ONNX) or not self._times("teacher", ONNX, TORCH):
             raise ValueError("A time of the student on ONNX Runtime and one of the teacher were expected.")
         return self
 
@@ -96,17 +80,16 @@ class Speed(BaseModel):
 
     @property
     def teacher_ms(self) -> float:
-        return self._teacher.p50_ms if self._teacher else float("nan")
+        return self._times("teacher", ONNX, TORCH)[0].p50_ms
 
     @property
     def student_ms(self) -> float:
-        student = self._time("student", ONNX)
-        return student.p50_ms if student else float("nan")
+        return self._times("student", ONNX)[0].p50_ms
 
     @property
     def engine(self) -> str:
         """What the teacher ran on."""
-        return self._teacher.engine if self._teacher else ""
+        return self._times("teacher", ONNX, TORCH)[0].engine
 
     @property
     def same_engine(self) -> bool:
@@ -117,9 +100,6 @@ class Speed(BaseModel):
     def times_faster(self) -> float:
         return self.teacher_ms / self.student_ms
 
-    @property
-    def _teacher(self) -> NetworkTime | None:
-        return self._time("teacher", ONNX) or self._time("teacher", TORCH)
-
-    def _time(self, role: Role, engine: str) -> NetworkTime | None:
-        return next((row for row in self.rows if (row.role, row.engine) == (role, engine)), None)
+    def _times(self, role: Role, *engines: str) -> list[NetworkTime]:
+        """The rows of a model, in the order of the engines."""
+        return [row for engine in engines for row in self.rows if (row.role, row.engine) == (role, engine)]

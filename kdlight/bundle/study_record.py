@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from pydantic import ConfigDict, Field, computed_field, model_validator
+from pydantic import Field, computed_field, model_validator
 
-from kdlight.bundle.part import Part, Value
+from kdlight.bundle.part import LenientPart, Value
 from kdlight.metrics import Interval
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.runs import origin
@@ -27,7 +27,6 @@ MODELS: tuple[Model, ...] = get_args(Model)
 Share = Annotated[float, Field(ge=0, le=1)]
 Known = Annotated[Share | None, IF_KNOWN]
 Gain = Annotated[Interval | None, IF_KNOWN]
-LENIENT = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
 
 
 def in_words(gain: Interval | None) -> str:
@@ -38,10 +37,8 @@ def in_words(gain: Interval | None) -> str:
     return f"{side} {gain.points:+.1f}"
 
 
-class Scores(Part):
+class Scores(LenientPart):
     """Balanced accuracy by model; only some studies have the last four."""
-
-    model_config = LENIENT
 
     teacher: Share
     student: Share
@@ -67,9 +64,7 @@ class SeedScores(Scores):
     seed: int
 
 
-class StudyData(Part):
-    model_config = LENIENT
-
+class StudyData(LenientPart):
     name: str | None = None
     """Of the labeled set."""
     title: str | None = None
@@ -81,10 +76,8 @@ class StudyData(Part):
     """By split."""
 
 
-class StudyNetwork(Part):
+class StudyNetwork(LenientPart):
     """As `kdlight.bundle.card.Network`, of which an older record lacks most."""
-
-    model_config = LENIENT
 
     architecture: str | None = None
     parameters: int | None = None
@@ -95,9 +88,7 @@ class StudyNetwork(Part):
     onnx_bytes: int | None = None
 
 
-class StudyModels(Part):
-    model_config = LENIENT
-
+class StudyModels(LenientPart):
     teacher: StudyNetwork = StudyNetwork()
     student: StudyNetwork = StudyNetwork()
 
@@ -106,18 +97,14 @@ class StudyModels(Part):
         return origin.of(self.teacher.to_json())
 
 
-class StudyMethod(Part):
-    model_config = LENIENT
-
+class StudyMethod(LenientPart):
     name: str | None = None
     paper: str | None = None
     options: dict[str, Value] = Field(default={})
 
 
-class StudyLatency(Part):
+class StudyLatency(LenientPart):
     """Medians of one image on one machine, in milliseconds."""
-
-    model_config = LENIENT
 
     teacher: float
     student: float
@@ -138,14 +125,12 @@ class McNemar(NamedTuple):
     """Over all seeds, whose images are the same; False where it is of the first seed alone."""
 
 
-class StudyRecord(Part):
+class StudyRecord(LenientPart):
     """One teacher, and over several seeds its student taught and the same student without a teacher.
 
     Gains are the student's score less the other's, 0 to 1, with a bootstrap interval over test groups, where an image
     that several seeds answered is drawn with all of them; without bounds where the two were not paired.
     """
-
-    model_config = LENIENT
 
     schema_: str = Field(alias="schema", pattern=r"^kdlight\.study/")
     recipe: str
@@ -184,9 +169,6 @@ class StudyRecord(Part):
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if value is not None or key == "gain_over_alone"}
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

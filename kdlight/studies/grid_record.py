@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
-from kdlight.bundle.part import Part
-from kdlight.bundle.study_record import LENIENT, Gain, Scores, SeedScores
+from kdlight.bundle.part import LenientPart
+from kdlight.bundle.study_record import Gain, Scores, SeedScores
 from kdlight.metrics import Interval
 from kdlight.studies.gains import NOT_COMPARED
 
 SCHEMA = "kdlight.grid/1"
 
 
-class GridCell(Part):
+class GridCell(LenientPart):
     """One combination of values, with what its study.json says."""
-
-    model_config = LENIENT
 
     name: str
     values: dict[str, str]
@@ -37,10 +33,8 @@ class GridCell(Part):
     """The gain over the same student from the same starting weights, in words."""
 
 
-class Difference(Part):
+class Difference(LenientPart):
     """Balanced accuracy of the first cell's taught students less the second's, paired over seeds and images."""
-
-    model_config = LENIENT
 
     first: str
     second: str
@@ -49,9 +43,7 @@ class Difference(Part):
     words: str
 
 
-class GridRecord(Part):
-    model_config = LENIENT
-
+class GridRecord(LenientPart):
     schema_: str = Field(alias="schema", pattern=r"^kdlight\.grid/")
     recipe: str
     metric: str = "balanced_accuracy"
@@ -60,6 +52,3 @@ class GridRecord(Part):
     cells: tuple[GridCell, ...] = Field(min_length=1)
     differences: tuple[Difference, ...]
     """Of every two cells."""
-
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -121,7 +121,7 @@ def _recipe_on(card: Card) -> Recipe | None:
     import tomllib
 
     try:
-        return Recipe.from_mapping(tomllib.loads(card.distillation.recipe)) if card.distillation.recipe else None
+        return Recipe(**tomllib.loads(card.distillation.recipe)) if card.distillation.recipe else None
     except (RecipeError, tomllib.TOMLDecodeError):
         return None
 

@@ -30,7 +30,7 @@ from kdlight.training.phases import PARTNER, Phases, student_schedule
 from tests.distillers.small import Small
 from tests.epochs import epoch
 
-RECIPE = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
+RECIPE = Recipe(**{"data": {"path": "x", "modality": "mri"}})
 
 
 def answers(folder: Path, right: dict[str, float], seed: int) -> runs.Run:
@@ -149,7 +149,7 @@ def test_the_words_follow_the_interval() -> None:
 
 
 def test_a_study_without_its_baseline_is_refused(tmp_path: Path) -> None:
-    alone = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, "train": {"alone": False}})
+    alone = Recipe(**{"data": {"path": "x", "modality": "mri"}, "train": {"alone": False}})
     with pytest.raises(RecipeError, match=r"train\.alone = true"):
         next(execute(alone, tmp_path, 2))
 
@@ -216,7 +216,7 @@ def test_a_student_from_scratch_stands_beside_the_others(tmp_path: Path) -> None
 
 def run_of(folder: Path, *files: str, **tables: dict[str, Any]) -> tuple[runs.Run, Recipe]:
     """A run with the named files and a log line for each phase."""
-    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, **tables})
+    recipe = Recipe(**{"data": {"path": "x", "modality": "mri"}, **tables})
     run = runs.create(recipe, path=folder)
     for name in files:
         (run.path / name).write_text(f"{folder.name} {name}")
@@ -262,7 +262,7 @@ def test_a_later_seed_gives_no_teacher_since_its_own_is_the_first_one_s(tmp_path
 
 def test_the_seeds_of_a_study_have_one_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where each seed could take one of its own from another study."""
-    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}})
+    recipe = Recipe(**{"data": {"path": "x", "modality": "mri"}})
     taught = {}
 
     def train(one: Recipe, run: runs.Run) -> Iterator[EpochRecord]:
@@ -306,7 +306,7 @@ def test_what_a_run_has_is_not_taken_again(tmp_path: Path) -> None:
 )
 def test_a_cell_that_could_not_be_run_is_named_at_once(tables: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        grids.check(Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, **tables}))
+        grids.check(Recipe(**{"data": {"path": "x", "modality": "mri"}, **tables}))
 
 
 def test_a_grid_is_every_combination() -> None:
@@ -346,7 +346,7 @@ def test_a_grid_that_is_none_is_refused(grid: list[str], says: str) -> None:
     ],
 )
 def test_a_cell_that_cannot_be_built_is_refused_before_training(options: dict[str, Any], says: str) -> None:
-    recipe = Recipe.from_mapping({"data": {"path": "x", "modality": "mri"}, "distill": options})
+    recipe = Recipe(**{"data": {"path": "x", "modality": "mri"}, "distill": options})
     with pytest.raises(ValueError, match=says):
         grids.run_grid({"one": recipe}, {"one": {}}, Path("nowhere"), 1)
 

@@ -85,7 +85,7 @@ def test_a_training_starts_with_one_click(train: AppTest, started: list[str]) ->
     assert not train.exception
     assert [s.value for s in train.subheader] == ["1  Data", "2  Teacher", "3  Student", "4  Method"]
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     drawn, pair = (read_recipe(shipped()[name]) for name in ("kdlight-synthetic", "kdlight-brain_mri"))
     assert recipe == drawn.changed(distill=pair.distill)
     assert "Synthetic shapes" in said(train)
@@ -100,7 +100,7 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     next(t for t in train.toggle if t.label == "Also train it without the teacher").set_value(False).run()
     next(t for t in train.toggle if t.label == "Also train it from random weights").set_value(True).run()
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     assert recipe.distill.method == "kd"
     assert dict(recipe.distill.options) == {"alpha": 0.5, "temperature": 2.0}
     assert recipe.train.epochs == 7
@@ -120,7 +120,7 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     box("Network", 1).select("ofa595").run()
     assert box("Starting weights").options == [recipe_form.INITS["random"]]
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     assert (recipe.teacher.name, recipe.student.name, recipe.student.init) == ("vgg19", "ofa595", "random")
 
 
@@ -189,7 +189,7 @@ def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[
     assert "Name a labeled set to go on." in train.info[0].value
     train.text_input(key="train data").set_value(a_set(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     assert recipe.data.path == str(tmp_path / "My Set")
     assert recipe.data.name == "my_set"
     assert recipe.data.augmentation == "xray"
@@ -206,7 +206,7 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
         train
     )  # of the general first weights that this recipe takes
     button(train, "Start training").click().run()
-    recipe, pair = Recipe.from_mapping(tomllib.loads(started[0])), read_recipe(shipped()["kdlight-busi3"])
+    recipe, pair = Recipe(**tomllib.loads(started[0])), read_recipe(shipped()["kdlight-busi3"])
     assert (recipe.teacher, recipe.student, recipe.distill) == (pair.teacher, pair.student, pair.distill)
     assert recipe.train == pair.train.changed(scratch=False, same_start=True)  # its weights were distilled before
     assert recipe.data.weights_licence == pair.data.weights_licence
@@ -256,7 +256,7 @@ def test_general_weights_are_offered_where_they_are_shipped(
     assert words in first_weights().options
     first_weights().select("general").run()
     button(train, "Start training").click().run()
-    assert Recipe.from_mapping(tomllib.loads(started[0])).student.init == "general"
+    assert Recipe(**tomllib.loads(started[0])).student.init == "general"
 
 
 def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
@@ -270,7 +270,7 @@ def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
     assert not train.exception
     assert "After resizing, in this order: hair removed, contrast evened. The same in training" in said(train)
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     assert recipe.data.stages == ("hair", "clahe")
 
 
@@ -467,7 +467,7 @@ def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tm
     train.sidebar.button[1].click().run()  # a run in place of the form
     button(train, "New training").click().run()
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     assert (recipe.data.path, recipe.data.modality, recipe.data.size) == (str(tmp_path / "lungs"), "ct", 96)
     assert (recipe.distill.method, recipe.train.views, recipe.train.scratch) == ("dkd", 3, True)
     assert recipe.distill.options[knob.key.split()[0]] == knob.value
@@ -485,7 +485,7 @@ def test_own_images_without_a_pair_of_their_modality_begin_neutral_and_free(
     assert "The starting weights are free (Apache-2.0): your pair may be used commercially, as far as" in text
     assert "CC BY-NC" not in text
     button(train, "Start training").click().run()
-    recipe = Recipe.from_mapping(tomllib.loads(started[0]))
+    recipe = Recipe(**tomllib.loads(started[0]))
     plain = default_recipe("synthetic", "fundus")
     assert (recipe.teacher, recipe.distill.method) == (plain.teacher, plain.distill.method)
     assert recipe.train == plain.train
@@ -519,7 +519,7 @@ def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
     next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
     assert line in said(train)
     button(train, "Start training").click().run()
-    assert Recipe.from_mapping(tomllib.loads(started[0])).data.weights_licence == kept
+    assert Recipe(**tomllib.loads(started[0])).data.weights_licence == kept
 
 
 def a_set(folder: Path) -> str:
