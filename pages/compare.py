@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from kdlight.ui import caveats, comparison, confusion, gains, kept, navigation, shelf, study_view, theme, waiting, words
+from kdlight.ui import caveats, gains, kept, navigation, shelf, theme, waiting, words
+from kdlight.ui.compare import confusion, measurement, studies
 from kdlight.workers.requests import Comparison
 
 navigation.enter()
 with st.sidebar:
     view = kept.segment("Show", ("One pair", "Studies"), "compare view")
 if view == "Studies":
-    study_view.draw()
+    studies.draw()
     st.stop()
 
 with st.sidebar:
@@ -29,34 +30,34 @@ with st.sidebar:
             help="A folder of masks with the names of the images, to hold the heat maps against. Masks that lie beside "
             "the images, as in BUSI, are found without it.",
         ).strip()
-        comparison.offer(bundle, data, masks)
+        measurement.offer(bundle, data, masks)
 
 theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
 if bundle is None:
     st.stop()
 
-measured = waiting.result(comparison.job(bundle)) or Comparison()
+measured = waiting.result(measurement.job(bundle)) or Comparison()
 evaluation = measured.evaluation
 metrics = evaluation.metrics if evaluation else bundle.card.metrics  # never one set's beside another's
 timed = measured.speed or bundle.card.metrics.latency
-st.html(f'<div class="kd-line">{comparison.source(bundle, metrics, evaluation is not None)} {words.PRECISION}</div>')
+st.html(f'<div class="kd-line">{measurement.source(bundle, metrics, evaluation is not None)} {words.PRECISION}</div>')
 if measured.busy:
     st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
 caveats.draw(bundle.card)
-comparison.table(bundle, metrics, timed)
+measurement.table(bundle, metrics, timed)
 if evaluation is None:
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
 if timed is not None:
-    comparison.speed(timed, here=measured.speed is not None)
-    comparison.trade(bundle, metrics, timed)
+    measurement.speed(timed, here=measured.speed is not None)
+    measurement.trade(bundle, metrics, timed)
 if evaluation is not None:
-    comparison.outlines(bundle, evaluation)
-    comparison.curves(bundle, evaluation)
+    measurement.outlines(bundle, evaluation)
+    measurement.curves(bundle, evaluation)
 if metrics.teacher.confusion:
     confusion.draw(bundle, metrics)
 if evaluation is not None:
-    comparison.flips(bundle, evaluation)
+    measurement.flips(bundle, evaluation)
 else:
     st.info(
         "ROC, reliability and the list of differing images need the images: "

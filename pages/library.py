@@ -3,7 +3,8 @@
 import streamlit as st
 
 from kdlight.bundle import BundleError
-from kdlight.ui import cards, navigation, shelf, store, theme, words
+from kdlight.ui import navigation, shelf, theme, words
+from kdlight.ui.library import cards, store
 
 PER_ROW = 3
 

@@ -3,19 +3,8 @@
 import streamlit as st
 
 from kdlight.images import ImageError
-from kdlight.ui import (
-    controls,
-    headline,
-    navigation,
-    opinions,
-    readings,
-    scans,
-    screens,
-    stages,
-    verdict,
-    viewer,
-    waiting,
-)
+from kdlight.ui import navigation, waiting
+from kdlight.ui.read import controls, headline, opinions, readings, scans, screens, stages, verdict, viewer
 
 navigation.enter()
 waiting.workers()  # they warm up while the person still looks for a file

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from kdlight.ui import navigation, recipe_form, run_view, theme, words
+from kdlight.ui import navigation, theme, words
+from kdlight.ui.train import form, run_view
 
 navigation.enter()
 with st.sidebar:
@@ -16,9 +17,9 @@ if run is not None:
 
 theme.heading("Train", "Make your own pair: a teacher learns from your images, a student learns from both.")
 with st.container(border=True):
-    start = recipe_form.data_step()
+    start = form.data_step()
 recipe = start.recipe
-steps = (recipe_form.teacher_step, recipe_form.student_step, recipe_form.method_step)
+steps = (form.teacher_step, form.student_step, form.method_step)
 for column, step in zip(st.columns(3, gap="small"), steps, strict=True):
     with column.container(border=True, height="stretch"):
         recipe = step(start, recipe)
@@ -26,6 +27,6 @@ if not start.named:
     st.info("Name a labeled set to go on.")
     st.stop()
 
-checked = recipe_form.checked(recipe)
+checked = form.checked(recipe)
 if checked is not None:
-    recipe_form.launch(checked, run_view.begin)
+    form.launch(checked, run_view.begin)

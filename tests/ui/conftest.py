@@ -18,7 +18,8 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.images import Image, facts
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
-from kdlight.ui import readings, waiting
+from kdlight.ui import waiting
+from kdlight.ui.read import readings
 from kdlight.workers import Read
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")

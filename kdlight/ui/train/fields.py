@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from kdlight.options import Declared, declared
-from kdlight.ui import form
+from kdlight.ui import widgets
 
 
 def draw(options: Sequence[Declared], begin: Mapping[str, Any], of: str) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def _control(option: Declared, value: Any, key: str) -> Any:
     """A switch, a choice, a slider where a number has both ends, else a field."""
     label, shown = option.name.replace("_", " "), explained(option)
     if option.kind == "bool":
-        return form.switch(st, label, value, key, help=shown)
+        return widgets.switch(st, label, value, key, help=shown)
     if option.choices:
-        return form.choice(st, label, option.choices, value, key, help=shown)
+        return widgets.choice(st, label, option.choices, value, key, help=shown)
     low, high, step = reach(option, value)
     if option.kind == "float" and (low, high) == (option.low, option.high) and low is not None and high is not None:
-        return form.slide(st, label, low, high, value, key, help=shown)
+        return widgets.slide(st, label, low, high, value, key, help=shown)
     digits = "%d" if option.kind == "int" else "%g"
-    return form.number(st, label, low, value, key, max_value=high, step=step, format=digits, help=shown)
+    return widgets.number(st, label, low, value, key, max_value=high, step=step, format=digits, help=shown)
 
 
 def reach(option: Declared, value: float) -> tuple[float | None, float | None, float]:

@@ -12,7 +12,8 @@ from kdlight.bundle.speed import Speed
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.reading import ROLES, Role
-from kdlight.ui import charts, scans, shelf, waiting, words
+from kdlight.ui import charts, shelf, waiting, words
+from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
 
 SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")

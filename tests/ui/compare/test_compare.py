@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.metrics import report
-from kdlight.ui import comparison, confusion, waiting, words
+from kdlight.ui import waiting, words
+from kdlight.ui.compare import confusion, measurement
 from kdlight.workers import WorkerError
 from kdlight.workers.requests import Compare, Comparison
 from tests.ui.conftest import FakeTicket, page, said
@@ -167,7 +168,7 @@ def test_the_folder_is_kept_and_named_with_its_figures(
     page(app, "library")
     page(app, "compare")
     assert app.sidebar.text_input[0].value == "/data/ward 7"
-    app.session_state[f"ticket {comparison.job(tiny_bundle)}"] = finished(Path("x"), measured, data=begun[0].data)
+    app.session_state[f"ticket {measurement.job(tiny_bundle)}"] = finished(Path("x"), measured, data=begun[0].data)
     app.run()
     assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
     app.sidebar.text_input[0].set_value("/data/another").run()
@@ -178,7 +179,7 @@ def test_a_busy_machine_gives_figures_without_times(
     app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
 ) -> None:
     del measured["latency"]
-    app.session_state[f"ticket {comparison.job(tiny_bundle)}"] = finished(
+    app.session_state[f"ticket {measurement.job(tiny_bundle)}"] = finished(
         Path("x"), {**measured, "busy": "Nothing was measured."}
     )
     text = said(page(app, "compare"))
@@ -197,7 +198,7 @@ def test_a_time_that_was_not_taken_here_is_the_recorded_one(
     file.write_text(json.dumps(card), encoding="utf-8")
     bundles.seal(file.parent)
     bundle = bundles.load(file.parent)
-    app.session_state[f"ticket {comparison.job(bundle)}"] = finished(
+    app.session_state[f"ticket {measurement.job(bundle)}"] = finished(
         Path("x"), {**measured, "busy": "No time was measured."}
     )
     assert "One image, as recorded: teacher 30 ms, student 2 ms" in said(page(app, "compare"))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kdlight.runs import Phase
-from kdlight.ui import learning_curves, theme
+from kdlight.ui import theme
+from kdlight.ui.train import learning_curves
 from tests.epochs import epoch
 
 INSIDE = learning_curves.HEIGHTS["loss"] - 84

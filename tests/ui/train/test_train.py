@@ -19,7 +19,8 @@ from kdlight.models import SHIPPED
 from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase, origin
-from kdlight.ui import knobs, recipe_form, shelf, starting_weights, waiting, words
+from kdlight.ui import shelf, waiting, words
+from kdlight.ui.train import fields, form, starting_weights
 from kdlight.workers import jobs
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog, Published, TimeEstimate
 from tests.epochs import epoch
@@ -46,7 +47,7 @@ def listed() -> Catalog:
 @pytest.fixture
 def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     found = listed()
-    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
+    monkeypatch.setattr(form, "catalog", lambda: found)
     monkeypatch.setattr(
         starting_weights, "published", lambda network: Published(lacking=None, licenses=("apache-2.0",))
     )
@@ -111,14 +112,14 @@ def test_every_network_can_be_chosen_with_first_weights_that_fit_it(train: AppTe
     def box(label: str, number: int = 0) -> Any:
         return [s for s in train.selectbox if s.label == label][number]
 
-    networks = recipe_form.catalog().networks
+    networks = form.catalog().networks
     for number, role in enumerate(("teacher", "student")):
         assert box("Network", number).options == [
             words.architecture(name) for name, network in networks.items() if network.role == role
         ]
     box("Network").select("vgg19").run()
     box("Network", 1).select("ofa595").run()
-    assert box("Starting weights").options == [recipe_form.INITS["random"]]
+    assert box("Starting weights").options == [form.INITS["random"]]
     button(train, "Start training").click().run()
     recipe = Recipe(**tomllib.loads(started[0]))
     assert (recipe.teacher.name, recipe.student.name, recipe.student.init) == ("vgg19", "ofa595", "random")
@@ -138,8 +139,8 @@ def test_only_first_weights_of_the_family_are_offered(teacher: str, student: str
 
 
 def test_every_method_has_a_control_per_option(train: AppTest) -> None:
-    methods = {n: m for n, m in recipe_form.catalog().methods.items() if n != "alone"}
-    given = read_recipe(shipped()[recipe_form.PAIRS[0]]).distill.options  # of feature, which fill the form
+    methods = {n: m for n, m in form.catalog().methods.items() if n != "alone"}
+    given = read_recipe(shipped()[form.PAIRS[0]]).distill.options  # of feature, which fill the form
     for name, method in methods.items():
         next(s for s in train.selectbox if s.label == "Distillation").select(name).run()
         assert not train.exception
@@ -179,13 +180,13 @@ def test_a_field_reaches_as_far_as_its_option_is_declared(
         open_low="gt" in bounds,
         open_high="lt" in bounds,
     )
-    for found, wanted in zip(knobs.reach(option, value), expected, strict=True):
+    for found, wanted in zip(fields.reach(option, value), expected, strict=True):
         assert found == (None if wanted is None else pytest.approx(wanted))
         assert found is None or type(found) is type(value)
 
 
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     assert "Name a labeled set to go on." in train.info[0].value
     train.text_input(key="train data").set_value(a_set(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
@@ -197,7 +198,7 @@ def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[
 
 
 def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started: list[str], tmp_path: Path) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     next(s for s in train.selectbox if s.label == "Modality").select("ultrasound").run()
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == "kdlight-busi3"
     assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
@@ -214,7 +215,7 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
 
 
 def test_another_recipe_fills_the_form_anew(train: AppTest) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     for of in ("kdlight-brain_mri", "kdlight-brick_crack"):
         next(s for s in train.selectbox if s.label == "Copy settings from").select(of).run()
         pair = read_recipe(shipped()[of])
@@ -232,7 +233,7 @@ def test_the_words_of_training_are_explained(train: AppTest) -> None:
         assert len(helps[label]) > 60, label
     assert "labels alone" in helps["alpha"]
     assert "From 0 to 1." in helps["alpha"]
-    gammas = [next(o.help for o in recipe_form.catalog().methods[name].options if o.name == "gamma") for name in GAMMAS]
+    gammas = [next(o.help for o in form.catalog().methods[name].options if o.name == "gamma") for name in GAMMAS]
     assert len(set(gammas)) == len(GAMMAS)  # each method means something else by it
 
 
@@ -242,14 +243,14 @@ def test_general_weights_are_offered_where_they_are_shipped(
     def first_weights() -> Any:
         return next(s for s in train.selectbox if s.label == "Starting weights")
 
-    known = recipe_form.catalog()
+    known = form.catalog()
     assert sorted(known.general) == sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-    pairs = [read_recipe(shipped()[name]) for name in recipe_form.PAIRS]
+    pairs = [read_recipe(shipped()[name]) for name in form.PAIRS]
     passed_on = {(p.student.name, p.data.weights_licence) for p in pairs if p.student.init == "general"}
     assert {(name, one.words) for name, one in known.general.items()} <= passed_on
     found = known.model_copy(update={"general": {"kdlight_small": known.general["kdlight_nano"]}})
-    monkeypatch.setattr(recipe_form, "catalog", lambda: found)
-    words = recipe_form.INITS["general"]
+    monkeypatch.setattr(form, "catalog", lambda: found)
+    words = form.INITS["general"]
     train.run()
     assert words not in first_weights().options
     next(s for s in train.selectbox if "kdlight small" in s.options).select("kdlight_small").run()
@@ -262,7 +263,7 @@ def test_general_weights_are_offered_where_they_are_shipped(
 def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "skin")).run()
     stages = next(group for group in train.get("button_group") if group.label.startswith("Preprocessing"))
     assert [option.content for option in stages.proto.options] == [stage.title for stage in STAGES.values()]
@@ -451,10 +452,10 @@ def test_without_published_weights_the_form_says_so_before_the_start(
 
 
 def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tmp_path: Path) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "lungs")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("ct").run()
-    next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
+    next(s for s in train.selectbox if s.label == "Copy settings from").select(form.NEUTRAL).run()
     next(s for s in train.select_slider if s.label == "Input side, px").set_value(96).run()
     next(s for s in train.selectbox if s.label == "Distillation").select("dkd").run()
     next(n for n in train.number_input if n.label == "Fixed augmentations").set_value(3).run()
@@ -477,10 +478,10 @@ def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tm
 def test_own_images_without_a_pair_of_their_modality_begin_neutral_and_free(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "Fundus Köln")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("fundus").run()
-    assert next(s for s in train.selectbox if s.label == "Copy settings from").value == recipe_form.NEUTRAL
+    assert next(s for s in train.selectbox if s.label == "Copy settings from").value == form.NEUTRAL
     text = said(train)
     assert "The starting weights are free (Apache-2.0): your pair may be used commercially, as far as" in text
     assert "CC BY-NC" not in text
@@ -514,9 +515,9 @@ def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
 ) -> None:
     given = Published(lacking=None, licenses=tuple(licenses), commercial="cc-by-nc-4.0" not in licenses)
     monkeypatch.setattr(starting_weights, "published", lambda network: given)
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "slides")).run()
-    next(s for s in train.selectbox if s.label == "Copy settings from").select(recipe_form.NEUTRAL).run()
+    next(s for s in train.selectbox if s.label == "Copy settings from").select(form.NEUTRAL).run()
     assert line in said(train)
     button(train, "Start training").click().run()
     assert Recipe(**tomllib.loads(started[0])).data.weights_licence == kept
@@ -531,7 +532,7 @@ def a_set(folder: Path) -> str:
 @pytest.mark.parametrize("name", ["nowhere", "nowhere#binary", "notes.txt", "~nobody-here/set", "a" * 5000, "nul\0"])
 def test_a_set_that_is_not_there_is_refused_before_the_start(train: AppTest, tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("no set")
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(name if name.startswith("~") else str(tmp_path / name)).run()
     assert not train.exception
     assert [e.value for e in train.error] == [
@@ -545,7 +546,7 @@ def test_a_set_that_is_there_can_be_started(train: AppTest, tmp_path: Path, name
     a_set(tmp_path / "set")
     for file in ("set.npz", "SET.CSV"):
         (tmp_path / file).touch()
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(str(tmp_path / name)).run()
     assert not train.error
     assert button(train, "Start training")
@@ -562,8 +563,8 @@ def test_a_select_holds_short_names_and_the_rest_stands_below(train: AppTest, tm
     methods = next(s for s in train.selectbox if s.label == "Distillation").options
     assert max(map(len, methods)) <= shelf.FITS
     chosen = next(s for s in train.selectbox if s.label == "Distillation").value
-    assert recipe_form.catalog().methods[chosen].paper in said(train)
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    assert form.catalog().methods[chosen].paper in said(train)
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(a_set(tmp_path / "chests")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select("kdlight-cxr3").run()
     assert words.plain("Chest X-ray: COVID-19, pneumonia, no findings") in [c.value for c in train.caption]
@@ -579,7 +580,7 @@ def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.Mon
         return FakeTicket(Check.model_validate(found), request=request)
 
     monkeypatch.setattr(waiting, "submit", answer)
-    train.get("button_group")[0].set_value(recipe_form.OWN).run()
+    train.get("button_group")[0].set_value(form.OWN).run()
     train.text_input(key="train data").set_value(str(tmp_path)).run()
     button(train, "Check the images").click().run()
     assert "2 masks beside images are not counted as images." in said(train)

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.studies.gains import NOT_COMPARED
-from kdlight.ui import gains, store
+from kdlight.ui import gains
+from kdlight.ui.library import store
 from kdlight.workers import Verification, Verify, WorkerDied
 from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
 

@@ -8,9 +8,10 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
-from kdlight.ui import controls, readings, scans, words
-from kdlight.ui.controls import Settings
-from kdlight.ui.readings import Question
+from kdlight.ui import words
+from kdlight.ui.read import controls, readings, scans
+from kdlight.ui.read.controls import Settings
+from kdlight.ui.read.readings import Question
 
 TILE = 120
 """Width of a sample in pixels."""

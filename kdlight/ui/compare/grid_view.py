@@ -6,7 +6,8 @@ import streamlit as st
 
 from kdlight.bundle.study_record import in_words
 from kdlight.studies.grid_record import GridRecord
-from kdlight.ui import comparison, words
+from kdlight.ui import words
+from kdlight.ui.compare import measurement
 
 
 def draw(record: GridRecord) -> None:
@@ -36,7 +37,7 @@ def cells_table(record: GridRecord) -> str:
         )
         gain = "one seed" if len(cell.seeds) == 1 else words.safe(in_words(cell.gain_over_alone))
         body += f"<tr>{values}{scores}<td>{gain}</td><td>{words.safe(cell.over_same_start)}</td></tr>"
-    return comparison.grid("kd-table", head, body)
+    return measurement.grid("kd-table", head, body)
 
 
 def differences_table(record: GridRecord) -> str:
@@ -47,4 +48,4 @@ def differences_table(record: GridRecord) -> str:
         for row in record.differences
     )
     head = '<th scope="col">Taught students of</th><th scope="col">less those of</th><th scope="col">Points</th>'
-    return comparison.grid("kd-table", head, rows)
+    return measurement.grid("kd-table", head, rows)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight.studies import read
 from kdlight.studies.gains import over_same_start
-from kdlight.ui import study_view
+from kdlight.ui.compare import studies
 from tests.ui.conftest import page, said
 
 SEEDS = [
@@ -52,23 +52,23 @@ def runs(library: Path) -> Path:
     return library.parent / "runs"
 
 
-def studies(app: AppTest) -> AppTest:
+def studies_view(app: AppTest) -> AppTest:
     """Compare, with its other view taken."""
     page(app, "compare")
     return app.sidebar.segmented_control[0].set_value("Studies").run()
 
 
 def test_without_a_study_the_command_that_makes_one_is_shown(app: AppTest) -> None:
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "No study is on this machine yet" in text
-    assert app.code[0].value == study_view.MAKES_ONE
+    assert app.code[0].value == studies.MAKES_ONE
     assert not app.get("vega_lite_chart")
 
 
 def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Path) -> None:
     write(runs)
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "<b>Gain +5.5 [+1.0, +10.0] points.</b>" in text
     assert "0.96 of its teacher's balanced accuracy (0.86 of 0.90)" in text
@@ -84,21 +84,21 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
 
 def test_an_older_record_has_the_test_of_its_first_seed(tmp_path: Path) -> None:
     older = read(write(tmp_path, mcnemar_pooled_p=None))
-    assert "taught against alone: p = 0.50, first seed." in study_view.rests_on(older)
+    assert "taught against alone: p = 0.50, first seed." in studies.rests_on(older)
     one = read(write(tmp_path, "one", seeds=SEEDS[:1]))
-    assert "taught against alone: p = 0.021." in study_view.rests_on(one)
+    assert "taught against alone: p = 0.021." in studies.rests_on(one)
 
 
 def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, runs: Path) -> None:
     gains = {f"gain_of_{name}": {"value": 0.02, "low": 0.0, "high": 0.04} for name in ("partner", "ensemble")}
     seeds = [{**row, "partner": 0.83, "ensemble": 0.88} for row in SEEDS]
     write(runs, seeds=seeds, method={"name": "dual", "options": {}}, **gains)
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert '<th class="student" scope="col">Student, taught</th><th class="" scope="col">Its partner</th>' in text
     assert "<td>0.90</td><td>0.81</td><td>0.87</td><td>0.83</td><td>0.88</td><td>+6.0</td>" in text
     assert '<tr><th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td></tr>' in text
-    rows = study_view.differences(read(runs / "study-tiny"))
+    rows = studies.differences(read(runs / "study-tiny"))
     assert [row["name"] for row in rows] == [
         "taught minus alone",
         "partner minus alone",
@@ -112,12 +112,12 @@ SPAN = {"value": 0.01, "low": -0.02, "high": 0.04}
 
 def test_a_gain_over_the_student_alone_that_spans_0_is_told_as_that(app: AppTest, runs: Path) -> None:
     write(runs, gain_over_alone=SPAN)
-    assert "<b>Not told from 0: +1.0 [-2.0, +4.0] points.</b>" in said(studies(app))
+    assert "<b>Not told from 0: +1.0 [-2.0, +4.0] points.</b>" in said(studies_view(app))
 
 
 def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs: Path) -> None:
     write(runs)
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert "The first figure is over the student alone" in text
     assert "Not compared with the same student from the same starting weights." in text
     assert 'class="kd-verdict"' in text  # nothing is proven
@@ -126,12 +126,12 @@ def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs
 def test_the_baseline_of_the_same_start_is_shown_with_its_interval(app: AppTest, runs: Path) -> None:
     seeds = [{**row, "same_start": 0.84} for row in SEEDS]
     write(runs, seeds=seeds, gain_over_same_start={"value": 0.02, "low": 0.01, "high": 0.03})
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "without its teacher: proven: +2.0 [+1.0, +3.0] points." in text
     assert 'class="kd-verdict differ"' in text
     assert '<th class="" scope="col">Student, same start</th>' in text
-    rows = study_view.differences(read(runs / "study-tiny"))
+    rows = studies.differences(read(runs / "study-tiny"))
     assert [row["name"] for row in rows][:2] == ["taught minus alone", "taught minus same start"]
 
 
@@ -141,14 +141,14 @@ def test_another_study_without_a_teacher_gives_the_baseline(app: AppTest, runs: 
     write(runs, models=models)
     untaught = [{**row, "student": 0.85} for row in SEEDS]
     write(runs, "study-without", models=models, seeds=untaught, method={"name": "alone", "options": {}})
-    found, _ = study_view.find()
+    found, _ = studies.find()
     taught = next(record for record in found.values() if record.method.name == "kd")
     assert "without an interval" in over_same_start(taught).words
 
 
 def test_one_seed_proves_nothing_whatever_its_interval(app: AppTest, runs: Path) -> None:
     write(runs, seeds=SEEDS[:1])
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "<b>One seed proves nothing.</b>" in text
     assert "--seeds 3" in text
@@ -160,7 +160,7 @@ def test_a_broken_record_is_named_and_the_others_are_shown(app: AppTest, runs: P
     write(runs, "study-odd", seeds=[{"seed": 0}])
     (runs / "study-torn").mkdir()
     (runs / "study-torn" / "study.json").write_text("{", encoding="utf-8")
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert len(app.warning) == 2
     assert "study-odd/study.json is broken" in text
@@ -173,7 +173,7 @@ def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
         ("models", "method", "epochs", "minutes", "mcnemar_p", "mcnemar_pooled_p", "data", "gap_to_teacher")
     )
     write(runs, **lacking)
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert '<th scope="row">Parameters</th><td>-</td><td>-</td><td>-</td>' in text
     assert "p = " not in text
@@ -182,7 +182,7 @@ def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
 
 def test_too_few_images_for_an_interval_are_said_without_a_chart_of_it(app: AppTest, runs: Path) -> None:
     write(runs, gain_over_alone=None, gap_to_teacher=None)
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "<b>Not told from 0 (too few images for an interval).</b>" in text
     assert len(app.get("vega_lite_chart")) == 1
@@ -190,7 +190,7 @@ def test_too_few_images_for_an_interval_are_said_without_a_chart_of_it(app: AppT
 
 def test_a_student_from_scratch_has_its_own_column(app: AppTest, runs: Path) -> None:
     write(runs, seeds=[{**row, "scratch": 0.7} for row in SEEDS])
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert "Student from scratch" in text
     assert "<td>0.90</td><td>0.81</td><td>0.70</td><td>0.87</td><td>+6.0</td>" in text
@@ -204,7 +204,7 @@ def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path
         data={"name": "z", "title": "Other"},
         gain_over_alone={"value": 0.09, "low": 0.01, "high": 0.19},
     )
-    studies(app)
+    studies_view(app)
     app.sidebar.selectbox[0].select("Other · kd").run()
     assert "Gain +9.0" in said(app)
     write(runs, "study-a", data={"name": "a", "title": "A first one"})
@@ -217,15 +217,15 @@ def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monke
     card["metrics"]["study"] = record.to_json()
     (library / "tiny_mri" / "card.json").write_text(json.dumps(card), encoding="utf-8")
     bundles.seal(library / "tiny_mri")
-    found, broken = study_view.find()
+    found, broken = studies.find()
     assert list(found) == ["Tiny MRI · kd", "Tiny MRI · kd (library)"]
     assert broken == []
     monkeypatch.setattr(bundles.artifact, "shipped_folder", lambda: library)
-    assert "Tiny MRI · kd (shipped)" in study_view.find()[0]
+    assert "Tiny MRI · kd (shipped)" in studies.find()[0]
 
 
 def test_differences_are_in_points(tmp_path: Path) -> None:
-    rows = study_view.differences(read(write(tmp_path)))
+    rows = studies.differences(read(write(tmp_path)))
     assert [row["name"] for row in rows] == ["taught minus alone", "taught minus teacher"]
     assert [round(row["low"], 6) for row in rows] == [1.0, -8.0]
     assert rows[0]["words"] == "+5.5 [+1.0, +10.0]"
@@ -242,7 +242,7 @@ def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     for name, changes in (("grid", {}), ("grid-torn", {"cells": [{}]})):
         (runs / name).mkdir(parents=True)
         (runs / name / "grid.json").write_text(json.dumps({**record, "differences": [gap], **changes}))
-    text = said(studies(app))
+    text = said(studies_view(app))
     assert not app.exception
     assert app.sidebar.selectbox[0].options == ["Ablation: tiny · distill.dual"]
     row = '<th scope="row">true</th><td>0.90</td><td>0.80</td><td>0.85</td><td>not told from 0: +2.0 [-2.0, +4.0]</td>'

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle.speed import Speed
-from kdlight.ui import speed
+from kdlight.ui.read import speed
 from kdlight.workers import Latency, WorkerError
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, said
 

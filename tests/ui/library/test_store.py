@@ -9,7 +9,7 @@ import pytest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError
-from kdlight.ui import store
+from kdlight.ui.library import store
 
 
 @pytest.fixture(autouse=True)

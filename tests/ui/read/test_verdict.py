@@ -13,7 +13,7 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.images import Image
 from kdlight.reading import Verdict
-from kdlight.ui import verdict
+from kdlight.ui.read import verdict
 from kdlight.workers import Read
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, above, said, sample, upload
 

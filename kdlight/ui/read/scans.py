@@ -18,8 +18,8 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, Kind, Sample
-from kdlight.ui import drops, readings
-from kdlight.ui.drops import Rejected
+from kdlight.ui.read import drops, readings
+from kdlight.ui.read.drops import Rejected
 
 THUMBNAIL = 240
 LINES = 12

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.preprocessing import STAGES
-from kdlight.ui import stages
+from kdlight.ui.read import stages
 from tests.ui.conftest import APP, FakeWorkers, said
 
 BUTTON = "See the preprocessing"

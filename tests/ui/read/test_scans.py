@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.images import Image
-from kdlight.ui import drops, headline, readings, scans
+from kdlight.ui.read import drops, headline, readings, scans
 from tests.ui.conftest import FakeWorkers, button, png, said, sample, upload
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"

@@ -13,7 +13,7 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import DEFAULT
 from kdlight.inference import IneligibleError
-from kdlight.ui import viewer
+from kdlight.ui.read import viewer
 from kdlight.workers import QueueFull, WorkerDied
 from tests.ui.conftest import APP, FakeTicket, FakeWorkers, a_reading, above, button, page, said, sample, upload
 

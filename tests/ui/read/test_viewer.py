@@ -10,7 +10,7 @@ import pytest
 from kdlight import images
 from kdlight.images import Image, Window
 from kdlight.reading import HeatMap
-from kdlight.ui import viewer
+from kdlight.ui.read import viewer
 
 
 @pytest.fixture

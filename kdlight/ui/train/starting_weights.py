@@ -9,8 +9,8 @@ from pathlib import Path
 import streamlit as st
 
 from kdlight.config import UNTRAINED, Recipe, TeacherConfig
-from kdlight.ui import form, waiting, words
-from kdlight.ui.knobs import help_of
+from kdlight.ui import waiting, widgets, words
+from kdlight.ui.train.fields import help_of
 from kdlight.workers import Ticket
 from kdlight.workers.requests import Catalog, FindWeights, Published
 
@@ -43,7 +43,7 @@ def inits_of(teacher: str, student: str, known: Catalog) -> list[str]:
 def of_teacher(recipe: Recipe, of: str) -> str:
     """The teacher's file, empty for published weights; says before the start what will happen without one."""
     name = recipe.teacher.name
-    file = form.text(
+    file = widgets.text(
         st,
         "Starting weights",
         recipe.teacher.weights,

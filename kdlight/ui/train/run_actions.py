@@ -8,7 +8,8 @@ import streamlit as st
 
 from kdlight import runs
 from kdlight.runs import LIVE, Run, RunError
-from kdlight.ui import store, words
+from kdlight.ui import words
+from kdlight.ui.library import store
 
 SAID = "run said"
 """Session entry: one line that the next drawing of the page shows."""
@@ -39,7 +40,7 @@ def toast() -> None:
 @st.dialog("Delete this run?")
 def confirm_delete(run: Run) -> None:
     """Asks before anything is gone, with what will be."""
-    from kdlight.ui.run_view import title
+    from kdlight.ui.train.run_view import title
 
     try:
         size = words.megabytes(runs.size(run))

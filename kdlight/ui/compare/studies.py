@@ -15,7 +15,8 @@ from kdlight.studies.command import command_of
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
 from kdlight.studies.grid_record import GridRecord
 from kdlight.studies.records import of_card
-from kdlight.ui import charts, comparison, grid_view, kept, shelf, theme, words
+from kdlight.ui import charts, kept, shelf, theme, words
+from kdlight.ui.compare import grid_view, measurement
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 STARTS = {"general": "general first", "published": "published weights first"}
@@ -188,7 +189,7 @@ def seeds_table(record: StudyRecord) -> str:
         for name, row in rows
     )
     head = f"<th><small>balanced accuracy</small></th>{_head(record, [*MODELS])}<th>Taught minus alone, points</th>"
-    return comparison.grid("kd-table", head, body)
+    return measurement.grid("kd-table", head, body)
 
 
 def costs_table(record: StudyRecord) -> str:
@@ -209,7 +210,7 @@ def costs_table(record: StudyRecord) -> str:
     for title, (values, form) in rows.items():
         cells = "".join(f"<td>{DASH if value is None else words.safe(form(value))}</td>" for value in values)
         body += f'<tr><th scope="row">{title}</th>{cells}</tr>'
-    return comparison.grid("kd-table", f"<th></th>{_head(record, COSTED)}", body)
+    return measurement.grid("kd-table", f"<th></th>{_head(record, COSTED)}", body)
 
 
 def _present(record: StudyRecord, among: Sequence[Model]) -> list[Model]:

@@ -6,8 +6,9 @@ import streamlit as st
 
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
-from kdlight.ui import scans, words
-from kdlight.ui.scans import Scan
+from kdlight.ui import words
+from kdlight.ui.read import scans
+from kdlight.ui.read.scans import Scan
 
 TALKATIVE = ("ultrasound", "endoscopy", None)
 """Modalities whose devices write into the picture; None: the file does not say what it is."""

@@ -12,7 +12,9 @@ from kdlight import runs
 from kdlight.config import Recipe, read_recipe
 from kdlight.reading import Role
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
-from kdlight.ui import caveats, comparison, gains, learning_curves, run_actions, shelf, words
+from kdlight.ui import caveats, gains, shelf, words
+from kdlight.ui.compare import measurement
+from kdlight.ui.train import learning_curves, run_actions
 
 PHASES: dict[Phase, str] = {
     "data": "Opening the images",
@@ -174,7 +176,7 @@ def _outcome(run: Run) -> None:
         return
     metrics = bundle.card.metrics
     st.html(f'<div class="kd-line">Tested on {metrics.n} images that neither was trained on. {words.PRECISION}</div>')
-    comparison.table(bundle, metrics, metrics.latency)
+    measurement.table(bundle, metrics, metrics.latency)
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
 
 

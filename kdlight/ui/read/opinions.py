@@ -8,7 +8,8 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.reading import ROLES, Opinion, Reading
-from kdlight.ui import speed, words
+from kdlight.ui import words
+from kdlight.ui.read import speed
 
 SHOWN = 7
 """Classes with a bar of their own; the rest is summed up in one line."""

@@ -22,9 +22,10 @@ from kdlight.config import (
 )
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
-from kdlight.ui import form, knobs, shelf, starting_weights, waiting, words
-from kdlight.ui.knobs import help_of
-from kdlight.ui.starting_weights import INITS
+from kdlight.ui import shelf, waiting, widgets, words
+from kdlight.ui.train import fields, starting_weights
+from kdlight.ui.train.fields import help_of
+from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog
 
 TRIAL = "kdlight-synthetic"
@@ -32,7 +33,7 @@ OWN = "own"
 NEUTRAL = "neutral"
 SOURCES = {TRIAL: "Synthetic shapes (demo)", OWN: "My images"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
-"""The recipes of the shipped pairs: one of them fills the form."""
+"""The recipes of the shipped pairs: one of them fills the widgets."""
 SIZES = [64, 96, 128, 160, 192, 224]
 
 
@@ -56,7 +57,7 @@ class Start:
 def data_step() -> Start:
     """Which images, drawn ones or the person's own, and the shipped recipe that the other steps begin with."""
     st.subheader("1  Data", anchor=False)
-    if form.segment(st, "Images", [TRIAL, OWN], "train images", format_func=SOURCES.__getitem__) == OWN:
+    if widgets.segment(st, "Images", [TRIAL, OWN], "train images", format_func=SOURCES.__getitem__) == OWN:
         return _own()
     st.html('<div class="kd-line">180 synthetic images of three shapes: a complete training without your data.</div>')
     drawn = read_recipe(shipped()[TRIAL])
@@ -66,7 +67,7 @@ def data_step() -> Start:
 def _own() -> Start:
     """The person's own images, and whose settings to begin with: the shipped pair's of that modality, else neutral."""
     folder, left, middle, right = st.columns([5, 3, 4, 3])
-    path = form.text(
+    path = widgets.text(
         folder,
         "Folder, .npz or .csv on this machine",
         "",
@@ -76,9 +77,9 @@ def _own() -> Start:
     )
     modalities = list(MODALITIES)
     words_of = {"format_func": lambda name: MODALITIES[name].words}
-    kind = form.choice(left, "Modality", modalities, modalities[0], "train modality", **words_of)
+    kind = widgets.choice(left, "Modality", modalities, modalities[0], "train modality", **words_of)
     of, base = _settings(middle, kind, path)
-    size = form.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
+    size = widgets.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
     stages = stages_control()
     present = bool(path) and _is_set(path)
     if present:
@@ -101,7 +102,7 @@ def _own() -> Start:
 def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
     """Whose settings to begin with, and these: the shipped pair's of that modality at first, else neutral ones."""
     pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
-    of = form.choice(
+    of = widgets.choice(
         place,
         "Copy settings from",
         [NEUTRAL, *pairs],
@@ -126,7 +127,7 @@ def _is_set(path: str) -> bool:
 
 def stages_control() -> tuple[str, ...]:
     """Which stages every image goes through before a model sees it, in the order in which they are meant to stand."""
-    chosen = form.several(
+    chosen = widgets.several(
         st,
         "Preprocessing, between resizing and normalizing",
         list(STAGES),
@@ -159,7 +160,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     recipe = recipe.changed(student=recipe.student.changed(name=name))
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
-    views = form.whole(
+    views = widgets.whole(
         right,
         "Fixed augmentations",
         0,
@@ -169,7 +170,7 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
         help=help_of(TrainConfig, "views"),
     )
     inits = starting_weights.inits_of(recipe.teacher.name, name, catalog())
-    init = form.choice(
+    init = widgets.choice(
         st,
         "Starting weights",
         inits,
@@ -198,7 +199,7 @@ def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:
         ),
     }
     chosen = {
-        name: form.switch(st, label, value, key, help=help_of(TrainConfig, name))
+        name: widgets.switch(st, label, value, key, help=help_of(TrainConfig, name))
         for name, (label, value, key) in switches.items()
         if name != "same_start" or init not in SAME_WEIGHTS
     }
@@ -209,7 +210,7 @@ def _network(role: str) -> str:
     """One of kdlight's networks of this role, or any of timm's."""
     known = {name: network.summary for name, network in catalog().networks.items() if network.role == role}
     lines = [f"**{words.architecture(name)}**: {line}." for name, line in known.items()]
-    return form.choice(
+    return widgets.choice(
         st,
         "Network",
         list(known),
@@ -222,7 +223,7 @@ def _network(role: str) -> str:
 
 
 def _epochs(column: Any, value: int, key: str) -> int:
-    return form.whole(column, "Epochs", 1, 1000, value, key, help=help_of(TrainConfig, "epochs"))
+    return widgets.whole(column, "Epochs", 1, 1000, value, key, help=help_of(TrainConfig, "epochs"))
 
 
 def method_step(start: Start, recipe: Recipe) -> Recipe:
@@ -230,7 +231,7 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     st.subheader("4  Method", anchor=False)
     methods = {name: method for name, method in catalog().methods.items() if name != "alone"}
     names = list(methods)
-    name = form.choice(
+    name = widgets.choice(
         st,
         "Distillation",
         names,
@@ -243,7 +244,7 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     st.html(f'<div class="kd-line">{words.safe(about)}</div>')
     begin = recipe.distill.options if name == recipe.distill.method else {}
     return recipe.changed(
-        distill=DistillConfig(method=name, **knobs.draw(methods[name].options, begin, f"{name} {start.of}"))
+        distill=DistillConfig(method=name, **fields.draw(methods[name].options, begin, f"{name} {start.of}"))
     )
 
 

@@ -12,8 +12,10 @@ from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import DataDescription, Licenses
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
-from kdlight.ui import caveats, comparison, gains, shelf, store, waiting, words
-from kdlight.ui.starting_weights import INITS
+from kdlight.ui import caveats, gains, shelf, waiting, words
+from kdlight.ui.compare import measurement
+from kdlight.ui.library import store
+from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers import Verification, Verify
 
 LEFT_OUT = {
@@ -57,7 +59,7 @@ def whole(bundle: Bundle) -> None:
     st.html(f'<div class="kd-line">{words.safe(card.intended_use)}</div>')
     for said in caveats.of(card):
         (st.error if card.at_chance else st.warning)(said)
-    comparison.table(bundle, card.metrics, card.metrics.latency)
+    measurement.table(bundle, card.metrics, card.metrics.latency)
     st.html(f'<div class="kd-line">{words.safe(gains.sentence(card))}</div>')
     left, right = st.columns(2, gap="large")
     with left:

@@ -12,8 +12,8 @@ from kdlight.images import Image
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, HeatMap, Reading
 from kdlight.ui import kept, shelf, words
-from kdlight.ui.readings import Question
-from kdlight.ui.scans import Scan
+from kdlight.ui.read.readings import Question
+from kdlight.ui.read.scans import Scan
 
 OWN_TOP = "each model's top class"
 METHOD_HELP = "  \n".join(

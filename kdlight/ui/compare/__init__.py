@@ -1,0 +1,1 @@
+"""What only Compare shows."""
