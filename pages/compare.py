@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from kdlight.ui import caveats, gains, kept, navigation, shelf, theme, waiting, words
+from kdlight.ui import navigation, pair, shelf, theme, waiting, widgets, words
 from kdlight.ui.compare import confusion, measurement, studies
 from kdlight.workers.requests import Comparison
 
 navigation.enter()
 with st.sidebar:
-    view = kept.segment("Show", ("One pair", "Studies"), "compare view")
+    view = widgets.segment("Show", "compare view", ("One pair", "Studies"), width="stretch")
 if view == "Studies":
     studies.draw()
     st.stop()
@@ -16,20 +16,20 @@ if view == "Studies":
 with st.sidebar:
     bundle = shelf.pick()
     if bundle is not None:
-        data = kept.text(
+        data = widgets.text(
             "Labeled images on this machine",
             "compare folder",
             placeholder="/path/to/folder, .npz or .csv",
             help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
             "Leave it empty for the test recorded in the card.",
-        ).strip()
-        masks = kept.text(
+        )
+        masks = widgets.text(
             "Outlines (optional)",
             "compare outlines",
             placeholder="/path/to/masks",
             help="A folder of masks with the names of the images, to hold the heat maps against. Masks that lie beside "
             "the images, as in BUSI, are found without it.",
-        ).strip()
+        )
         measurement.offer(bundle, data, masks)
 
 theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
@@ -40,14 +40,14 @@ measured = waiting.result(measurement.job(bundle)) or Comparison()
 evaluation = measured.evaluation
 metrics = evaluation.metrics if evaluation else bundle.card.metrics  # never one set's beside another's
 timed = measured.speed or bundle.card.metrics.latency
-st.html(f'<div class="kd-line">{measurement.source(bundle, metrics, evaluation is not None)} {words.PRECISION}</div>')
+theme.line(f"{measurement.source(bundle, metrics, evaluation is not None)} {words.PRECISION}")
 if measured.busy:
     st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
-caveats.draw(bundle.card)
-measurement.table(bundle, metrics, timed)
+st.html(pair.caveats_html(bundle.card))
+pair.table(bundle, metrics, timed)
 if evaluation is None:
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
+    theme.line(words.safe(pair.gain_sentence(bundle.card)))
 if timed is not None:
     measurement.speed(timed, here=measured.speed is not None)
     measurement.trade(bundle, metrics, timed)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError
-from kdlight.ui import kept, words
+from kdlight.ui import widgets, words
 
 OTHER = " (other)"
 """Behind the name of a bundle that is made for another modality."""
@@ -45,10 +45,10 @@ def choose(modality: str | None) -> Bundle | None:
         st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
         return None
     paths = {str(b.path): b for b in found}
-    chosen = kept.select(
+    chosen = widgets.select(
         "Bundle",
-        list(paths),
         _entry(modality),
+        list(paths),
         next(iter(paths)),
         format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else OTHER),
     )
@@ -86,7 +86,7 @@ def pick() -> Bundle | None:
         st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
         return None
     paths = list(found)
-    chosen = kept.select("Bundle", paths, "bundle", paths[0], format_func=lambda p: found[p].card.name)
+    chosen = widgets.select("Bundle", "bundle", paths, paths[0], format_func=lambda p: found[p].card.name)
     return found[chosen]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import streamlit as st
+
+from kdlight.reading import ROLES
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 PURPOSE = "Research and teaching use only"
@@ -40,7 +43,32 @@ def dress() -> None:
 def heading(title: str, words: str) -> None:
     """A page's name and what it is for, in one line each."""
     st.title(title, anchor=False)
-    st.html(f'<div class="kd-line">{words}</div>')
+    line(words)
+
+
+def line(html: str) -> None:
+    """One quiet line of text."""
+    st.html(f'<div class="kd-line">{html}</div>')
+
+
+def head(html: str = "", model: str = "") -> str:
+    """The head of a column of `table`, of teacher and student in their colors."""
+    color = f' class="{model}"' if model in ROLES else ""
+    return f'<th{color} scope="col">{html}</th>' if html else "<th></th>"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], row_heads: int = 1) -> str:
+    """A table that scrolls where the page is narrow. heads: of `head`; rows: HTML, the first `row_heads` are heads."""
+    top = "".join(heads)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<th scope="row">{text}</th>' for text in row[:row_heads])
+        + "".join(f"<td>{text}</td>" for text in row[row_heads:])
+        + "</tr>"
+        for row in rows
+    )
+    inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="kd-scroll"><table class="kd-table">{inside}</table></div>'
 
 
 @st.cache_data(show_spinner=False)

@@ -9,7 +9,7 @@ import streamlit as st
 from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.reading import ROLES
-from kdlight.ui import words
+from kdlight.ui import theme, words
 
 Counts = Sequence[Sequence[int]]
 """Truth in rows, answer in columns."""
@@ -26,11 +26,11 @@ def draw(bundle: Bundle, metrics: Metrics) -> None:
     st.subheader("Confusion", anchor=False)
     teacher, student = (metrics.of(role).confusion for role in ROLES)
     st.html(table([bundle.words(name) for name in bundle.classes], teacher, student))
-    st.html(
-        '<div class="kd-line">Rows are the truth, columns the answer. The stronger the color, the larger the share of '
+    theme.line(
+        "Rows are the truth, columns the answer. The stronger the color, the larger the share of "
         "that true class. In the middle table the strongest color is a difference of "
         f"{words.number(100 * scale(teacher, student), 2)} % of the images of a class; the color is that of the model "
-        "that gave the answer more often.</div>"
+        "that gave the answer more often."
     )
 
 

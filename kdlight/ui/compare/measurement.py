@@ -12,11 +12,10 @@ from kdlight.bundle.speed import Speed
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.reading import ROLES, Role
-from kdlight.ui import charts, shelf, waiting, words
+from kdlight.ui import charts, shelf, theme, waiting, words
 from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
 
-SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
 PER_PAGE = 12
 
 
@@ -47,26 +46,6 @@ def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
     return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
 
 
-def table(bundle: Bundle, metrics: Metrics, timed: Speed | None) -> None:
-    """One row per figure, one column per model, intervals inline."""
-    present = metrics.reports
-    rows = [(words.METRICS[name], [words.interval(getattr(r, name)) for r in present.values()]) for name in SHOWN]
-    for title, values in _costs(bundle, timed).items():
-        rows.append((title, [values.get(role, values["student"]) for role in present]))
-    titles = {"teacher": "Teacher", "student": "Student", "alone": "Student alone", "scratch": "Student from scratch"}
-    titles["same_start"] = "Student, same start"
-    subtitles = {"alone": "no teacher", "scratch": "random weights, no teacher", "same_start": "no teacher"}
-    subtitles.update((role, words.architecture(bundle.card.network(role).architecture)) for role in ROLES)
-    head = "".join(
-        f'<th class="{r if r in ROLES else ""}" scope="col">{titles[r]} <small>{words.safe(subtitles[r])}</small></th>'
-        for r in present
-    )
-    body = "".join(
-        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for title, cells in rows
-    )
-    st.html(grid("kd-table", f"<th></th>{head}", body))
-
-
 def seen(split: str) -> str:
     """What to think of figures on images that had a part in making the pair, if it was made on this set."""
     part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
@@ -81,10 +60,10 @@ def speed(timed: Speed, here: bool) -> None:
     engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
     origin = "measured here" if here else "as recorded"
     threads = f"{timed.threads} thread{'' if timed.threads == 1 else 's'}"
-    st.html(
-        f'<div class="kd-line">One image, {origin}: teacher {words.number(timed.teacher_ms)} ms, student '
+    theme.line(
+        f"One image, {origin}: teacher {words.number(timed.teacher_ms)} ms, student "
         f"{words.number(timed.student_ms)} ms, <b>{ratio}</b> ({words.safe(engine)}, medians of {timed.runs}, "
-        f"{threads}, {timed.size} px). {words.safe(timed.machine.cpu)}, {timed.machine.cores} cores.</div>"
+        f"{threads}, {timed.size} px). {words.safe(timed.machine.cpu)}, {timed.machine.cores} cores."
     )
 
 
@@ -123,7 +102,7 @@ def curves(bundle: Bundle, evaluation: Evaluation) -> None:
             st.altair_chart(charts.roc(both, name).properties(height=charts.HEIGHT), alt=f"ROC curves for {name}")
     with right:
         st.subheader("Reliability", anchor=False)
-        st.html('<div class="kd-line">On the diagonal a stated 80 % is right 80 times in 100.</div>')
+        theme.line("On the diagonal a stated 80 % is right 80 times in 100.")
         st.altair_chart(charts.reliability(both).properties(height=charts.HEIGHT), alt="Reliability of both models")
 
 
@@ -137,27 +116,16 @@ def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
     counts = ", ".join(f"{role} {one.n}" for role, one in by_model.items())
     asked = _asked(bundle)
     origin = f"Outlines: {asked.masks}." if asked and asked.masks else "The outlines lie with the images."
-    st.html(
-        f'<div class="kd-line">{words.safe(words.method(located.method))} of each model\'s answer, on the outlined '
+    theme.line(
+        f"{words.safe(words.method(located.method))} of each model's answer, on the outlined "
         f"images that it answers correctly ({counts} of {located.images}). The outlines take "
-        f"{words.percent(located.area)} of the area: an even map has a lift of 1. {words.safe(origin)}</div>"
+        f"{words.percent(located.area)} of the area: an even map has a lift of 1. {words.safe(origin)}"
     )
-    head = "<th></th>" + "".join(f'<th class="{role}" scope="col">{role.capitalize()}</th>' for role in ROLES)
-    rows = "".join(
-        f'<tr><th scope="row">{title}</th>'
-        + "".join(f"<td>{words.interval(getattr(one, name))}</td>" for one in by_model.values())
-        + "</tr>"
-        for name, title in FIGURES.items()
-    )
-    st.html(grid("kd-table", head, rows))
-
-
-def grid(classes: str, head: str, body: str) -> str:
-    """A table that scrolls by itself where the page is narrow."""
-    return (
-        f'<div class="kd-scroll"><table class="{classes}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    heads = [theme.head(), *(theme.head(role.capitalize(), role) for role in ROLES)]
+    rows = [
+        [title, *(words.interval(getattr(one, name)) for one in by_model.values())] for name, title in FIGURES.items()
+    ]
+    st.html(theme.table(heads, rows))
 
 
 def flips(bundle: Bundle, evaluation: Evaluation) -> None:
@@ -165,10 +133,10 @@ def flips(bundle: Bundle, evaluation: Evaluation) -> None:
     st.subheader(f"Where they differ: {evaluation.flips} of {evaluation.metrics.n} images", anchor=False)
     shown = evaluation.shown
     if not shown:
-        st.html('<div class="kd-line">Both models gave the same answer to every image.</div>')
+        theme.line("Both models gave the same answer to every image.")
         return
     if len(shown) < evaluation.flips:
-        st.html(f'<div class="kd-line">The first {len(shown)} are listed.</div>')
+        theme.line(f"The first {len(shown)} are listed.")
     pages = -(-len(shown) // PER_PAGE)
     page = st.segmented_control("Page", range(1, pages + 1), default=1, required=True) if pages > 1 else 1
     for number, flip in list(enumerate(shown))[(page - 1) * PER_PAGE : page * PER_PAGE]:
@@ -198,17 +166,3 @@ def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> str:
     wrong = "" if answer == flip.truth else ", wrong"
     text = f"{role} {words.safe(bundle.words(answer))} {words.percent(probability)}{wrong}"
     return f'<span class="kd-said {role}">{text}</span>'
-
-
-def _costs(bundle: Bundle, timed: Speed | None) -> dict[str, dict[str, str]]:
-    """Rows of what each model costs; the student alone costs what the student does."""
-    networks = {role: bundle.card.network(role) for role in ROLES}
-    found: dict[str, dict[str, str]] = {
-        "Size on disk": {role: words.megabytes(network.bytes) for role, network in networks.items()},
-        "Parameters": {role: words.millions(network.parameters) for role, network in networks.items()},
-        "Multiply-adds": {role: words.millions(network.macs) for role, network in networks.items()},
-    }
-    if timed is not None:
-        times = zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True)
-        found["Time per image"] = {role: f"{words.number(ms)} ms" for role, ms in times}
-    return found

@@ -8,15 +8,13 @@ from typing import Any
 import streamlit as st
 
 from kdlight import runs
-from kdlight.bundle.study_record import Model, Scores
-from kdlight.reading import ROLES
+from kdlight.bundle.study_record import Model, Scores, in_words
 from kdlight.studies import RecordError, StudyRecord, read
 from kdlight.studies.command import command_of
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
 from kdlight.studies.grid_record import GridRecord
 from kdlight.studies.records import of_card
-from kdlight.ui import charts, kept, shelf, theme, words
-from kdlight.ui.compare import grid_view, measurement
+from kdlight.ui import charts, shelf, theme, widgets, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 STARTS = {"general": "general first", "published": "published weights first"}
@@ -50,9 +48,9 @@ def draw() -> None:
         return
     with st.sidebar:
         named = [*studies, *(f"Ablation: {name}" for name in grids)]
-        chosen = kept.select("Study", named, "study", named[0])
+        chosen = widgets.select("Study", "study", named, named[0])
     if chosen not in studies:
-        grid_view.draw(grids[chosen.removeprefix("Ablation: ")])
+        _ablation(grids[chosen.removeprefix("Ablation: ")])
         return
     _study(studies[chosen])
 
@@ -60,7 +58,7 @@ def draw() -> None:
 def _study(record: StudyRecord) -> None:
     st.subheader(words.plain(f"{record.data.title or record.set_name}, {_method(record)}"), anchor=False)
     st.html(verdict(record))
-    st.html(f'<div class="kd-line">{rests_on(record)}</div>')
+    theme.line(rests_on(record))
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Every seed", anchor=False)
@@ -73,13 +71,51 @@ def _study(record: StudyRecord) -> None:
         if rows:
             st.altair_chart(charts.gains(rows).properties(height=charts.HEIGHT), alt="The gain and its interval")
         else:
-            st.html('<div class="kd-line">Too few test images for an interval.</div>')
+            theme.line("Too few test images for an interval.")
     st.html(seeds_table(record))
-    st.html(f'<div class="kd-line">{words.ROUNDED}</div>')
+    theme.line(words.ROUNDED)
     st.subheader("What it took", anchor=False)
     st.html(costs_table(record))
-    st.html('<div class="kd-line">A dash was not recorded. The command that makes it again:</div>')
+    theme.line("A dash was not recorded. The command that makes it again:")
     st.code(command_of(record), language="sh", wrap_lines=True)
+
+
+def _ablation(record: GridRecord) -> None:
+    """Every cell with its gain, then the difference of every two."""
+    st.subheader(words.plain(f"{record.recipe}: {words.listed(record.keys)}"), anchor=False)
+    seeds = len(record.cells[0].seeds)
+    if seeds == 1:
+        st.html('<div class="kd-verdict"><b>One seed proves nothing.</b> Run the grid with --seeds 3.</div>')
+    st.html(cells_table(record))
+    st.subheader("Cell against cell", anchor=False)
+    st.html(differences_table(record))
+    each = f"{seeds} student seed{'s' if seeds > 1 else ''} in each cell, one teacher."
+    theme.line(f"{each} {words.ROUNDED}")
+
+
+def cells_table(record: GridRecord) -> str:
+    """Balanced accuracy of each cell's models, mean over its seeds, and its gain in points."""
+    heads = [theme.head(words.safe(key)) for key in record.keys]
+    heads += [theme.head(MODELS[model], model) for model in ("teacher", "alone", "student")]
+    heads += [theme.head("Over alone, points"), theme.head("Over the same starting weights")]
+    rows = [
+        [
+            *(words.safe(cell.values[key]) for key in record.keys),
+            *(words.score(score) for score in (cell.mean.teacher, cell.mean.alone, cell.mean.student)),
+            "one seed" if len(cell.seeds) == 1 else words.safe(in_words(cell.gain_over_alone)),
+            words.safe(cell.over_same_start),
+        ]
+        for cell in record.cells
+    ]
+    return theme.table(heads, rows, row_heads=len(record.keys))
+
+
+def differences_table(record: GridRecord) -> str:
+    """Taught students of one cell less those of another, in points."""
+    heads = [theme.head(text) for text in ("Taught students of", "less those of", "Points")]
+    return theme.table(
+        heads, [[words.safe(x) for x in (row.first, row.second, row.words)] for row in record.differences]
+    )
 
 
 def find() -> tuple[dict[str, StudyRecord], list[str]]:
@@ -183,13 +219,12 @@ def seeds_table(record: StudyRecord) -> str:
     rows: list[tuple[str, Scores]] = [(f"Seed {row.seed}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
     present = _present(record, [*MODELS])
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{words.score(row.by_model[role])}</td>" for role in present)}'
-        f"<td>{100 * (row.student - row.alone):+.1f}</td></tr>"
+    body = [
+        [name, *(words.score(row.by_model[model]) for model in present), f"{100 * (row.student - row.alone):+.1f}"]
         for name, row in rows
-    )
-    head = f"<th><small>balanced accuracy</small></th>{_head(record, [*MODELS])}<th>Taught minus alone, points</th>"
-    return measurement.grid("kd-table", head, body)
+    ]
+    corner = theme.head("<small>balanced accuracy</small>")
+    return theme.table([corner, *_heads(present), theme.head("Taught minus alone, points")], body)
 
 
 def costs_table(record: StudyRecord) -> str:
@@ -206,22 +241,19 @@ def costs_table(record: StudyRecord) -> str:
         "Epochs": ([record.epochs.get(model) for model in models], str),
         "Training": ([record.minutes.get(model) for model in models], lambda m: words.duration(60 * m)),
     }
-    body = ""
-    for title, (values, form) in rows.items():
-        cells = "".join(f"<td>{DASH if value is None else words.safe(form(value))}</td>" for value in values)
-        body += f'<tr><th scope="row">{title}</th>{cells}</tr>'
-    return measurement.grid("kd-table", f"<th></th>{_head(record, COSTED)}", body)
+    body = [
+        [title, *(DASH if value is None else words.safe(write(value)) for value in values)]
+        for title, (values, write) in rows.items()
+    ]
+    return theme.table([theme.head(), *_heads(models)], body)
 
 
 def _present(record: StudyRecord, among: Sequence[Model]) -> list[Model]:
     return [model for model in among if model in record.mean.by_model]
 
 
-def _head(record: StudyRecord, among: Sequence[Model]) -> str:
-    return "".join(
-        f'<th class="{model if model in ROLES else ""}" scope="col">{MODELS[model]}</th>'
-        for model in _present(record, among)
-    )
+def _heads(models: Sequence[Model]) -> list[str]:
+    return [theme.head(MODELS[model], model) for model in models]
 
 
 def _method(record: StudyRecord) -> str:

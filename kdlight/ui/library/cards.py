@@ -12,8 +12,7 @@ from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import DataDescription, Licenses
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
-from kdlight.ui import caveats, gains, shelf, waiting, words
-from kdlight.ui.compare import measurement
+from kdlight.ui import pair, shelf, theme, waiting, words
 from kdlight.ui.library import store
 from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers import Verification, Verify
@@ -45,10 +44,10 @@ def tile(bundle: Bundle) -> str:
     return (
         f'<div class="kd-tile"><h3>{words.safe(card.name)}</h3>'
         f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
-        f'{caveats.html(card)}<dl class="kd-facts-list">'
+        f'{pair.caveats_html(card)}<dl class="kd-facts-list">'
         f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
         f"<dt>Tested on</dt><dd>{card.metrics.n} images, balanced accuracy</dd>"
-        f"<dt>Gain</dt><dd>{gains.html(card)}</dd>"
+        f"<dt>Gain</dt><dd>{pair.gain_html(card)}</dd>"
         f"<dt>License</dt><dd>{words.safe(card.licenses.weights)} <small>· weights</small></dd></dl></div>"
     )
 
@@ -56,11 +55,11 @@ def tile(bundle: Bundle) -> str:
 def whole(bundle: Bundle) -> None:
     """Everything the card says, in words, and what can be done with the bundle."""
     card = bundle.card
-    st.html(f'<div class="kd-line">{words.safe(card.intended_use)}</div>')
-    for said in caveats.of(card):
+    theme.line(words.safe(card.intended_use))
+    for said in pair.caveats(card):
         (st.error if card.at_chance else st.warning)(said)
-    measurement.table(bundle, card.metrics, card.metrics.latency)
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(card))}</div>')
+    pair.table(bundle, card.metrics, card.metrics.latency)
+    theme.line(words.safe(pair.gain_sentence(card)))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")

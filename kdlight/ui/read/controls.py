@@ -9,9 +9,8 @@ import streamlit as st
 from kdlight.bundle import Bundle
 from kdlight.explain import DEFAULT, EXPLAINERS
 from kdlight.images import Image
-from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES, HeatMap, Reading
-from kdlight.ui import kept, shelf, words
+from kdlight.ui import shelf, widgets, words
 from kdlight.ui.read.readings import Question
 from kdlight.ui.read.scans import Scan
 
@@ -74,28 +73,19 @@ def confirmations() -> set[tuple[str, str, str | None]]:
 def _modality(image: Image) -> str | None:
     proposed = image.modality
     origin = "from the file" if proposed else "not in the file, you decide"
-    chosen: str | None = kept.select(
-        f"Modality ({origin})",
-        list(MODALITIES),
-        "modality",
-        proposed,
-        of=image.sha256,
-        format_func=lambda name: MODALITIES[name].words,
-        placeholder="Choose",
-    )
-    return chosen
+    return widgets.modality(f"Modality ({origin})", "modality", proposed, image.sha256)
 
 
 def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
-    if not kept.toggle("Heat map", "map"):
+    if not widgets.toggle("Heat map", "map"):
         return None, None
     names = list(words.METHODS)
-    method = kept.select("Method", names, "method", DEFAULT, format_func=words.method, help=METHOD_HELP)
+    method = widgets.select("Method", "method", names, DEFAULT, format_func=words.method, help=METHOD_HELP)
     options = [OWN_TOP, *bundle.classes]
-    name = kept.select(
+    name = widgets.select(
         "Class of the map",
-        options,
         "class of the map",
+        options,
         OWN_TOP,
         of=bundle.sha256,
         format_func=lambda c: c if c == OWN_TOP else bundle.words(c),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from kdlight.images import Image
 from kdlight.modality import MODALITIES
-from kdlight.ui import words
+from kdlight.ui import theme, words
 from kdlight.ui.read import scans
 from kdlight.ui.read.scans import Scan
 
@@ -34,7 +32,7 @@ def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
     rest = "".join(f" · {words.safe(part)}" for part in parts)
     truth = f' · <span class="kd-strong">Truth: {words.safe(scan.truth)}</span>' if scan.truth else ""
     title = f'<span class="kd-strong">{words.safe(scans.title(scan))}{caution}</span>'
-    st.html(f'<div class="kd-line">{title}{truth}{rest}</div>')
+    theme.line(f"{title}{truth}{rest}")
 
 
 def removal(image: Image) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.reading import ROLES, Opinion, Reading
-from kdlight.ui import words
+from kdlight.ui import theme, words
 from kdlight.ui.read import speed
 
 SHOWN = 7
@@ -21,7 +21,7 @@ def result(reading: Reading, bundle: Bundle) -> None:
     st.divider()
     speed.draw(bundle)
     known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
-    st.html(f'<div class="kd-line">{known}</div>')
+    theme.line(known)
     meaning(reading, bundle)
 
 

@@ -8,7 +8,7 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
-from kdlight.ui import words
+from kdlight.ui import theme, words
 from kdlight.ui.read import controls, readings, scans
 from kdlight.ui.read.controls import Settings
 from kdlight.ui.read.readings import Question
@@ -35,9 +35,9 @@ def nothing_yet() -> None:
     with st.container(key="kd_samples"):
         for kind, title in TILES.items():
             _tiles(title, [sample for sample in every if sample.kind is kind])
-    st.html(
-        '<div class="kd-line">A file stays in this session\'s memory and is gone when you clear it or close the page. '
-        "Names, identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere.</div>"
+    theme.line(
+        "A file stays in this session's memory and is gone when you clear it or close the page. "
+        "Names, identifiers and dates are dropped while it is read; nothing is written to disk or sent elsewhere."
     )
 
 
@@ -45,7 +45,7 @@ def _tiles(title: str, samples: list[Sample]) -> None:
     """Samples of one kind in a row, or as many rows as the window asks for."""
     if not samples:
         return
-    st.html(f'<div class="kd-line">{title}</div>')
+    theme.line(title)
     with st.container(horizontal=True, gap="small"):
         for sample in samples:
             _tile(sample)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.reading import ROLES, Opinion, Reading, Verdict
-from kdlight.ui import caveats, words
+from kdlight.ui import pair, words
 
 STYLES = {
     Verdict.WITHHELD: "alarm",
@@ -69,7 +69,7 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
 
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     """What the answers rest on, as HTML: what holds the pair down, its test, and how alike the two maps are."""
-    yield from (f"<b>{words.safe(caveat)}</b>" for caveat in caveats.of(bundle.card))
+    yield from (f"<b>{words.safe(caveat)}</b>" for caveat in pair.caveats(bundle.card))
     yield tested_on(bundle)
     if reading.map_similarity is not None:
         yield alike(reading.map_similarity)

@@ -40,14 +40,14 @@ def _control(option: Declared, value: Any, key: str) -> Any:
     """A switch, a choice, a slider where a number has both ends, else a field."""
     label, shown = option.name.replace("_", " "), explained(option)
     if option.kind == "bool":
-        return widgets.switch(st, label, value, key, help=shown)
+        return widgets.toggle(label, key, value, help=shown)
     if option.choices:
-        return widgets.choice(st, label, option.choices, value, key, help=shown)
+        return widgets.select(label, key, option.choices, value, help=shown)
     low, high, step = reach(option, value)
     if option.kind == "float" and (low, high) == (option.low, option.high) and low is not None and high is not None:
-        return widgets.slide(st, label, low, high, value, key, help=shown)
+        return widgets.slide(label, key, value, low, high, help=shown)
     digits = "%d" if option.kind == "int" else "%g"
-    return widgets.number(st, label, low, value, key, max_value=high, step=step, format=digits, help=shown)
+    return widgets.number(label, key, value, low, max_value=high, step=step, format=digits, help=shown)
 
 
 def reach(option: Declared, value: float) -> tuple[float | None, float | None, float]:

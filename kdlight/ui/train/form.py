@@ -22,7 +22,7 @@ from kdlight.config import (
 )
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
-from kdlight.ui import shelf, waiting, widgets, words
+from kdlight.ui import shelf, theme, waiting, widgets, words
 from kdlight.ui.train import fields, starting_weights
 from kdlight.ui.train.fields import help_of
 from kdlight.ui.train.starting_weights import INITS
@@ -33,7 +33,7 @@ OWN = "own"
 NEUTRAL = "neutral"
 SOURCES = {TRIAL: "Synthetic shapes (demo)", OWN: "My images"}
 PAIRS = tuple(n for n in shipped() if n.startswith("kdlight-") and n not in (TRIAL, "kdlight-general"))
-"""The recipes of the shipped pairs: one of them fills the widgets."""
+"""The recipes of the shipped pairs: one of them fills the form."""
 SIZES = [64, 96, 128, 160, 192, 224]
 
 
@@ -57,9 +57,9 @@ class Start:
 def data_step() -> Start:
     """Which images, drawn ones or the person's own, and the shipped recipe that the other steps begin with."""
     st.subheader("1  Data", anchor=False)
-    if widgets.segment(st, "Images", [TRIAL, OWN], "train images", format_func=SOURCES.__getitem__) == OWN:
+    if widgets.segment("Images", "train images", [TRIAL, OWN], format_func=SOURCES.__getitem__) == OWN:
         return _own()
-    st.html('<div class="kd-line">180 synthetic images of three shapes: a complete training without your data.</div>')
+    theme.line("180 synthetic images of three shapes: a complete training without your data.")
     drawn = read_recipe(shipped()[TRIAL])
     return Start(drawn.changed(distill=read_recipe(shipped()[PAIRS[0]]).distill), TRIAL, True)
 
@@ -68,18 +68,17 @@ def _own() -> Start:
     """The person's own images, and whose settings to begin with: the shipped pair's of that modality, else neutral."""
     folder, left, middle, right = st.columns([5, 3, 4, 3])
     path = widgets.text(
-        folder,
         "Folder, .npz or .csv on this machine",
-        "",
         "train data",
+        place=folder,
         placeholder="/path/to/images",
         help="Laid out as <split>/<class>/<file> or <class>/<file>. Without splits they are carved by group.",
     )
-    modalities = list(MODALITIES)
-    words_of = {"format_func": lambda name: MODALITIES[name].words}
-    kind = widgets.choice(left, "Modality", modalities, modalities[0], "train modality", **words_of)
+    with left:
+        first = next(iter(MODALITIES))
+        kind = widgets.modality("Modality", "train modality", first) or first
     of, base = _settings(middle, kind, path)
-    size = widgets.step(right, "Input side, px", sorted({*SIZES, base.data.size}), base.data.size, f"size of {of}")
+    size = widgets.step("Input side, px", f"size of {of}", sorted({*SIZES, base.data.size}), base.data.size, right)
     stages = stages_control()
     present = bool(path) and _is_set(path)
     if present:
@@ -102,12 +101,12 @@ def _own() -> Start:
 def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
     """Whose settings to begin with, and these: the shipped pair's of that modality at first, else neutral ones."""
     pairs = {name: read_recipe(shipped()[name]) for name in PAIRS}
-    of = widgets.choice(
-        place,
+    of = widgets.select(
         "Copy settings from",
+        f"settings for {kind}",
         [NEUTRAL, *pairs],
         next((name for name, pair in pairs.items() if pair.data.modality == kind), NEUTRAL),
-        f"settings for {kind}",
+        place=place,
         format_func=lambda name: pairs[name].data.title if name in pairs else "Defaults",
         help="Fills steps 2 to 4 from the recipe of a shipped pair, or with defaults that belong to none. "
         "Change there what you like.",
@@ -128,10 +127,9 @@ def _is_set(path: str) -> bool:
 def stages_control() -> tuple[str, ...]:
     """Which stages every image goes through before a model sees it, in the order in which they are meant to stand."""
     chosen = widgets.several(
-        st,
         "Preprocessing, between resizing and normalizing",
-        list(STAGES),
         "train stages",
+        list(STAGES),
         format_func=lambda name: STAGES[name].title,
         help="Made for photographs of skin. The trained pair keeps the stages and shows each on Read, before and "
         "after.  \n" + "  \n".join(f"**{s.title}**: {s.summary}" for s in STAGES.values()),
@@ -139,7 +137,7 @@ def stages_control() -> tuple[str, ...]:
     stages = tuple(name for name in STAGES if name in chosen)
     if stages:
         order = ", ".join(STAGES[name].title.lower() for name in stages)
-        st.html(f'<div class="kd-line">After resizing, in this order: {order}. The same in training and in use.</div>')
+        theme.line(f"After resizing, in this order: {order}. The same in training and in use.")
     return stages
 
 
@@ -160,22 +158,21 @@ def student_step(start: Start, recipe: Recipe) -> Recipe:
     recipe = recipe.changed(student=recipe.student.changed(name=name))
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
-    views = widgets.whole(
-        right,
+    views = widgets.number(
         "Fixed augmentations",
-        0,
-        1000,
-        recipe.train.views,
         f"views {start.of}",
+        recipe.train.views,
+        0,
+        right,
+        max_value=1000,
         help=help_of(TrainConfig, "views"),
     )
     inits = starting_weights.inits_of(recipe.teacher.name, name, catalog())
-    init = widgets.choice(
-        st,
+    init = widgets.select(
         "Starting weights",
+        f"starting weights {start.of} {recipe.teacher.name} {name}",
         inits,
         recipe.student.init if recipe.student.init in inits else inits[0],
-        f"starting weights {start.of} {recipe.teacher.name} {name}",
         format_func=INITS.__getitem__,
         help=help_of(StudentConfig, "init"),
     )
@@ -199,7 +196,7 @@ def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:
         ),
     }
     chosen = {
-        name: widgets.switch(st, label, value, key, help=help_of(TrainConfig, name))
+        name: widgets.toggle(label, key, value, help=help_of(TrainConfig, name))
         for name, (label, value, key) in switches.items()
         if name != "same_start" or init not in SAME_WEIGHTS
     }
@@ -210,38 +207,37 @@ def _network(role: str) -> str:
     """One of kdlight's networks of this role, or any of timm's."""
     known = {name: network.summary for name, network in catalog().networks.items() if network.role == role}
     lines = [f"**{words.architecture(name)}**: {line}." for name, line in known.items()]
-    return widgets.choice(
-        st,
+    network: str = widgets.select(
         "Network",
+        f"{role} network",
         list(known),
         next(iter(known)),
-        f"{role} network",
         format_func=words.architecture,
         accept_new_options=True,
         help="  \n".join([*lines, "Or type timm:NAME for any network of timm."]),
     )
+    return network
 
 
 def _epochs(column: Any, value: int, key: str) -> int:
-    return widgets.whole(column, "Epochs", 1, 1000, value, key, help=help_of(TrainConfig, "epochs"))
+    return widgets.number("Epochs", key, value, 1, column, max_value=1000, help=help_of(TrainConfig, "epochs"))
 
 
 def method_step(start: Start, recipe: Recipe) -> Recipe:
-    """The method, with one knob per keyword of its signature."""
+    """The method, with one control for each of its options."""
     st.subheader("4  Method", anchor=False)
     methods = {name: method for name, method in catalog().methods.items() if name != "alone"}
     names = list(methods)
-    name = widgets.choice(
-        st,
+    name = widgets.select(
         "Distillation",
+        f"distillation {start.of}",
         names,
         recipe.distill.method if recipe.distill.method in names else names[0],
-        f"distillation {start.of}",
         format_func=lambda n: n.upper() if len(n) < 4 else n,
         help=help_of(DistillConfig, "method"),
     )
     about = f"{methods[name].summary} {methods[name].paper}."
-    st.html(f'<div class="kd-line">{words.safe(about)}</div>')
+    theme.line(words.safe(about))
     begin = recipe.distill.options if name == recipe.distill.method else {}
     return recipe.changed(
         distill=DistillConfig(method=name, **fields.draw(methods[name].options, begin, f"{name} {start.of}"))
@@ -267,9 +263,9 @@ def _estimated(recipe: Recipe) -> None:
     estimate = waiting.result("estimate")
     asked = waiting.ticket("estimate")
     if estimate is not None and asked is not None and asked.request == EstimateTime(recipe):
-        st.html(
-            f'<div class="kd-line">About <span class="kd-strong">{words.duration(estimate.seconds)}</span> for '
-            f"{estimate.images} images on this machine, from a trial of ten batches each.</div>"
+        theme.line(
+            f'About <span class="kd-strong">{words.duration(estimate.seconds)}</span> for '
+            f"{estimate.images} images on this machine, from a trial of ten batches each."
         )
 
 
@@ -286,6 +282,6 @@ def _check(path: str) -> None:
     for problem in result.problems:
         st.warning(words.plain(problem), icon=":material/warning:")
     for note in result.notes:
-        st.html(f'<div class="kd-line">{words.safe(note)}</div>')
+        theme.line(words.safe(note))
     if result.ok:
-        st.html(f'<div class="kd-line">{result.images} images, {result.groups} groups: nothing wrong was found.</div>')
+        theme.line(f"{result.images} images, {result.groups} groups: nothing wrong was found.")

@@ -57,13 +57,10 @@ def draw(log: Log) -> None:
     shares = [5 if len({row["role"] for row in rows(log, phases, "loss")}) > 1 else 3 for phases in panels.values()]
     for column, (title, phases) in zip(st.columns(shares, gap="medium"), panels.items(), strict=True):
         with column:
-            st.html(f'<div class="kd-line">{title}</div>')
+            theme.line(title)
             st.altair_chart(panel(log, phases, "loss", "training loss"), alt=f"{title} by epoch")
     if len(panels) > 1:
-        st.html(
-            '<div class="kd-line">Each loss is a quantity of its own: compare its shape, not its height, with the '
-            "others.</div>"
-        )
+        theme.line("Each loss is a quantity of its own: compare its shape, not its height, with the others.")
 
 
 def rows(log: Log, phases: Sequence[str], field: str) -> list[dict[str, Any]]:

@@ -12,8 +12,7 @@ from kdlight import runs
 from kdlight.config import Recipe, read_recipe
 from kdlight.reading import Role
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
-from kdlight.ui import caveats, gains, shelf, words
-from kdlight.ui.compare import measurement
+from kdlight.ui import pair, shelf, theme, words
 from kdlight.ui.train import learning_curves, run_actions
 
 PHASES: dict[Phase, str] = {
@@ -136,7 +135,7 @@ def _draw(run: Run, drawn: str) -> None:
     run_actions.toast()
     if status.message and status.state in ("failed", "stopped"):
         (st.error if status.state == "failed" else st.info)(words.plain(status.message))
-    if said := caveats.failure(failed):
+    if said := pair.failure(failed):
         st.error(f"{said} Look at the images, the labels and the curves before you train again.")
     began = origin.read(run.path)
     if began is not None and began.kind == "random":
@@ -175,9 +174,9 @@ def _outcome(run: Run) -> None:
     if bundle is None:
         return
     metrics = bundle.card.metrics
-    st.html(f'<div class="kd-line">Tested on {metrics.n} images that neither was trained on. {words.PRECISION}</div>')
-    measurement.table(bundle, metrics, metrics.latency)
-    st.html(f'<div class="kd-line">{words.safe(gains.sentence(bundle.card))}</div>')
+    theme.line(f"Tested on {metrics.n} images that neither was trained on. {words.PRECISION}")
+    pair.table(bundle, metrics, metrics.latency)
+    theme.line(words.safe(pair.gain_sentence(bundle.card)))
 
 
 def _epoch(status: RunStatus, log: list[EpochRecord]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdlight.config import UNTRAINED, Recipe, TeacherConfig
-from kdlight.ui import waiting, widgets, words
+from kdlight.ui import theme, waiting, widgets, words
 from kdlight.ui.train.fields import help_of
 from kdlight.workers import Ticket
 from kdlight.workers.requests import Catalog, FindWeights, Published
@@ -44,10 +44,9 @@ def of_teacher(recipe: Recipe, of: str) -> str:
     """The teacher's file, empty for published weights; says before the start what will happen without one."""
     name = recipe.teacher.name
     file = widgets.text(
-        st,
         "Starting weights",
-        recipe.teacher.weights,
         f"teacher weights {of}",
+        recipe.teacher.weights,
         placeholder="a .safetensors or .pth file, or empty",
         help=help_of(TeacherConfig, "weights"),
     )
@@ -124,7 +123,7 @@ def _license_of_published(recipe: Recipe, both: bool) -> str:
 def _asking(network: str) -> None:
     if published(network) is not None:
         st.rerun()
-    st.html('<div class="kd-line">Looking for the published weights of this network.</div>')
+    theme.line("Looking for the published weights of this network.")
 
 
 @st.cache_resource(ttl=300, show_spinner=False)
@@ -134,7 +133,7 @@ def _asked(network: str) -> Ticket[Published]:
 
 
 def _say(line: str) -> None:
-    st.html(f'<div class="kd-line">{words.safe(line)}</div>')
+    theme.line(words.safe(line))
 
 
 def _named(ids: Iterable[str]) -> str:

@@ -95,7 +95,7 @@ def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, ru
     write(runs, seeds=seeds, method={"name": "dual", "options": {}}, **gains)
     text = said(studies_view(app))
     assert not app.exception
-    assert '<th class="student" scope="col">Student, taught</th><th class="" scope="col">Its partner</th>' in text
+    assert '<th class="student" scope="col">Student, taught</th><th scope="col">Its partner</th>' in text
     assert "<td>0.90</td><td>0.81</td><td>0.87</td><td>0.83</td><td>0.88</td><td>+6.0</td>" in text
     assert '<tr><th scope="row">Training</th><td>2 min</td><td>-</td><td>3 min</td></tr>' in text
     rows = studies.differences(read(runs / "study-tiny"))
@@ -130,7 +130,7 @@ def test_the_baseline_of_the_same_start_is_shown_with_its_interval(app: AppTest,
     assert not app.exception
     assert "without its teacher: proven: +2.0 [+1.0, +3.0] points." in text
     assert 'class="kd-verdict differ"' in text
-    assert '<th class="" scope="col">Student, same start</th>' in text
+    assert '<th scope="col">Student, same start</th>' in text
     rows = studies.differences(read(runs / "study-tiny"))
     assert [row["name"] for row in rows][:2] == ["taught minus alone", "taught minus same start"]
 

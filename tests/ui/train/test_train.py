@@ -97,7 +97,7 @@ def test_every_choice_reaches_the_recipe(train: AppTest, started: list[str]) -> 
     next(s for s in train.selectbox if s.label == "Distillation").select("kd").run()
     next(s for s in train.slider if s.label == "alpha").set_value(0.5).run()
     next(n for n in train.number_input if n.label == "temperature").set_value(2.0).run()
-    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(7).run()
+    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic widget").set_value(7).run()
     next(t for t in train.toggle if t.label == "Also train it without the teacher").set_value(False).run()
     next(t for t in train.toggle if t.label == "Also train it from random weights").set_value(True).run()
     button(train, "Start training").click().run()
@@ -188,7 +188,7 @@ def test_a_field_reaches_as_far_as_its_option_is_declared(
 def test_own_images_are_asked_for_before_the_rest(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(form.OWN).run()
     assert "Name a labeled set to go on." in train.info[0].value
-    train.text_input(key="train data").set_value(a_set(tmp_path / "My Set")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "My Set")).run()
     button(train, "Start training").click().run()
     recipe = Recipe(**tomllib.loads(started[0]))
     assert recipe.data.path == str(tmp_path / "My Set")
@@ -202,7 +202,7 @@ def test_a_shipped_recipe_fills_the_form_for_own_images(train: AppTest, started:
     next(s for s in train.selectbox if s.label == "Modality").select("ultrasound").run()
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == "kdlight-busi3"
     assert next(n for n in train.number_input if n.label == "gamma").value == 5.0
-    train.text_input(key="train data").set_value(a_set(tmp_path / "breast")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "breast")).run()
     assert "on to your pair, so it may not be used commercially: CC BY-NC 4.0" in said(
         train
     )  # of the general first weights that this recipe takes
@@ -264,7 +264,7 @@ def test_stages_reach_the_recipe_in_the_order_in_which_they_are_meant(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(a_set(tmp_path / "skin")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "skin")).run()
     stages = next(group for group in train.get("button_group") if group.label.startswith("Preprocessing"))
     assert [option.content for option in stages.proto.options] == [stage.title for stage in STAGES.values()]
     stages.set_value(["clahe", "hair"]).run()
@@ -344,7 +344,7 @@ def test_an_estimate_belongs_to_the_recipe_it_was_made_for(train: AppTest, monke
     monkeypatch.setattr(waiting, "submit", answer)
     button(train, "Estimate the time").click().run()
     assert "12 min</span> for 180 images" in said(train)
-    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic").set_value(9).run()
+    next(n for n in train.number_input if n.key == "student epochs kdlight-synthetic widget").set_value(9).run()
     assert "12 min" not in said(train)
 
 
@@ -453,7 +453,7 @@ def test_without_published_weights_the_form_says_so_before_the_start(
 
 def test_the_form_is_found_as_it_was_left(train: AppTest, started: list[str], tmp_path: Path) -> None:
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(a_set(tmp_path / "lungs")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "lungs")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("ct").run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select(form.NEUTRAL).run()
     next(s for s in train.select_slider if s.label == "Input side, px").set_value(96).run()
@@ -479,7 +479,7 @@ def test_own_images_without_a_pair_of_their_modality_begin_neutral_and_free(
     train: AppTest, started: list[str], tmp_path: Path
 ) -> None:
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(a_set(tmp_path / "Fundus Köln")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "Fundus Köln")).run()
     next(s for s in train.selectbox if s.label == "Modality").select("fundus").run()
     assert next(s for s in train.selectbox if s.label == "Copy settings from").value == form.NEUTRAL
     text = said(train)
@@ -516,7 +516,7 @@ def test_what_the_starting_weights_mean_for_the_license_is_said_beside_them(
     given = Published(lacking=None, licenses=tuple(licenses), commercial="cc-by-nc-4.0" not in licenses)
     monkeypatch.setattr(starting_weights, "published", lambda network: given)
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(a_set(tmp_path / "slides")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "slides")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select(form.NEUTRAL).run()
     assert line in said(train)
     button(train, "Start training").click().run()
@@ -533,7 +533,7 @@ def a_set(folder: Path) -> str:
 def test_a_set_that_is_not_there_is_refused_before_the_start(train: AppTest, tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("no set")
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(name if name.startswith("~") else str(tmp_path / name)).run()
+    train.text_input(key="train data widget").set_value(name if name.startswith("~") else str(tmp_path / name)).run()
     assert not train.exception
     assert [e.value for e in train.error] == [
         "No labeled set is at this place: name a folder, an .npz or a .csv on this machine."
@@ -547,7 +547,7 @@ def test_a_set_that_is_there_can_be_started(train: AppTest, tmp_path: Path, name
     for file in ("set.npz", "SET.CSV"):
         (tmp_path / file).touch()
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path / name)).run()
+    train.text_input(key="train data widget").set_value(str(tmp_path / name)).run()
     assert not train.error
     assert button(train, "Start training")
 
@@ -565,7 +565,7 @@ def test_a_select_holds_short_names_and_the_rest_stands_below(train: AppTest, tm
     chosen = next(s for s in train.selectbox if s.label == "Distillation").value
     assert form.catalog().methods[chosen].paper in said(train)
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(a_set(tmp_path / "chests")).run()
+    train.text_input(key="train data widget").set_value(a_set(tmp_path / "chests")).run()
     next(s for s in train.selectbox if s.label == "Copy settings from").select("kdlight-cxr3").run()
     assert words.plain("Chest X-ray: COVID-19, pneumonia, no findings") in [c.value for c in train.caption]
 
@@ -581,7 +581,7 @@ def test_what_the_check_left_out_is_said(train: AppTest, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(waiting, "submit", answer)
     train.get("button_group")[0].set_value(form.OWN).run()
-    train.text_input(key="train data").set_value(str(tmp_path)).run()
+    train.text_input(key="train data widget").set_value(str(tmp_path)).run()
     button(train, "Check the images").click().run()
     assert "2 masks beside images are not counted as images." in said(train)
 

@@ -1,0 +1,123 @@
+"""What every page says of a pair: its figures, what must stand beside them, and what the teacher gave its student.
+
+The student alone may start with other weights than the taught one; only the gain over the same student from the same
+starting weights is ever called proven (`kdlight.studies.gains`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kdlight.bundle import Bundle, Card
+from kdlight.bundle.card import Metrics
+from kdlight.bundle.speed import Speed
+from kdlight.bundle.study_record import SAME_WEIGHTS, UNTAUGHT, StudyRecord
+from kdlight.metrics import Interval
+from kdlight.reading import Role
+from kdlight.studies import gains as study_gains
+from kdlight.studies.gains import ONCE, OverSameStart
+from kdlight.studies.records import of_card
+from kdlight.ui import theme, words
+
+SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
+MODELS = {
+    "teacher": "Teacher",
+    "student": "Student",
+    "alone": "Student alone",
+    "scratch": "Student from scratch",
+    "same_start": "Student, same start",
+}
+WITHOUT_TEACHER = {"alone": "no teacher", "scratch": "random weights, no teacher", "same_start": "no teacher"}
+
+
+def table(bundle: Bundle, metrics: Metrics, timed: Speed | None) -> None:
+    """One row per figure, one column per model, intervals inline; the student alone costs what the student does."""
+    card, present = bundle.card, metrics.reports
+    networks = [card.network("teacher" if model == "teacher" else "student") for model in present]
+    rows = [[words.METRICS[name], *(words.interval(getattr(r, name)) for r in present.values())] for name in SHOWN]
+    rows += [
+        ["Size on disk", *(words.megabytes(network.bytes) for network in networks)],
+        ["Parameters", *(words.millions(network.parameters) for network in networks)],
+        ["Multiply-adds", *(words.millions(network.macs) for network in networks)],
+    ]
+    if timed is not None:
+        ms = [timed.teacher_ms if model == "teacher" else timed.student_ms for model in present]
+        rows.append(["Time per image", *(f"{words.number(one)} ms" for one in ms)])
+    heads = [theme.head()]
+    for model, network in zip(present, networks, strict=True):
+        about = WITHOUT_TEACHER.get(model, words.architecture(network.architecture))
+        heads.append(theme.head(f"{MODELS[model]} <small>{words.safe(about)}</small>", model))
+    st.html(theme.table(heads, rows))
+
+
+def failure(roles: Sequence[Role]) -> str | None:
+    """Which models of a pair are no better than chance on their test images; None where both are."""
+    if not roles:
+        return None
+    subject = "neither model is" if len(roles) > 1 else f"the {roles[0]} is not"
+    return f"Failed: {subject} better than chance on the test images."
+
+
+def untrained(card: Card) -> str | None:
+    """That the teacher had nothing to start from, which holds its figures down; None where it had."""
+    began = card.origin
+    return "Teacher started from random weights." if began is not None and began.kind == "random" else None
+
+
+def caveats(card: Card) -> list[str]:
+    """All of it, the worst first; empty for most pairs."""
+    return [caveat for caveat in (failure(card.at_chance), untrained(card)) if caveat]
+
+
+def caveats_html(card: Card) -> str:
+    """For a tile or the caption of a table; empty for most pairs."""
+    return "".join(f'<div class="kd-line"><b>{words.safe(caveat)}</b></div>' for caveat in caveats(card))
+
+
+def over_alone(card: Card) -> str:
+    """Against the student alone: points with their interval and seeds, or what is known of one training."""
+    if card.metrics.study is not None:
+        return _of_study(card.metrics.study)
+    gain = _of_one_training(card, "alone")
+    if gain is None:
+        return "student alone not trained"
+    return f"{gain.points.value:+.1f} points over the student alone, {ONCE}: not told from 0"
+
+
+def over_same_start(card: Card) -> OverSameStart:
+    """Against the same student from the same starting weights without its teacher."""
+    if card.metrics.study is not None:
+        return study_gains.over_same_start(of_card(card))
+    baseline = "alone" if card.distillation.init in SAME_WEIGHTS else "same_start"
+    return OverSameStart(_of_one_training(card, baseline), 0, card.distillation.method != UNTAUGHT)
+
+
+def gain_sentence(card: Card) -> str:
+    """Both, for the line below a table of figures."""
+    return f"Gain: {over_alone(card)}. {over_same_start(card).sentence}"
+
+
+def gain_html(card: Card) -> str:
+    """For a tile: the gain over the student alone, below it the one that can be proven."""
+    same_start = over_same_start(card)
+    opening = "" if same_start.taught and not same_start.compared else "from the same starting weights: "
+    return f"{words.safe(over_alone(card))}<br><small>{opening}{words.safe(same_start.words)}</small>"
+
+
+def _of_study(record: StudyRecord) -> str:
+    seeds = f"{len(record.seeds)} seeds" if len(record.seeds) > 1 else "one seed"
+    gain = record.gain_over_alone
+    if gain is None or gain.low is None or gain.high is None:
+        return f"too few images for an interval, {seeds}"
+    suffix = ", not told from 0" if gain.spans_zero else ""
+    return f"{gain.points:+.1f} points over the student alone, {seeds}{suffix}"
+
+
+def _of_one_training(card: Card, baseline: str) -> Interval | None:
+    """The student's balanced accuracy less a baseline's, without bounds; None where that was not trained."""
+    without = card.metrics.reports.get(baseline)
+    if without is None or without.balanced_accuracy is None:
+        return None
+    return Interval(card.metrics.balanced_accuracy("student") - without.balanced_accuracy.value)
