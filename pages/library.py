@@ -10,8 +10,8 @@ PER_ROW = 3
 
 navigation.enter()
 theme.heading("Library", "Trained pairs on this machine, and what is known about them.")
-found = shelf.all_bundles()
-opened = next((b for b in found if b.sha256 == st.query_params.get("bundle")), None)
+listed = shelf.all_bundles()
+opened = next((b for b in listed if b.sha256 == st.query_params.get("bundle")), None)
 
 if opened is not None:
     if st.button("All bundles", icon=":material/arrow_back:", type="tertiary"):
@@ -27,23 +27,22 @@ with st.sidebar:
     if packed is not None:
         try:
             with st.spinner("Checking every byte"):
-                kept = store.unpack(packed.getvalue())
-            st.session_state["imported"] = f"{kept.name} is in your library."
+                added = store.unpack(packed.getvalue())
+            st.session_state["imported"] = f"{added.name} is in your library."
         except (store.StoreError, BundleError, OSError) as error:
             st.session_state["refused"] = f"The bundle was refused. {words.sentence(error)}"
         st.session_state["import"] = turn + 1
         st.rerun()
-    if said := st.session_state.pop("imported", None):
-        st.success(words.plain(said))
-    if said := st.session_state.pop("refused", None):
-        st.error(words.plain(said))
+    for entry, show in (("imported", st.success), ("refused", st.error)):
+        if notice := st.session_state.pop(entry, None):
+            show(words.plain(notice))
 
 for path, reason in shelf.broken().items():
     st.error(f"{words.plain(path.name)} is not listed. {words.plain(reason)}", icon=":material/report:")
-if not found:
+if not listed:
     st.info("No bundle is on this machine yet. Train one, or import one on the left.")
-for start in range(0, len(found), PER_ROW):
-    for column, bundle in zip(st.columns(PER_ROW, gap="medium"), found[start : start + PER_ROW], strict=False):
+for start in range(0, len(listed), PER_ROW):
+    for column, bundle in zip(st.columns(PER_ROW, gap="medium"), listed[start : start + PER_ROW], strict=False):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             st.html(cards.tile(bundle))
             if st.button("Open the card", key=f"open {bundle.path}"):

@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdlight.images import ImageError
 from kdlight.ui import navigation, waiting
-from kdlight.ui.read import controls, headline, opinions, readings, scans, screens, stages, verdict, viewer
+from kdlight.ui.read import controls, opinions, readings, scans, screens, stages, verdict, viewer
 
 navigation.enter()
 waiting.workers()  # they warm up while the person still looks for a file
@@ -26,12 +26,12 @@ with st.sidebar:
     settings = controls.settings(scan, image)
     stages.offer(image, settings.bundle)
 
-headline.scan_line(image, scan, settings.modality)
+screens.scan_line(image, scan, settings.modality)
 above = st.container(key="kd_above")  # the verdict, or what stands in its place until there is one
 scans.choose_frame(scan, image)
 question = settings.question(image)
 reading = (readings.known(question) or readings.latest(question)) if question else None
-viewer.show(image, settings.names(), settings.maps(reading), headline.label(image, settings.modality))
+viewer.show(image, settings.names(), settings.maps(reading), screens.label(image, settings.modality))
 
 with above:
     if reading is not None:

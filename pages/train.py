@@ -27,6 +27,4 @@ if not start.named:
     st.info("Name a labeled set to go on.")
     st.stop()
 
-checked = form.checked(recipe)
-if checked is not None:
-    form.launch(checked, run_view.begin)
+form.launch(recipe, run_view.begin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -17,14 +17,24 @@ Chart = Any
 HEIGHT = 320
 MOST_NAMED = 5
 """More seeds than this are told apart by pointing at them."""
-SHAPES = {"teacher": "square", "student": "circle", "student alone": "diamond"}
+SERIES: dict[str, tuple[str, list[int], str]] = {
+    "teacher": ("teacher", [1, 0], "square"),
+    "student": ("student", [6, 3], "circle"),
+    "student alone": ("alone", [2, 3], "diamond"),
+    "student from scratch": ("alone", [8, 3, 2, 3], "diamond"),
+    "student, same start": ("alone", [6, 2], "diamond"),
+}
+"""A model's name beside its mark -> color, dashes and shape."""
 
 
-def roles(present: Sequence[str]) -> alt.Color:
-    """Teacher blue, student amber, everything else neutral; named beside the line, so without a legend."""
-    known = _ordered(present)
-    colors = [theme.color("alone" if role == "student alone" else role) for role in known]
-    return alt.Color("role:N", scale=alt.Scale(domain=known, range=colors), legend=None)
+def by_model(channel: Any, present: Iterable[str]) -> Any:
+    """alt.Color, alt.StrokeDash or alt.Shape of the field `role`, the same in every chart; without a legend."""
+    names = [name for name in SERIES if name in set(present)]
+    if channel is alt.Color:
+        values: list[Any] = [theme.color(SERIES[name][0]) for name in names]
+    else:
+        values = [SERIES[name][1 if channel is alt.StrokeDash else 2] for name in names]
+    return channel("role:N", scale=alt.Scale(domain=names, range=values), legend=None)
 
 
 def roc(curves: Mapping[Role, Curves], name: str) -> Chart:
@@ -34,20 +44,13 @@ def roc(curves: Mapping[Role, Curves], name: str) -> Chart:
         for role, of_role in curves.items()
         for x, y in zip(of_role.roc[name].false, of_role.roc[name].true, strict=True)
     ]
-    frame = pd.DataFrame(rows)
-    lines = (
-        alt.Chart(frame)
-        .mark_line(strokeWidth=2)
-        .encode(
-            x=alt.X("false:Q", title="false positive rate", scale=alt.Scale(domain=[0, 1])),
-            y=alt.Y("true:Q", title="true positive rate", scale=alt.Scale(domain=[0, 1])),
-            color=roles(list(curves)),
-            order="false:Q",
-            strokeDash=_dashes(list(curves)),
-            tooltip=["role", alt.Tooltip("false", format=".2f"), alt.Tooltip("true", format=".2f")],
-        )
+    lines = _unit_square(rows, curves, ("false", "false positive rate"), ("true", "true positive rate"))
+    drawn = lines.mark_line(strokeWidth=2).encode(
+        order="false:Q",
+        strokeDash=by_model(alt.StrokeDash, curves),
+        tooltip=["role", _rounded("false"), _rounded("true")],
     )
-    return _diagonal() + lines + _names([(role, 0.98, 0.14 - 0.09 * i) for i, role in enumerate(curves)], "end")
+    return _diagonal() + drawn + _names([(role, 0.98, 0.14 - 0.09 * i) for i, role in enumerate(curves)], "right")
 
 
 def reliability(curves: Mapping[Role, Curves]) -> Chart:
@@ -57,38 +60,29 @@ def reliability(curves: Mapping[Role, Curves]) -> Chart:
         for role, line in ((role, of_role.reliability) for role, of_role in curves.items())
         for c, a, n in zip(line.confidence, line.accuracy, line.count, strict=True)
     ]
-    base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("confidence:Q", title="stated probability", scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("accuracy:Q", title="share that was right", scale=alt.Scale(domain=[0, 1])),
-        color=roles(list(curves)),
-    )
+    base = _unit_square(rows, curves, ("confidence", "stated probability"), ("accuracy", "share that was right"))
     points = base.mark_point(filled=True, opacity=0.9).encode(
         size=alt.Size("images:Q", legend=None, scale=alt.Scale(range=[30, 300])),
-        shape=_shapes(list(curves)),
-        tooltip=["role", "images", alt.Tooltip("confidence", format=".2f"), alt.Tooltip("accuracy", format=".2f")],
+        shape=by_model(alt.Shape, curves),
+        tooltip=["role", "images", _rounded("confidence"), _rounded("accuracy")],
     )
-    lines = base.mark_line(strokeWidth=1.5).encode(strokeDash=_dashes(list(curves)))
-    return _diagonal() + lines + points + _names([(r, 0.02, 0.98 - 0.09 * i) for i, r in enumerate(curves)], "start")
+    lines = base.mark_line(strokeWidth=1.5).encode(strokeDash=by_model(alt.StrokeDash, curves))
+    return _diagonal() + lines + points + _names([(r, 0.02, 0.98 - 0.09 * i) for i, r in enumerate(curves)], "left")
 
 
 def trade(rows: Sequence[Mapping[str, Any]]) -> Chart:
     """Accuracy against time per image, the area of a mark its size on disk. rows: role, accuracy, low, high, ms, mb."""
-    frame = pd.DataFrame(rows)
-    base = alt.Chart(frame).encode(
+    present = [row["role"] for row in rows]
+    base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("ms:Q", title="time per image, ms", scale=alt.Scale(type="log", padding=40), axis=alt.Axis(grid=False)),
         y=alt.Y("accuracy:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=20)),
-        color=roles([row["role"] for row in rows]),
+        color=by_model(alt.Color, present),
     )
     bars = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title="balanced accuracy"), y2="high:Q")
     points = base.mark_point(filled=True, opacity=1).encode(
         size=alt.Size("mb:Q", legend=None, scale=alt.Scale(range=[60, 700])),
-        shape=_shapes([row["role"] for row in rows]),
-        tooltip=[
-            "role",
-            alt.Tooltip("accuracy", format=".2f"),
-            alt.Tooltip("ms", format=".3g"),
-            alt.Tooltip("mb", format=".3g"),
-        ],
+        shape=by_model(alt.Shape, present),
+        tooltip=["role", _rounded("accuracy"), _rounded("ms", ".3g"), _rounded("mb", ".3g")],
     )
     names = base.mark_text(align="left", dx=18, dy=-10, fontSize=13).encode(text="words:N")
     return bars + points + names
@@ -96,21 +90,22 @@ def trade(rows: Sequence[Mapping[str, Any]]) -> Chart:
 
 def paired(seeds: Sequence[Mapping[str, float]], teacher: float) -> Chart:
     """Per seed a line from the student alone to the student taught; the teacher's mean lies across. Scores 0 to 1."""
-    names = {"alone": "student alone", "student": "student"}
+    places = {"alone": ("student alone", "student alone"), "student": ("student", "student, taught")}
     rows = [
-        {"role": role, "x": f"{role}, taught" if key == "student" else role, "score": row[key], "seed": row["seed"]}
+        {"role": role, "x": place, "score": row[key], "seed": row["seed"]}
         for row in seeds
-        for key, role in names.items()
+        for key, (role, place) in places.items()
     ]
-    order = ["student alone", "student, taught"]
+    order = [place for _, place in places.values()]
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("x:N", title=None, sort=order, scale=alt.Scale(padding=0.4), axis=alt.Axis(labelAngle=0, grid=False)),
         y=alt.Y("score:Q", title="balanced accuracy", scale=alt.Scale(zero=False, padding=24)),
-        tooltip=["seed", "role", alt.Tooltip("score", format=".2f")],
+        tooltip=["seed", "role", _rounded("score")],
     )
     lines = base.mark_line(strokeWidth=1.5, color=theme.color("alone")).encode(detail="seed:N")
+    present = ("student alone", "student")
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
-        color=roles(list(names.values())), shape=_shapes(list(names.values()))
+        color=by_model(alt.Color, present), shape=by_model(alt.Shape, present)
     )
     drawn = _level(teacher, f"teacher {teacher:.2f}") + lines + points
     return drawn + _seeds(seeds) if len(seeds) <= MOST_NAMED else drawn
@@ -170,24 +165,29 @@ def _seeds(seeds: Sequence[Mapping[str, float]]) -> Chart:
             groups[-1].append(row)
         else:
             groups.append([row])
-    rows = [
-        {
-            "x": "student, taught",
-            "score": sum(row["student"] for row in group) / len(group),
-            "words": f"seed{'s' if len(group) > 1 else ''} "
-            + ", ".join(f"{n:g}" for n in sorted(r["seed"] for r in group)),
-        }
-        for group in groups
-    ]
-    return (
-        alt.Chart(pd.DataFrame(rows))
-        .mark_text(align="left", dx=12, fontSize=12, color=theme.color("alone"))
-        .encode(x="x:N", y="score:Q", text="words:N")
+    rows = []
+    for group in groups:
+        numbers = ", ".join(f"{n:g}" for n in sorted(row["seed"] for row in group))
+        score = sum(row["student"] for row in group) / len(group)
+        rows.append({"x": "student, taught", "score": score, "words": f"seed{'s' * (len(group) > 1)} {numbers}"})
+    mark = alt.Chart(pd.DataFrame(rows)).mark_text(align="left", dx=12, fontSize=12, color=theme.color("alone"))
+    return mark.encode(x="x:N", y="score:Q", text="words:N")
+
+
+def _unit_square(
+    rows: Sequence[Mapping[str, Any]], present: Iterable[str], x: tuple[str, str], y: tuple[str, str]
+) -> Chart:
+    """Both axes from 0 to 1, each by its field and title."""
+    whole = alt.Scale(domain=[0, 1])
+    return alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X(f"{x[0]}:Q", title=x[1], scale=whole),
+        y=alt.Y(f"{y[0]}:Q", title=y[1], scale=whole),
+        color=by_model(alt.Color, present),
     )
 
 
-def _ordered(present: Sequence[str]) -> list[str]:
-    return [role for role in SHAPES if role in present]
+def _rounded(field: str, form: str = ".2f") -> alt.Tooltip:
+    return alt.Tooltip(field, format=form)
 
 
 def _diagonal() -> Chart:
@@ -195,23 +195,8 @@ def _diagonal() -> Chart:
     return alt.Chart(frame).mark_line(color=theme.color("line"), strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
 
 
-def _names(places: Sequence[tuple[str, float, float]], side: Literal["start", "end"]) -> Chart:
-    frame = pd.DataFrame(places, columns=["role", "x", "y"])
-    align: Literal["left", "right"] = "right" if side == "end" else "left"
-    return (
-        alt.Chart(frame)
-        .mark_text(align=align, baseline="middle", fontSize=13)
-        .encode(x="x:Q", y="y:Q", text="role:N", color=roles([p[0] for p in places]))
+def _names(places: Sequence[tuple[str, float, float]], align: Literal["left", "right"]) -> Chart:
+    mark = alt.Chart(pd.DataFrame(places, columns=["role", "x", "y"])).mark_text(
+        align=align, baseline="middle", fontSize=13
     )
-
-
-def _dashes(present: Sequence[str]) -> alt.StrokeDash:
-    known = {"teacher": [1, 0], "student": [6, 3], "student alone": [2, 3]}
-    return alt.StrokeDash(
-        "role:N", scale=alt.Scale(domain=_ordered(present), range=[known[r] for r in _ordered(present)]), legend=None
-    )
-
-
-def _shapes(present: Sequence[str]) -> alt.Shape:
-    domain = _ordered(present)
-    return alt.Shape("role:N", scale=alt.Scale(domain=domain, range=[SHAPES[r] for r in domain]), legend=None)
+    return mark.encode(x="x:Q", y="y:Q", text="role:N", color=by_model(alt.Color, [role for role, _, _ in places]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import streamlit as st
@@ -19,19 +19,19 @@ FITS = 26
 
 def all_bundles() -> list[Bundle]:
     """Every bundle whose checksums hold, shipped ones first."""
-    return [found for found in (_opened(path) for path in bundles.find()) if isinstance(found, Bundle)]
+    return [bundle for bundle in map(opened, bundles.find()) if bundle is not None]
 
 
 def opened(path: Path) -> Bundle | None:
-    """A bundle that lies elsewhere, such as in a run's folder; None where none is there that can be trusted."""
-    found = _opened(path)
-    return found if isinstance(found, Bundle) else None
+    """A bundle in the library or elsewhere, such as in a run's folder; None where none is that can be trusted."""
+    bundle = _opened(path)
+    return bundle if isinstance(bundle, Bundle) else None
 
 
 def broken() -> dict[Path, str]:
-    """The bundles that were found but not trusted, with the reason."""
-    found = {path: _opened(path) for path in bundles.find()}
-    return {path: reason for path, reason in found.items() if isinstance(reason, str)}
+    """The folders of bundles that are not trusted, with the reason."""
+    reasons = {path: _opened(path) for path in bundles.find()}
+    return {path: reason for path, reason in reasons.items() if isinstance(reason, str)}
 
 
 def fits(bundle: Bundle, modality: str | None) -> bool:
@@ -40,19 +40,10 @@ def fits(bundle: Bundle, modality: str | None) -> bool:
 
 def choose(modality: str | None) -> Bundle | None:
     """A picker with the fitting bundles first; None where this machine has no bundle at all."""
-    found = sorted(all_bundles(), key=lambda b: not fits(b, modality))
-    if not found:
-        st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
+    listed = sorted(all_bundles(), key=lambda bundle: not fits(bundle, modality))
+    bundle = _pick(_entry(modality), listed, lambda b: b.card.name + ("" if fits(b, modality) else OTHER))
+    if bundle is None:
         return None
-    paths = {str(b.path): b for b in found}
-    chosen = widgets.select(
-        "Bundle",
-        _entry(modality),
-        list(paths),
-        next(iter(paths)),
-        format_func=lambda p: paths[p].card.name + ("" if fits(paths[p], modality) else OTHER),
-    )
-    bundle = paths[chosen]
     if fits(bundle, modality):
         written_out(bundle.card.name)
     else:
@@ -81,13 +72,16 @@ def _entry(modality: str | None) -> str:
 
 def pick() -> Bundle | None:
     """A picker over all bundles, by itself; the choice is shared by the pages and outlives them."""
-    found = {str(b.path): b for b in all_bundles()}
-    if not found:
+    return _pick("bundle", all_bundles(), lambda bundle: bundle.card.name)
+
+
+def _pick(entry: str, listed: list[Bundle], name: Callable[[Bundle], str]) -> Bundle | None:
+    if not listed:
         st.info("No bundle is on this machine yet. Train one, or import one in the Library.")
         return None
-    paths = list(found)
-    chosen = widgets.select("Bundle", "bundle", paths, paths[0], format_func=lambda p: found[p].card.name)
-    return found[chosen]
+    paths = {str(bundle.path): bundle for bundle in listed}
+    first = next(iter(paths))
+    return paths[widgets.select("Bundle", entry, list(paths), first, format_func=lambda path: name(paths[path]))]
 
 
 def is_shipped(bundle: Bundle) -> bool:

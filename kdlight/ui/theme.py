@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import PIL.Image
 import streamlit as st
 
 from kdlight.reading import ROLES
@@ -49,6 +52,13 @@ def heading(title: str, words: str) -> None:
 def line(html: str) -> None:
     """One quiet line of text."""
     st.html(f'<div class="kd-line">{html}</div>')
+
+
+def png_address(picture: PIL.Image.Image) -> str:
+    """A picture as an address that holds it: a file by the page's side could be gone before it is loaded."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def head(html: str = "", model: str = "") -> str:

@@ -55,8 +55,11 @@ def drop(name: str) -> None:
         started.cancel()
 
 
-def result(name: str) -> Any:
-    """The answer to what was asked under `name`, None while there is none; draws its progress or its error."""
+def result(name: str, request: Request[R] | None = None) -> Any:
+    """The answer to what was asked under `name`; draws its progress or its error.
+
+    None while there is none, and where `request` is given and something else was asked.
+    """
     started = ticket(name)
     if started is None:
         return None
@@ -64,7 +67,8 @@ def result(name: str) -> Any:
         poll(started, "task", "Stop", drop, name)
         return None
     try:
-        return started.result(0)
+        answer = started.result(0)
+        return answer if request is None or started.request == request else None
     except ValueError as error:
         st.error(words.plain(words.sentence(error)), icon=":material/error:")
         return None

@@ -95,6 +95,16 @@ def times(ratio: float) -> str:
     return f"{number(ratio, 2)} x"
 
 
+def faster(ratio: float) -> str:
+    """7 x faster, or how many times slower where the ratio is below 1."""
+    return f"{times(ratio)} faster" if ratio >= 1 else f"{times(1 / ratio)} slower"
+
+
+def many(count: int, what: str) -> str:
+    """1 core, 2 cores."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def millions(count: float) -> str:
     """A count of parameters or multiply-adds, in thousands or millions."""
     return f"{number(count / 1e6)} M" if count >= 1e6 else f"{number(count / 1e3)} k"
@@ -132,5 +142,5 @@ def safe(text: object) -> str:
 
 def plain(text: object) -> str:
     """Text from outside, made harmless for Streamlit's Markdown."""
-    kept = "".join(c for c in str(text) if c.isprintable())
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in kept)
+    printable = filter(str.isprintable, str(text))
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in printable)

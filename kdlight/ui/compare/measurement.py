@@ -55,15 +55,12 @@ def seen(split: str) -> str:
 
 def speed(timed: Speed, here: bool) -> None:
     """Time per image as benchmarked, `here` or by whoever made the bundle, with what it was measured on."""
-    faster = timed.times_faster
-    ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
     engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
-    origin = "measured here" if here else "as recorded"
-    threads = f"{timed.threads} thread{'' if timed.threads == 1 else 's'}"
     theme.line(
-        f"One image, {origin}: teacher {words.number(timed.teacher_ms)} ms, student "
-        f"{words.number(timed.student_ms)} ms, <b>{ratio}</b> ({words.safe(engine)}, medians of {timed.runs}, "
-        f"{threads}, {timed.size} px). {words.safe(timed.machine.cpu)}, {timed.machine.cores} cores."
+        f"One image, {'measured here' if here else 'as recorded'}: teacher {words.number(timed.teacher_ms)} ms, "
+        f"student {words.number(timed.student_ms)} ms, <b>{words.faster(timed.times_faster)}</b> "
+        f"({words.safe(engine)}, medians of {timed.runs}, {words.many(timed.threads, 'thread')}, {timed.size} px). "
+        f"{words.safe(timed.machine.cpu)}, {timed.machine.cores} cores."
     )
 
 

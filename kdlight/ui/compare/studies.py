@@ -89,7 +89,7 @@ def _ablation(record: GridRecord) -> None:
     st.html(cells_table(record))
     st.subheader("Cell against cell", anchor=False)
     st.html(differences_table(record))
-    each = f"{seeds} student seed{'s' if seeds > 1 else ''} in each cell, one teacher."
+    each = f"{words.many(seeds, 'student seed')} in each cell, one teacher."
     theme.line(f"{each} {words.ROUNDED}")
 
 
@@ -155,19 +155,19 @@ def find_grids() -> tuple[dict[str, GridRecord], list[str]]:
 
 
 def verdict(record: StudyRecord) -> str:
-    """What was found, in words before any number."""
-    told = over_alone(record)
+    """The result in words, before any number."""
+    gain = words.safe(over_alone(record))
     if len(record.seeds) == 1:
-        said = "One seed proves nothing."
-        more = f"It says {words.safe(told)}; another seed may say otherwise. Run it with --seeds 3."
+        opening = "One seed proves nothing."
+        more = f"It says {gain}; another seed may say otherwise. Run it with --seeds 3."
     else:
-        said = f"{words.safe(told[:1].upper() + told[1:])}."
+        opening = f"{gain[:1].upper()}{gain[1:]}."
         more = (
             "The first figure is over the student alone; its interval holds chance in the test images, not in training."
         )
     kind = "kd-verdict differ" if record.proven else "kd-verdict"
     beside = words.safe(over_same_start(record).sentence)
-    return f'<div class="{kind}"><b>{said}</b> {beside}</div><div class="kd-line">{more}</div>'
+    return f'<div class="{kind}"><b>{opening}</b> {beside}</div><div class="kd-line">{more}</div>'
 
 
 def rests_on(record: StudyRecord) -> str:
@@ -182,7 +182,7 @@ def rests_on(record: StudyRecord) -> str:
             f"{words.score(mean.teacher)}).",
             *_mcnemar(record),
             *(["The teacher started from random weights."] if start and start.kind == "random" else []),
-            f"{seeds} student seed{'s' if seeds > 1 else ''}, one teacher{tested}.",
+            f"{words.many(seeds, 'student seed')}, one teacher{tested}.",
         ]
     )
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from kdlight import bundle as bundles
 from kdlight.anatomy import BODY_PARTS
 from kdlight.bundle import Bundle, Card
-from kdlight.bundle.card import DataDescription, Licenses
+from kdlight.bundle.card import DataDescription
 from kdlight.modality import MODALITIES
 from kdlight.reading import ROLES
 from kdlight.ui import pair, shelf, theme, waiting, words
@@ -56,8 +54,8 @@ def whole(bundle: Bundle) -> None:
     """Everything the card says, in words, and what can be done with the bundle."""
     card = bundle.card
     theme.line(words.safe(card.intended_use))
-    for said in pair.caveats(card):
-        (st.error if card.at_chance else st.warning)(said)
+    for caveat in pair.caveats(card):
+        (st.error if card.at_chance else st.warning)(caveat)
     pair.table(bundle, card.metrics, card.metrics.latency)
     theme.line(words.safe(pair.gain_sentence(card)))
     left, right = st.columns(2, gap="large")
@@ -72,22 +70,17 @@ def whole(bundle: Bundle) -> None:
         st.markdown("**How it was made**")
         shelf.bullets(_making(bundle))
         st.markdown("**License**")
-        shelf.bullets(_licenses(card.licenses))
+        licenses = card.licenses
+        note = f" ({licenses.weights_note})" if licenses.weights_note else ""
+        shelf.bullets(filter(None, [f"Weights: {licenses.weights}{note}", licenses.data and f"Data: {licenses.data}"]))
     st.markdown("**Files**")
-    st.dataframe(files(bundle), hide_index=True, width="stretch")
-    actions(bundle)
-
-
-def files(bundle: Bundle) -> list[dict[str, Any]]:
-    """Every file with its size and its checksum as found now."""
-    return [
-        {
-            "file": name,
-            "size": words.megabytes((bundle.path / name).stat().st_size),
-            "sha256": bundles.digest(bundle.path / name),
-        }
-        for name in bundles.files(bundle.path)
+    files = {name: bundle.path / name for name in bundles.files(bundle.path)}
+    rows = [
+        {"file": name, "size": words.megabytes(path.stat().st_size), "sha256": bundles.digest(path)}
+        for name, path in files.items()
     ]
+    st.dataframe(rows, hide_index=True, width="stretch")
+    actions(bundle)
 
 
 def actions(bundle: Bundle) -> None:
@@ -124,26 +117,20 @@ def _remove(bundle: Bundle) -> None:
 
 
 def _verified(result: Verification) -> None:
-    parity = f"{result.onnx_torch_difference:.1g}"
-    if result.ok:
-        st.success(
-            f"Every checksum is right, and both models answer their {result.cases} golden cases as before "
-            f"(student on ONNX Runtime against torch: {parity} in probability).",
-            icon=":material/verified:",
-        )
-    else:
+    if not result.ok:
         st.error(
             "The golden cases came out differently on this machine. Get the bundle again.", icon=":material/error:"
         )
+        return
+    st.success(
+        f"Every checksum is right, and both models answer their {result.cases} golden cases as before "
+        f"(student on ONNX Runtime against torch: {result.onnx_torch_difference:.1g} in probability).",
+        icon=":material/verified:",
+    )
 
 
 def _modality(name: str) -> str:
     return MODALITIES[name].words if name in MODALITIES else words.safe(name)
-
-
-def _licenses(licenses: Licenses) -> list[str]:
-    note = f" ({licenses.weights_note})" if licenses.weights_note else ""
-    return [f"Weights: {licenses.weights}{note}", *([f"Data: {licenses.data}"] if licenses.data else [])]
 
 
 def _data(data: DataDescription) -> list[str]:
@@ -167,10 +154,6 @@ def _part(name: str) -> str:
     return BODY_PARTS[name].words if name in BODY_PARTS else name
 
 
-def _lower(said: str) -> str:
-    return f"{said[:1].lower()}{said[1:]}"
-
-
 def _making(bundle: Bundle) -> list[str]:
     card = bundle.card
     made = card.distillation
@@ -178,13 +161,14 @@ def _making(bundle: Bundle) -> list[str]:
     lines = [
         f"{role.capitalize()}: {words.architecture(network.architecture)}, "
         f"{words.millions(network.parameters)} parameters, {words.millions(network.macs)} multiply-adds"
-        for role, network in ((role, card.network(role)) for role in ROLES)
+        for role, network in zip(ROLES, map(card.network, ROLES), strict=True)
     ]
     lines.append(f"Method: {made.method}{f' ({options})' if options else ''}")
     if card.origin is not None:
         lines.append(f"Teacher started from: {card.origin.words}")
     if made.init:
-        lines.append(f"Student started from: {_lower(INITS.get(made.init, made.init))}")
+        init = INITS.get(made.init, made.init)
+        lines.append(f"Student started from: {init[:1].lower()}{init[1:]}")
     lines.append(f"Input: {card.input.size} x {card.input.size} px")
     lines.append(", ".join(f"{name} {version}" for name, version in card.versions.items()) or "Versions not stated")
     return lines

@@ -23,15 +23,15 @@ class StoreError(ValueError):
 
 def add(path: Path) -> Path:
     """Copy a sealed bundle into the library under its card's id; a taken id gets a number. Raises BundleError."""
-    found = bundles.load(path)
+    bundle = bundles.load(path)
     root = bundles.library_folder()
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".incoming-") as inside:
-        beside = Path(inside) / found.card.id
-        shutil.copytree(found.path, beside)
-        if bundles.load(beside).sha256 != found.sha256:
+        beside = Path(inside) / bundle.card.id
+        shutil.copytree(bundle.path, beside)
+        if bundles.load(beside).sha256 != bundle.sha256:
             raise StoreError("The bundle changed while it was copied; add it again.")
-        return Path(beside.rename(_free(root, found.card.id)))
+        return Path(beside.rename(_free(root, bundle.card.id)))
 
 
 def pack(bundle: Bundle) -> bytes:

@@ -51,8 +51,7 @@ class Settings:
         """The maps to lay over the scan: none while they are off."""
         if reading is None or self.method is None:
             return {}
-        found = {role: getattr(reading, role).heat_map for role in ROLES}
-        return {role: heat for role, heat in found.items() if heat is not None}
+        return {opinion.role: opinion.heat_map for opinion in reading.opinions if opinion.heat_map is not None}
 
 
 def settings(scan: Scan, image: Image) -> Settings:
@@ -66,8 +65,8 @@ def settings(scan: Scan, image: Image) -> Settings:
 
 def confirmations() -> set[tuple[str, str, str | None]]:
     """What the person said yes to: this file, by this bundle, as this modality. Nothing else."""
-    found: set[tuple[str, str, str | None]] = st.session_state.setdefault("confirmed", set())
-    return found
+    confirmed: set[tuple[str, str, str | None]] = st.session_state.setdefault("confirmed", set())
+    return confirmed
 
 
 def _modality(image: Image) -> str | None:

@@ -28,24 +28,23 @@ def result(reading: Reading, bundle: Bundle) -> None:
 def both(reading: Reading, bundle: Bundle) -> None:
     """The two opinions side by side, under their panes."""
     for column, role in zip(st.columns(2, gap="medium"), ROLES, strict=True):
-        column.html(opinion(getattr(reading, role), bundle, reading.level))
+        column.html(opinion_html(getattr(reading, role), bundle, reading.level))
 
 
-def opinion(said: Opinion, bundle: Bundle, level: float) -> str:
+def opinion_html(opinion: Opinion, bundle: Bundle, level: float) -> str:
     """One model's answer as HTML: the class, a bar per class with its number, the set, what it cost."""
-    ranked = sorted(said.probabilities.items(), key=lambda pair: -pair[1])
-    rows = [_row(bundle, name, p, name == said.prediction, name in said.prediction_set) for name, p in ranked[:SHOWN]]
-    if len(ranked) == SHOWN + 1:
-        rows.append(_row(bundle, *ranked[-1], False, ranked[-1][0] in said.prediction_set))
-    elif len(ranked) > SHOWN:
-        rest = sum(p for _, p in ranked[SHOWN:])
-        rows.append(f'<div class="kd-facts">{len(ranked) - SHOWN} other classes together {words.percent(rest)}</div>')
+    ranked = sorted(opinion.probabilities.items(), key=lambda pair: -pair[1])
+    shown = len(ranked) if len(ranked) == SHOWN + 1 else SHOWN
+    rows = [_row(bundle, opinion, name) for name, _ in ranked[:shown]]
+    if len(ranked) > shown:
+        rest = sum(p for _, p in ranked[shown:])
+        rows.append(f'<div class="kd-facts">{len(ranked) - shown} other classes together {words.percent(rest)}</div>')
     top = (
-        f'<div class="kd-top"><span class="kd-class">{words.safe(bundle.words(said.prediction))}</span>'
-        f'<span class="kd-p">{words.percent(said.confidence)}</span></div>'
+        f'<div class="kd-top"><span class="kd-class">{words.safe(bundle.words(opinion.prediction))}</span>'
+        f'<span class="kd-p">{words.percent(opinion.confidence)}</span></div>'
     )
-    opening = f'<section class="kd-opinion {said.role}" aria-label="{said.role}">'
-    return f"{opening}{top}{''.join(rows)}{_facts(said, bundle, level)}</section>"
+    opening = f'<section class="kd-opinion {opinion.role}" aria-label="{opinion.role}">'
+    return f"{opening}{top}{''.join(rows)}{_facts(opinion, bundle, level)}</section>"
 
 
 def meaning(reading: Reading, bundle: Bundle) -> None:
@@ -66,7 +65,8 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
         st.markdown("\n".join(f"- {words.plain(line)}" for line in bundle.card.limits))
 
 
-def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
+def _row(bundle: Bundle, opinion: Opinion, name: str) -> str:
+    p, first, inside = opinion.probabilities[name], name == opinion.prediction, name in opinion.prediction_set
     entry = next(c for c in bundle.card.classes if c.name == name)
     alarm = ' <span class="kd-alarm">must not miss</span>' if entry.must_not_miss and inside else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
@@ -78,9 +78,9 @@ def _row(bundle: Bundle, name: str, p: float, first: bool, inside: bool) -> str:
     )
 
 
-def _facts(said: Opinion, bundle: Bundle, level: float) -> str:
-    names = words.listed([words.safe(bundle.words(name)) for name in said.prediction_set])
-    cost = f"{words.safe(words.architecture(said.architecture))} · {words.megabytes(said.bytes)}"
-    about_map = " ".join(filter(None, (said.heat_map.note, said.heat_map.grain))) if said.heat_map else ""
+def _facts(opinion: Opinion, bundle: Bundle, level: float) -> str:
+    names = words.listed([words.safe(bundle.words(name)) for name in opinion.prediction_set])
+    cost = f"{words.safe(words.architecture(opinion.architecture))} · {words.megabytes(opinion.bytes)}"
+    about_map = " ".join(filter(None, (opinion.heat_map.note, opinion.heat_map.grain))) if opinion.heat_map else ""
     note = f"<br>{words.safe(about_map)}" if about_map else ""
     return f'<div class="kd-facts">Set at {words.percent(level)}: {names}<br>{cost}{note}</div>'

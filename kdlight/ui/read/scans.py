@@ -5,21 +5,21 @@ What a person uploads lives in this session's memory only: no file, no cache sha
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import streamlit as st
 
 from kdlight import images
 from kdlight.images import Image, Kind, Sample
-from kdlight.ui.read import drops, readings
-from kdlight.ui.read.drops import Rejected
+from kdlight.images.limits import LIMITS
+from kdlight.ui import theme
+from kdlight.ui.read import readings
 
 THUMBNAIL = 240
 LINES = 12
@@ -30,7 +30,11 @@ CAUTIONS = {
     Kind.PHANTOM: "drawn by arithmetic, no answer to it means anything",
     Kind.UNSUITED: "no bundle is made for such a scan",
 }
+LIMIT_MB = LIMITS.bytes >> 20
+MOST_FILES, MOST_BYTES = 2000, 512 << 20
+"""What one drop may hold."""
 _numbers = itertools.count()
+_watch = st.components.v2.component("kdlight_drops", js=(Path(__file__).parent / "drops.js").read_text("utf-8"))
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +61,36 @@ class Scan:
         return CAUTIONS.get(self.kind) if self.kind is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Files that never arrived."""
+
+    files: int
+    too_large: int
+    """How many of them are larger than one file may be; the others' upload broke off."""
+    coming: int = 0
+    """Files of the same drop that are still on their way."""
+    too_many: bool = False
+    """The drop as a whole holds more than one drop may."""
+
+    @property
+    def sentence(self) -> str:
+        """What happened, what was expected, what to do."""
+        if self.too_many:
+            return (
+                f"{self.files} files were not read: one drop may hold {MOST_FILES:,} files and {MOST_BYTES >> 20} MB. "
+                "Drop fewer at a time."
+            )
+        several = self.files > 1
+        subject = f"{self.files} files were" if several else "One file was"
+        if self.too_large:
+            return (
+                f"{subject} not read: {'they are' if several else 'it is'} larger than {LIMIT_MB} MB, the limit for "
+                "one file. Export a single image or series and drop that."
+            )
+        return f"{subject} not read: the upload broke off. Drop {'them' if several else 'it'} again."
+
+
 def current() -> Scan | None:
     """The scan of this session that is looked at, also after another page was visited."""
     return st.session_state.get("scan")
@@ -64,8 +98,8 @@ def current() -> Scan | None:
 
 def open_scans() -> list[Scan]:
     """Every open scan, in the order of the drop."""
-    found: list[Scan] = st.session_state.get("scans", [])
-    return found
+    scans: list[Scan] = st.session_state.get("scans", [])
+    return scans
 
 
 def title(scan: Scan) -> str:
@@ -76,8 +110,7 @@ def title(scan: Scan) -> str:
 
 def rejected() -> Rejected | None:
     """What the last drop held that was not read."""
-    found: Rejected | None = st.session_state.get("rejected upload")
-    return found
+    return st.session_state.get("rejected upload")
 
 
 def choose() -> Scan | None:
@@ -87,14 +120,14 @@ def choose() -> Scan | None:
         "Drop scans",
         key=f"drop-{turn}",
         accept_multiple_files=True,
-        help=f"DICOM, PNG, JPEG, TIFF, BMP or WebP, up to {drops.LIMIT_MB} MB each. Several are read one by one.",
+        help=f"DICOM, PNG, JPEG, TIFF, BMP or WebP, up to {LIMIT_MB} MB each. Several are read one by one.",
     )
-    told = drops.rejected(f"drop-{turn}")
+    lost = turned_away(f"drop-{turn}")
     if dropped:
         _take([file.getvalue() for file in dropped])
         st.rerun()
-    if told is not None:
-        _reject(told)
+    if lost is not None:
+        _reject(lost)
         st.rerun()
     if current() is not None:
         _choose_file()
@@ -153,9 +186,7 @@ def thumbnail(name: str) -> str:
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     square = PIL.Image.new(picture.mode, (THUMBNAIL, THUMBNAIL))
     square.paste(picture, ((THUMBNAIL - picture.width) // 2, (THUMBNAIL - picture.height) // 2))
-    file = io.BytesIO()
-    square.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return theme.png_address(square)
 
 
 def clear() -> None:
@@ -194,6 +225,14 @@ def close_current() -> None:
     switch_to(min(index, len(scans) - 2))
 
 
+def turned_away(zone: str) -> Rejected | None:
+    """What the drop zone with this key has just turned away; None in every other run of the page."""
+    data = {"zone": zone, "limit": LIMITS.bytes}
+    with st.container(key=f"kd_unseen_{zone}"):
+        answer: Any = _watch(key=f"watch {zone}", data=data, on_rejected_change=lambda: None).rejected
+    return Rejected(int(answer["failed"]), int(answer["large"]), int(answer["coming"])) if answer else None
+
+
 def _decode(scan: Scan) -> None:
     with st.spinner("Reading the file"):
         scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
@@ -201,21 +240,21 @@ def _decode(scan: Scan) -> None:
 
 def _take(contents: Sequence[bytes]) -> None:
     """The files of one drop; what the same drop held and was turned away stays said."""
-    told = rejected()
+    lost = rejected()
     size = sum(len(content) for content in contents)
-    if len(contents) > drops.MOST_FILES or size > drops.MOST_BYTES:
+    if len(contents) > MOST_FILES or size > MOST_BYTES:
         _reject(Rejected(len(contents), 0, too_many=True))
         return
     _open([Scan(content, "Uploaded file") for content in contents])
-    if told is not None and told.coming:
-        st.session_state["rejected upload"] = told
+    if lost is not None and lost.coming:
+        st.session_state["rejected upload"] = lost
 
 
-def _reject(told: Rejected) -> None:
+def _reject(lost: Rejected) -> None:
     """Nothing of the scan before stays on the page beside a file that was not read."""
     clear()
-    st.session_state["rejected upload"] = told
-    if not told.coming:
+    st.session_state["rejected upload"] = lost
+    if not lost.coming:
         st.session_state["openings"] += 1
 
 

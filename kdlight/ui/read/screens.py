@@ -1,4 +1,4 @@
-"""The states of Read that are not a result: nothing yet, refused, not covered, working, broken down."""
+"""Read around its result: the line over the panes, nothing yet, refused, not covered, working, broken down."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
+from kdlight.modality import MODALITIES
 from kdlight.ui import theme, words
 from kdlight.ui.read import controls, readings, scans
 from kdlight.ui.read.controls import Settings
 from kdlight.ui.read.readings import Question
+from kdlight.ui.read.scans import Scan
 
 TILE = 120
 """Width of a sample in pixels."""
 READABLE = "DICOM (also compressed), PNG, JPEG, TIFF, BMP and WebP up to 64 MB are read."
 
+TALKATIVE = ("ultrasound", "endoscopy", None)
+"""Modalities whose devices write into the picture; None: the file does not say what it is."""
+SIDES = {"L": "left", "R": "right", "B": "both sides"}
+"""Lateralities in words; U, of what is there once, says nothing."""
 TILES = {
     Kind.SUITED: "A scan that a bundle is made for",
     Kind.PHANTOM: "Phantoms, drawn by arithmetic: they show how the page works, and no answer to them means anything",
@@ -104,8 +110,8 @@ def stopped(question: Question) -> None:
     """What the person canceled: said, and offered again; a reading that was there before stays."""
     title = "The reading" if question.method is None else EXPLAINERS[question.method].title
     rest = "" if question.method is None else " The reading stands without a map."
-    said, again = st.columns([6, 1], vertical_alignment="center")
-    said.info(f"{words.plain(title)} was stopped.{rest}", icon=":material/cancel:")
+    notice, again = st.columns([6, 1], vertical_alignment="center")
+    notice.info(f"{words.plain(title)} was stopped.{rest}", icon=":material/cancel:")
     again.button("Start again", on_click=readings.forget, width="stretch")
 
 
@@ -125,3 +131,48 @@ def broken_down(error: ValueError) -> None:
 
 def _confirm(question: Question) -> None:
     controls.confirmations().add((question.sha256, question.bundle, question.modality))
+
+
+def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
+    """What is on the screen, in one line, with nothing that names a person."""
+    parts = [
+        MODALITIES[modality].words if modality else "Modality not chosen",
+        f"{image.shape[1]} x {image.shape[0]}",
+        "color" if image.color else f"{image.bits} bit",
+    ]
+    if image.frames > 1:
+        parts.append(f"frame {image.frame + 1}/{image.frames}")
+    if image.spacing and image.spacing_kind != "aspect":
+        parts.append(f"{words.number(image.spacing[1])} mm per pixel")
+    if image.laterality in SIDES:
+        parts.append(SIDES[image.laterality])
+    parts += [removal(image), *filter(None, [remaining(image)])]
+    caution = f" · {words.safe(scan.caution)}" if scan.caution else ""
+    rest = "".join(f" · {words.safe(part)}" for part in parts)
+    truth = f' · <span class="kd-strong">Truth: {words.safe(scan.truth)}</span>' if scan.truth else ""
+    title = f'<span class="kd-strong">{words.safe(scans.title(scan))}{caution}</span>'
+    theme.line(f"{title}{truth}{rest}")
+
+
+def removal(image: Image) -> str:
+    """What was left behind of the file, by what it really had."""
+    if not image.removed:
+        return "nothing to remove"
+    if image.format != "dicom":
+        return f"{words.listed(image.removed)} removed"
+    return "header names removed" if any(k.endswith("Name") for k in image.removed) else "header identifiers removed"
+
+
+def remaining(image: Image) -> str:
+    """What may still name a person in the pixels themselves; empty where nothing points to it."""
+    if image.burned_in:
+        return "names are burned into the picture and remain"
+    if image.burned_in is None and (image.secondary or image.format != "dicom" or image.modality in TALKATIVE):
+        return "text in the picture may remain"
+    return ""
+
+
+def label(image: Image, modality: str | None) -> str:
+    """The scan for someone who hears the page."""
+    kind = MODALITIES[modality].words if modality else "Scan"
+    return f"{kind}, {image.shape[1]} by {image.shape[0]} pixels, frame {image.frame + 1} of {image.frames}"

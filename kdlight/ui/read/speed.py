@@ -19,9 +19,9 @@ def draw(bundle: Bundle) -> None:
     _take_refusal(name)
     measured: Speed | None = waiting.result(name)
     recorded = bundle.card.metrics.latency
-    smaller = f'<span class="kd-strong">Student: {words.times(_smaller(bundle))} smaller'
-    said = sentence(measured or recorded, here=measured is not None)
-    line.html(f'<div class="kd-line">{smaller}{said}</div>')
+    smaller = f'<span class="kd-strong">Student: {words.times(bundle.card.times_smaller)} smaller'
+    rest = sentence(measured or recorded, here=measured is not None)
+    line.html(f'<div class="kd-line">{smaller}{rest}</div>')
     line.button(
         "Measure here",
         icon=":material/timer:",
@@ -37,18 +37,12 @@ def sentence(speed: Speed | None, here: bool) -> str:
     """The rest of the line, as HTML, from the end of the bold part on."""
     if speed is None:
         return ".</span> Its speed was not recorded."
-    faster = speed.times_faster
-    ratio = f"{words.times(faster)} faster" if faster >= 1 else f"{words.times(1 / faster)} slower"
-    where = (
-        "Measured here"
-        if here
-        else f"Recorded on {words.safe(speed.machine.cpu)}, {_many(speed.machine.cores, 'core')}"
-    )
+    machine = f"Recorded on {words.safe(speed.machine.cpu)}, {words.many(speed.machine.cores, 'core')}"
     engine = "" if speed.same_engine else f", the teacher on {words.safe(speed.engine)}"
     return (
-        f", {ratio}.</span> {where}: teacher {words.number(speed.teacher_ms)} ms, student "
-        f"{words.number(speed.student_ms)} ms{engine} (medians of {speed.runs}, {_many(speed.threads, 'thread')}, "
-        f"{speed.size} px)."
+        f", {words.faster(speed.times_faster)}.</span> {'Measured here' if here else machine}: teacher "
+        f"{words.number(speed.teacher_ms)} ms, student {words.number(speed.student_ms)} ms{engine} (medians of "
+        f"{speed.runs}, {words.many(speed.threads, 'thread')}, {speed.size} px)."
     )
 
 
@@ -61,14 +55,6 @@ def _take_refusal(name: str) -> None:
         except ValueError as error:
             st.session_state["not measured"] = words.sentence(error)
             waiting.drop(name)
-
-
-def _smaller(bundle: Bundle) -> float:
-    return bundle.card.times_smaller
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _measure(name: str, bundle: Bundle) -> None:

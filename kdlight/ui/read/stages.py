@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import PIL.Image
 import streamlit as st
@@ -12,11 +9,10 @@ import streamlit as st
 from kdlight.bundle import Bundle
 from kdlight.images import Image
 from kdlight.preprocessing import STAGES
-from kdlight.ui import words
+from kdlight.ui import theme, words
 
 VISIBLE = 8
 """Gray levels by which a pixel must change in some channel to be counted as changed."""
-FIRST = "Resized"
 
 
 def offer(image: Image, bundle: Bundle | None) -> None:
@@ -24,29 +20,31 @@ def offer(image: Image, bundle: Bundle | None) -> None:
     if bundle is None or not bundle.spec.stages:
         return
     if st.button("See the preprocessing", icon=":material/compare:", width="stretch"):
-        look(image, bundle)
+        show(image, bundle)
 
 
 @st.dialog("What the models see", width="large", icon=":material/compare:")
-def look(image: Image, bundle: Bundle) -> None:
+def show(image: Image, bundle: Bundle) -> None:
     """One stage at a time, before and after, in the model's own pixels."""
     steps = list(bundle.spec.steps(image))
-    names = {name: f"{number}. {title(name)}" for number, (name, _) in enumerate(steps, start=1)}
+    names = {
+        name: f"{number}. {STAGES[name].title if name in STAGES else 'Resized'}"
+        for number, (name, _) in enumerate(steps, start=1)
+    }
     chosen = st.segmented_control(
         "Stage", list(names), default=bundle.spec.stages[0], format_func=names.__getitem__, required=True
     )
     index = list(names).index(chosen)
     before, after = steps[max(0, index - 1)][1], steps[index][1]
-    st.html(_pair(before, after) if index else _figure(after, f"Resized to {bundle.spec.size} px"))
+    if index:
+        st.html(f'<div class="kd-stages">{_figure(before, "Before")}{_figure(after, "After")}</div>')
+    else:
+        st.html(_figure(after, f"Resized to {bundle.spec.size} px"))
     st.html(f'<div class="kd-stage-words">{sentence(chosen, before, after, bundle.spec.size)}</div>')
     st.html(
         f'<div class="kd-stage-words">{len(steps) + 1}. Normalized: the mean is taken off each channel and the rest '
         "divided by the deviation, which changes the numbers and not the picture.</div>"
     )
-
-
-def title(name: str) -> str:
-    return STAGES[name].title if name in STAGES else FIRST
 
 
 def sentence(name: str, before: np.ndarray, after: np.ndarray, size: int) -> str:
@@ -64,14 +62,8 @@ def sentence(name: str, before: np.ndarray, after: np.ndarray, size: int) -> str
     )
 
 
-def _pair(before: np.ndarray, after: np.ndarray) -> str:
-    return f'<div class="kd-stages">{_figure(before, "Before")}{_figure(after, "After")}</div>'
-
-
 def _figure(pixels: np.ndarray, caption: str) -> str:
-    file = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(file, "PNG")
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    source = theme.png_address(PIL.Image.fromarray(pixels))
     return (
         f'<figure class="kd-stage"><img src="{source}" alt="{caption}: the scan as the models see it at this point">'
         f"<figcaption>{caption}</figcaption></figure>"

@@ -58,7 +58,7 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
     if reading.verdict is Verdict.DISAGREE:
         named = {opinion.prediction for opinion in reading.opinions}
     elif reading.verdict is Verdict.UNDECIDED:
-        named = {name for opinion in reading.opinions for name in _said(opinion)}
+        named = {name for opinion in reading.opinions for name in _standing(opinion)}
     classes = [
         bundle.words(name) + ("" if len(roles) == len(ROLES) else f" ({roles[0]})")
         for name, roles in reading.not_ruled_out.items()
@@ -90,10 +90,10 @@ def alike(r: float) -> str:
 
 def _leaning(opinion: Opinion, bundle: Bundle) -> str:
     """The class a model answers, or the two that it does not tell apart, each with its probability."""
-    return " or ".join(f"{bundle.words(n)} {words.percent(opinion.probabilities[n])}" for n in _said(opinion))
+    return " or ".join(f"{bundle.words(n)} {words.percent(opinion.probabilities[n])}" for n in _standing(opinion))
 
 
-def _said(opinion: Opinion) -> tuple[str, ...]:
+def _standing(opinion: Opinion) -> tuple[str, ...]:
     return opinion.leading[:1] if opinion.decided else opinion.leading
 
 

@@ -244,13 +244,13 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
     )
 
 
-def checked(recipe: Recipe) -> Recipe | None:
-    """The recipe; None where it names weights that are not there, which the page then says."""
-    return None if starting_weights.is_lacking(recipe.teacher.weights) else recipe
-
-
 def launch(recipe: Recipe, begin: Callable[[Recipe], None]) -> None:
-    """Start, or estimate first. `begin` is called with the recipe before the page is drawn again."""
+    """Start, or estimate first; nothing where the recipe names weights that are not there, which the page then says.
+
+    `begin` is called with the recipe before the page is drawn again.
+    """
+    if starting_weights.is_lacking(recipe.teacher.weights):
+        return
     row = st.container(horizontal=True)
     row.button("Start training", type="primary", icon=":material/play_arrow:", on_click=begin, args=[recipe])
     if row.button("Estimate the time", icon=":material/timer:"):
@@ -260,9 +260,8 @@ def launch(recipe: Recipe, begin: Callable[[Recipe], None]) -> None:
 
 def _estimated(recipe: Recipe) -> None:
     """How long it will take, from ten batches of each phase; nothing once the recipe is another."""
-    estimate = waiting.result("estimate")
-    asked = waiting.ticket("estimate")
-    if estimate is not None and asked is not None and asked.request == EstimateTime(recipe):
+    estimate = waiting.result("estimate", EstimateTime(recipe))
+    if estimate is not None:
         theme.line(
             f'About <span class="kd-strong">{words.duration(estimate.seconds)}</span> for '
             f"{estimate.images} images on this machine, from a trial of ten batches each."
@@ -273,9 +272,8 @@ def _check(path: str) -> None:
     """Counts per class and split, duplicates, groups: what `kdlight data check` says."""
     if st.button("Check the images", icon=":material/fact_check:"):
         waiting.begin("check", CheckData(path))
-    result = waiting.result("check")
-    asked = waiting.ticket("check")
-    if result is None or asked is None or asked.request != CheckData(path):
+    result = waiting.result("check", CheckData(path))
+    if result is None:
         return
     rows = [{"class": name, **{s: result.counts[s].get(name, 0) for s in result.splits}} for name in result.classes]
     st.dataframe(rows, hide_index=True, width="content")

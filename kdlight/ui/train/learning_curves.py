@@ -7,7 +7,7 @@ they would look comparable. The validation score is the same quantity for all of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -15,18 +15,12 @@ import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 import streamlit as st
 
 from kdlight.runs import EpochRecord
-from kdlight.ui import theme
-from kdlight.ui.charts import Chart
+from kdlight.ui import pair, theme
+from kdlight.ui.charts import Chart, by_model
 
 Log = Sequence[EpochRecord]
-SERIES = {
-    "teacher": ("teacher", "teacher", [1, 0]),
-    "student": ("student", "student", [6, 3]),
-    "alone": ("student alone", "alone", [2, 3]),
-    "scratch": ("student from scratch", "alone", [8, 3, 2, 3]),
-    "same_start": ("student, same start", "alone", [6, 2]),
-}
-"""Phase -> its name beside the line, its color and its dashes."""
+SERIES = {phase: title.lower() for phase, title in pair.MODELS.items()}
+"""Phase -> its name beside the line."""
 OBJECTIVES = {
     "Teacher's loss": ("teacher",),
     "Loss of the student without its teacher": ("alone", "scratch", "same_start"),
@@ -66,7 +60,7 @@ def draw(log: Log) -> None:
 def rows(log: Log, phases: Sequence[str], field: str) -> list[dict[str, Any]]:
     """What a panel draws: name of the line, epoch and value."""
     return [
-        {"role": SERIES[record.phase][0], "epoch": record.epoch, "value": float(getattr(record, field))}
+        {"role": SERIES[record.phase], "epoch": record.epoch, "value": float(getattr(record, field))}
         for record in log
         if record.phase in phases
     ]
@@ -74,13 +68,13 @@ def rows(log: Log, phases: Sequence[str], field: str) -> list[dict[str, Any]]:
 
 def panel(log: Log, phases: Sequence[str], field: str, title: str) -> Chart:
     """One figure by epoch for phases that share it, each line named at its end where there are several."""
-    found = rows(log, phases, field)
-    present = [name for phase in SERIES for name in [SERIES[phase][0]] if any(row["role"] == name for row in found)]
+    drawn = rows(log, phases, field)
+    present = {row["role"] for row in drawn}
     longest = max(record.epochs for record in log if record.phase in phases)
-    low, high = (score_domain if field == SCORE else loss_domain)([row["value"] for row in found])
+    low, high = (score_domain if field == SCORE else loss_domain)([row["value"] for row in drawn])
     first, last = (1.0, float(longest)) if longest > 1 else (0.5, 1.5)
     room = ROOM[field] * (last - first) if len(present) > 1 else 0.0
-    base = alt.Chart(pd.DataFrame(found)).encode(
+    base = alt.Chart(pd.DataFrame(drawn)).encode(
         x=alt.X(
             "epoch:Q",
             title="epoch",
@@ -93,14 +87,14 @@ def panel(log: Log, phases: Sequence[str], field: str, title: str) -> Chart:
             scale=alt.Scale(domain=[low, high], nice=False),
             axis=alt.Axis(tickCount=5, format="~g"),
         ),
-        color=_scale(alt.Color, present, 1),
+        color=by_model(alt.Color, present),
     )
     lines = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=36)).encode(
-        strokeDash=_scale(alt.StrokeDash, present, 2),
+        strokeDash=by_model(alt.StrokeDash, present),
         tooltip=[alt.Tooltip("role", title="model"), "epoch", alt.Tooltip("value", title=title, format=".3f")],
     )
-    drawn = lines + _names(found, present, (low, high), HEIGHTS[field] - AXIS) if len(present) > 1 else lines
-    return drawn.properties(height=HEIGHTS[field])
+    charted = lines + _names(drawn, (low, high), HEIGHTS[field] - AXIS) if len(present) > 1 else lines
+    return charted.properties(height=HEIGHTS[field])
 
 
 def epoch_ticks(longest: int) -> list[int]:
@@ -146,11 +140,9 @@ def name_places(ends: Mapping[str, float], low: float, high: float, height: int)
     return places
 
 
-def _names(
-    found: Sequence[Mapping[str, Any]], present: Sequence[str], domain: tuple[float, float], height: int
-) -> Chart:
+def _names(rows_of: Sequence[Mapping[str, Any]], domain: tuple[float, float], height: int) -> Chart:
     """Behind the last epoch side by side with the lines, and above the end of lines that stop earlier."""
-    ends = {row["role"]: row for row in found}  # the last of each
+    ends = {row["role"]: row for row in rows_of}  # the last of each
     longest = max(row["epoch"] for row in ends.values())
     placed = []
     for epoch in {row["epoch"] for row in ends.values()}:
@@ -159,16 +151,10 @@ def _names(
         placed += [{**ends[name], "value": place} for name, place in places.items()]
     behind = [row for row in placed if row["epoch"] == longest]
     above = [row for row in placed if row["epoch"] < longest]
-    drawn = _text(behind, present, align="left", dx=9, baseline="middle")
-    return drawn + _text(above, present, align="left", dx=4, dy=-10, baseline="bottom") if above else drawn
+    names = _text(behind, ends, align="left", dx=9, baseline="middle")
+    return names + _text(above, ends, align="left", dx=4, dy=-10, baseline="bottom") if above else names
 
 
-def _text(rows_of: Sequence[Mapping[str, Any]], present: Sequence[str], **where: Any) -> Chart:
+def _text(rows_of: Sequence[Mapping[str, Any]], present: Iterable[str], **where: Any) -> Chart:
     mark = alt.Chart(pd.DataFrame(rows_of)).mark_text(fontSize=13, **where)
-    return mark.encode(x="epoch:Q", y="value:Q", text="role:N", color=_scale(alt.Color, present, 1))
-
-
-def _scale(channel: Any, present: Sequence[str], of: int) -> Any:
-    """Color (1) or dashes (2) of the lines that are drawn, the same in every panel."""
-    known = {series[0]: theme.color(series[1]) if of == 1 else series[2] for series in SERIES.values()}
-    return channel("role:N", scale=alt.Scale(domain=present, range=[known[name] for name in present]), legend=None)
+    return mark.encode(x="epoch:Q", y="value:Q", text="role:N", color=by_model(alt.Color, present))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import streamlit as st
@@ -13,7 +13,8 @@ from kdlight.config import Recipe, read_recipe
 from kdlight.reading import Role
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
 from kdlight.ui import pair, shelf, theme, words
-from kdlight.ui.train import learning_curves, run_actions
+from kdlight.ui.library import store
+from kdlight.ui.train import learning_curves
 
 PHASES: dict[Phase, str] = {
     "data": "Opening the images",
@@ -34,6 +35,8 @@ STATES: dict[State, str] = {
 }
 CHANCE = "no better than chance"
 LISTED = 15
+NOTICE = "run notice"
+"""Session entry: one line that the next drawing of the page shows."""
 BEGUN = "run begun"
 """Session entry: the name of the run that was started last, and when."""
 AGAIN = 3.0
@@ -47,23 +50,23 @@ GLANCES = 5.0
 def choose() -> Run | None:
     """Past runs, newest first; the choice stands in the address, so a reload finds it again."""
     every = {run: _status(run) for run in runs.list_runs(runs.default_root())}
-    found = {run.name: (run, status) for run, status in every.items() if status is not None}
+    listed = {run.name: (run, status) for run, status in every.items() if status is not None}
     asked = st.query_params.get("run", "")
-    kept = found[asked][0] if asked in found else None
-    if asked and kept is None:
+    chosen = listed[asked][0] if asked in listed else None
+    if asked and chosen is None:
         st.query_params.pop("run")
-        st.session_state.setdefault(run_actions.SAID, "That run is no longer on this machine.")
-    if found and st.button("New training", icon=":material/add:", width="stretch", disabled=kept is None):
+        st.session_state.setdefault(NOTICE, "That run is no longer on this machine.")
+    if listed and st.button("New training", icon=":material/add:", width="stretch", disabled=chosen is None):
         show(None)
-    if found:
+    if listed:
         st.caption("Runs")
-    for name, (run, status) in list(found.items())[:LISTED]:
+    for name, (run, status) in list(listed.items())[:LISTED]:
         label = f"{words.plain(title(run))}  \n{words.plain(standing(status))}"
-        kind: Literal["secondary", "tertiary"] = "secondary" if kept is run else "tertiary"
-        if st.button(label, key=f"run {name}", type=kind, width="stretch") and kept is not run:
+        kind: Literal["secondary", "tertiary"] = "secondary" if chosen is run else "tertiary"
+        if st.button(label, key=f"run {name}", type=kind, width="stretch") and chosen is not run:
             show(name)
-    run_actions.toast()
-    return kept
+    _toast()
+    return chosen
 
 
 def begin(recipe: Recipe) -> None:
@@ -78,7 +81,7 @@ def begin(recipe: Recipe) -> None:
     try:
         started = runs.start(recipe, runs.default_root())
     except (RunError, OSError) as error:
-        st.session_state[run_actions.SAID] = words.plain(words.sentence(error))
+        _notice(error)
         return
     st.session_state[BEGUN] = (started.name, time.monotonic())
     st.query_params["run"] = started.name
@@ -131,12 +134,12 @@ def _draw(run: Run, drawn: str) -> None:
     status, log = run.status(), run.log()
     failed = _failed(run, status)
     _progress(status, log, failed)
-    run_actions.draw(run, status.state, bool(failed))
-    run_actions.toast()
+    _actions(run, status.state, bool(failed))
+    _toast()
     if status.message and status.state in ("failed", "stopped"):
         (st.error if status.state == "failed" else st.info)(words.plain(status.message))
-    if said := pair.failure(failed):
-        st.error(f"{said} Look at the images, the labels and the curves before you train again.")
+    if failure := pair.failure(failed):
+        st.error(f"{failure} Look at the images, the labels and the curves before you train again.")
     began = origin.read(run.path)
     if began is not None and began.kind == "random":
         st.warning(words.plain(f"The teacher started from {began.words}."), icon=":material/warning:")
@@ -208,3 +211,85 @@ def _recipe(run: Run) -> str:
     except (ValueError, OSError):
         return "unreadable recipe"
     return recipe.data.title or recipe.name
+
+
+def _actions(run: Run, state: str, failed: bool) -> None:
+    """The buttons that fit a run's state. `failed`: its pair is no better than chance."""
+    row = st.container(horizontal=True)
+    if state in LIVE:
+        row.button("Stop", icon=":material/stop:", on_click=_stop, args=[run], key="stop run")
+    elif state in ("stopped", "failed"):
+        row.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=[run], key="resume run")
+    elif failed:
+        row.button("Add to library as failed", on_click=_add, args=[run], key="add run")
+    else:
+        row.button("Add to library", type="primary", on_click=_add, args=[run], key="add run")
+    if state not in LIVE and row.button("Delete this run", type="tertiary", icon=":material/delete:", key="delete run"):
+        confirm_delete(run)
+
+
+def _toast() -> None:
+    """Show what the last action left to say."""
+    message = st.session_state.pop(NOTICE, None)
+    if message:
+        st.toast(message)
+
+
+@st.dialog("Delete this run?")
+def confirm_delete(run: Run) -> None:
+    """Asks before anything is gone, with what will be."""
+    try:
+        size = words.megabytes(runs.size(run))
+        bundle = "Its bundle goes too, unless you have added it to the library." if run.bundle.is_dir() else ""
+        st.markdown(
+            f"**{words.plain(title(run))}** is deleted from this machine: its recipe, curves and weights, {size} in "
+            f"all. {bundle} This cannot be undone."
+        )
+    except (RunError, OSError):
+        st.markdown("This run is no longer on this machine.")
+    row = st.container(horizontal=True)
+    if row.button("Delete it", type="primary", on_click=_delete, args=[run]) or row.button("Keep it"):
+        st.rerun()
+
+
+def _stop(run: Run) -> None:
+    _try(runs.stop, run, unless=("stopped", "failed", "done"))
+
+
+def _resume(run: Run) -> None:
+    _try(runs.resume, run, unless=LIVE)
+
+
+def _try(action: Callable[[Run], None], run: Run, unless: tuple[str, ...]) -> None:
+    """Do it; a second click, here or in another window, finds the state that it wanted and needs no answer."""
+    try:
+        if run.status().state not in unless:
+            action(run)
+    except (RunError, OSError) as error:
+        status = _status(run)
+        if status is not None and status.state not in unless:
+            _notice(error)
+
+
+def _add(run: Run) -> None:
+    try:
+        added = store.add(run.bundle)
+    except (ValueError, OSError) as error:
+        _notice(error)
+        return
+    st.session_state["bundle"] = str(added)
+    st.session_state[NOTICE] = "Added to the library. Compare opens on it."
+
+
+def _delete(run: Run) -> None:
+    try:
+        runs.delete(run)
+    except (RunError, OSError) as error:
+        _notice(error)
+        return
+    st.query_params.pop("run", None)
+    st.session_state[NOTICE] = "The run is deleted."
+
+
+def _notice(error: Exception) -> None:
+    st.session_state[NOTICE] = words.plain(words.sentence(error))

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.images import Image
-from kdlight.ui.read import drops, headline, readings, scans
+from kdlight.ui.read import readings, scans, screens
 from tests.ui.conftest import FakeWorkers, button, png, said, sample, upload
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"
@@ -140,8 +140,8 @@ def test_a_file_that_was_not_taken_leaves_nothing_of_the_one_before(
 ) -> None:
     upload(app, BRAIN)
     assert "They agree" in said(app)
-    told = iter([drops.Rejected(1, too_large)])
-    monkeypatch.setattr(drops, "rejected", lambda zone: next(told, None))
+    told = iter([scans.Rejected(1, too_large)])
+    monkeypatch.setattr(scans, "turned_away", lambda zone: next(told, None))
     app.run()
     assert sentence in app.error[0].value
     assert "They agree" not in said(app)
@@ -153,7 +153,7 @@ def test_a_file_that_was_not_taken_leaves_nothing_of_the_one_before(
 
 
 def test_a_drop_of_too_much_is_refused_as_a_whole(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drops, "MOST_FILES", 1)
+    monkeypatch.setattr(scans, "MOST_FILES", 1)
     drop(app, png(40), png(41))
     assert "2 files were not read: one drop may hold 1 files" in app.error[0].value.replace("\\", "")
 
@@ -177,7 +177,7 @@ def test_what_was_removed_is_said_by_what_the_file_had(
     tiny_image: Image, changes: dict[str, Any], said: tuple[str, str]
 ) -> None:
     image = replace(tiny_image, **changes)
-    assert (headline.removal(image), headline.remaining(image)) == said
+    assert (screens.removal(image), screens.remaining(image)) == said
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_the_side_is_said_in_words(
     tiny_image: Image, monkeypatch: pytest.MonkeyPatch, laterality: str | None, side: str
 ) -> None:
     drawn: list[str] = []
-    monkeypatch.setattr(headline.st, "html", drawn.append)
-    headline.scan_line(replace(tiny_image, laterality=laterality), scans.Scan(b"", "A file"), "xray")
+    monkeypatch.setattr(screens.st, "html", drawn.append)
+    screens.scan_line(replace(tiny_image, laterality=laterality), scans.Scan(b"", "A file"), "xray")
     assert side in drawn[0]
     assert f" · {laterality} · " not in drawn[0]

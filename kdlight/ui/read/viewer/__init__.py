@@ -77,11 +77,11 @@ def encode(pixels: np.ndarray) -> tuple[str, np.ndarray]:
 def presets(image: Image) -> list[dict[str, Any]]:
     """The windows to choose from: what is shown at first leads, for calibrated CT the usual ones follow."""
     names = _names(image)
-    own = [{**asdict(window), "name": name} for window, name in zip(image.windows, names, strict=True)]
+    windows = [{**asdict(window), "name": name} for window, name in zip(image.windows, names, strict=True)]
     known = [asdict(w) for w in WINDOWS.values()] if image.units == "HU" else []
-    if image.voi_lut is not None and own:
-        own.insert(0, {**own[0], "name": f"{FROM_FILE} (table)", "voi": True})
-    return own + known
+    if image.voi_lut is not None and windows:
+        windows.insert(0, {**windows[0], "name": f"{FROM_FILE} (table)", "voi": True})
+    return windows + known
 
 
 def _names(image: Image) -> list[str]:
