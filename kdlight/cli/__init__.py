@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Light medical image classifiers by knowledge distillation. Research and teaching use only.",
 )
-data = typer.Typer(no_args_is_help=True, help="Look at a labelled set, or make one of several.")
+data = typer.Typer(no_args_is_help=True, help="Look at a labeled set, or make one of several.")
 app.add_typer(data, name="data")
 
 timed = typer.Typer(no_args_is_help=True, help="Time kdlight against what it is held against.")
@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=arguments, prog_name="kdlight", standalone_mode=False)
     except TyperException as error:
-        said = " ".join(error.format_message().replace("Value error, ", "").split())
-        say(f"kdlight: {said} See kdlight --help.")
+        problem = " ".join(error.format_message().replace("Value error, ", "").split())
+        say(f"kdlight: {problem} See kdlight --help.")
         return 2
     except (Abort, KeyboardInterrupt):
         status = INTERRUPTED

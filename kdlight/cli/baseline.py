@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, Json, answers, counted, table
-from kdlight.cli.predict import Model, open_bundle
+from kdlight.cli.output import Answer, Data, Json, Model, answers, counted, open_bundle, table
 
 if TYPE_CHECKING:
     from kdlight.baselines.handcrafted import Comparison
@@ -24,7 +23,7 @@ class Kind(StrEnum):
 @answers
 def baseline(
     kind: Annotated[Kind, typer.Argument(help="What to fit.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
+    data: Data,
     bundle: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="Whose network gives the deep features.")
     ] = None,
@@ -44,18 +43,16 @@ def baseline(
     with counted("Features") as progress:
         measured = handcrafted.measure(dataset, spec, network, progress)
     name = f"{opened.card.id} {model.value}" if opened else None
-    return Answer({"data": str(data), "network": name, "size": spec.size, **measured.to_json()}, _words(measured))
+    return Answer({"data": str(data), "network": name, "size": spec.size, **measured.to_json()}, _text(measured))
 
 
-def _words(measured: Comparison) -> Any:
-    from rich.console import Group
-
+def _text(measured: Comparison) -> list[Any]:
     kinds = {kind: fitted for kind in ("handcrafted", "deep", "both") if (fitted := getattr(measured, kind))}
     names = ("features", "balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
     rows = [(name.replace("_", " "), *(getattr(fitted, name) for fitted in kinds.values())) for name in names]
-    lines = [f"Test split of {measured.n} images."]
+    lines: list[Any] = [table(("", *kinds), rows), f"Test split of {measured.n} images."]
     for other, gain in (measured.gain or {}).items():
         known = gain is not None and gain.low is not None
-        told = f"{gain:+.3f}{', no proven difference' if gain.spans_zero else ''}" if gain and known else "not known"
-        lines.append(f"Both less {other}, in balanced accuracy: {told}.")
-    return Group(table(("", *kinds), rows), *lines)
+        words = f"{gain:+.3f}{', no proven difference' if gain.spans_zero else ''}" if gain and known else "not known"
+        lines.append(f"Both less {other}, in balanced accuracy: {words}.")
+    return lines

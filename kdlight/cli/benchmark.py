@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, BundleFolder, Json, answers, counted, table
-from kdlight.cli.predict import open_bundle
+from kdlight.cli.output import Answer, BundleFolder, Json, Threads, answers, counted, open_bundle, table
 
 if TYPE_CHECKING:
     from kdlight.benchmark import BatchReport, ExplainReport, TrainingReport
@@ -17,7 +16,6 @@ DECODED = (512, 1024)
 """Sides of the decoded images that the whole way of one image is timed with, besides the network's own."""
 
 Size = Annotated[int, typer.Option(min=32, max=1024, help="Side of the networks' input in pixels.")]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 EveryCore = Annotated[int | None, typer.Option(min=1, help="CPU threads; every core by default.")]
 Runs = Annotated[int, typer.Option(min=1, help="Timed runs of each way.")]
 
@@ -38,8 +36,6 @@ def latency(
     as_json: Json = False,
 ) -> Answer:
     """One image: student against teacher, alone and from a decoded image to probabilities and heat maps."""
-    from rich.console import Group
-
     from kdlight import benchmark
 
     opened = open_bundle(bundle)
@@ -51,14 +47,13 @@ def latency(
     if record:
         benchmark.record(opened, report)
     rows = [(row.name, row.p50_ms, row.p95_ms, report.ratios[row.name]) for row in report.rows]
-    timed = table(("", "p50 ms", "p95 ms", "x student"), rows)
-    if report.bound is None:
-        return Answer(report.model_dump(mode="json"), timed)
-    words = (
-        f"Bound at {report.bound.peak_gmacs:.3g} G multiply-adds a second: teacher {report.bound.teacher_ms:.3g} ms, "
-        f"student {report.bound.student_ms:.3g} ms."
-    )
-    return Answer(report.model_dump(mode="json"), Group(timed, words))
+    text = [table(("", "p50 ms", "p95 ms", "x student"), rows)]
+    if bound := report.bound:
+        text.append(
+            f"Bound at {bound.peak_gmacs:.3g} G multiply-adds a second: teacher {bound.teacher_ms:.3g} ms, "
+            f"student {bound.student_ms:.3g} ms."
+        )
+    return Answer(report, text)
 
 
 @answers
@@ -84,7 +79,7 @@ def explain(
         report = benchmark.explain_speed(
             opened, image or (), size, runs, threads, progress=progress, weights=weights, likeness=many
         )
-    return Answer(report.model_dump(mode="json"), _timing(report))
+    return Answer(report, _text(report))
 
 
 @answers
@@ -100,32 +95,27 @@ def batch(
     opened = open_bundle(bundle)
     with counted("Timing") as progress:
         report = benchmark.throughput(opened, files, threads, progress=progress)
-    return Answer(report.model_dump(mode="json"), _timing(report))
+    return Answer(report, _text(report))
 
 
 @answers
 def training(
-    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="A labelled set; drawn images if none.")] = None,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="A labeled set; drawn images if none.")] = None,
     size: Size = 128,
     runs: Runs = 5,
     threads: Threads = 1,
     as_json: Json = False,
 ) -> Answer:
     """An epoch with cached teacher outputs against one without a teacher and a plain loop, each target beside it."""
-    from rich.console import Group
-
     from kdlight import benchmark
 
     with counted("Timing") as progress:
         report = benchmark.epochs(data, size=size, rounds=runs, threads=threads, progress=progress)
     goals = [(goal.name, goal.value, goal.target, goal.reached) for goal in report.targets]
-    text = Group(_timing(report), table(("target", "measured", "wanted", "reached"), goals))
-    return Answer(report.model_dump(mode="json"), text)
+    return Answer(report, [*_text(report), table(("target", "measured", "wanted", "reached"), goals)])
 
 
-def _timing(report: BatchReport | ExplainReport | TrainingReport) -> Any:
-    from rich.console import Group
-
+def _text(report: BatchReport | ExplainReport | TrainingReport) -> list[Any]:
     rows = [(row.name, row.p50_ms, row.p95_ms) for row in report.rows]
     words = f"{report.candidate} is {report.ratio:.3g} x as fast as {report.baseline} (median, {report.runs} runs)."
-    return Group(table(("", "p50 ms", "p95 ms"), rows), words)
+    return [table(("", "p50 ms", "p95 ms"), rows), words]

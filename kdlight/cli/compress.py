@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tomllib
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, BundleFolder, Json, UsageError, answers, table, words
-from kdlight.cli.predict import open_bundle
+from kdlight import storage
+from kdlight.bundle.speed import Machine
+from kdlight.cli.output import Answer, BundleFolder, Json, Threads, UsageError, answers, open_bundle, table
+from kdlight.metrics.report import IF_KNOWN, Measured
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from kdlight.bundle import Bundle
+    from kdlight.compress.compare import Comparison
     from kdlight.data import Dataset
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the result.")]
@@ -44,19 +43,45 @@ class Format(StrEnum):
     openvino = "openvino"
 
 
+class Timed(Measured):
+    """Bytes and milliseconds of the bundle's own file, `source`, and of the new one, `small`."""
+
+    bytes: dict[str, int | float]
+    """Of both, and their ratio."""
+    latency: dict[str, Any]
+    """Threads, a row for each file, and their ratio."""
+    machine: Machine
+
+
+class Report(Timed):
+    """compress.json, beside the fields of a Comparison where there was data to compare both files on."""
+
+    bundle: str
+    source_sha256: str
+    precision: Precision
+    file: str
+    calibration: Annotated[dict[str, int | str] | None, IF_KNOWN] = None
+    """Images that set int8's ranges, and their split."""
+    activation_bits: Annotated[int | None, IF_KNOWN] = None
+    data: Annotated[str | None, IF_KNOWN] = None
+    split: Annotated[str | None, IF_KNOWN] = None
+
+
 @answers
 def compress(
     bundle: BundleFolder,
     precision: Annotated[Precision, typer.Option(help="fp16 changes no answer; int8 is smaller still.")],
     out: Out,
     data: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Labelled set: sets int8's ranges, counts flipped decisions.")
+        Path | None, typer.Option(metavar="DATA", help="Labeled set: sets int8's ranges, counts flipped decisions.")
     ] = None,
     activations: Annotated[int, typer.Option(help="Bits of the activations with int8 weights: 8 or 16.")] = 8,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of both files.")] = 1,
+    threads: Threads = 1,
     as_json: Json = False,
 ) -> Answer:
     """A bundle with the student in fewer bytes, and what that changes: decisions, probabilities, scores, speed."""
+    from kdlight.compress import export_half
+
     opened = open_bundle(bundle)
     if precision is Precision.int8 and data is None:
         raise UsageError("int8 needs real images to set its ranges and to count flipped decisions; give --data DATA.")
@@ -65,19 +90,25 @@ def compress(
     beside = out.with_name(f"{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(opened.path, beside)
-    small = beside / "student.onnx"
-    found: dict[str, Any] = {}
-    if precision is Precision.fp16:
-        _half(opened, small)
-    elif dataset is not None:
-        small = beside / "student.int8.onnx"
-        found["calibration"] = _int8(opened, small, dataset, activations)
-        found["activation_bits"] = activations
-    found |= _compared(opened, small, dataset, threads)
-    names = {"bundle": opened.card.id, "source_sha256": opened.sha256, "precision": str(precision), "file": small.name}
-    report = {**names, **found}
-    _close(beside, out, report)
-    return Answer({**report, "out": str(out)}, _words(report, out))
+    int8 = precision is Precision.int8
+    small = beside / ("student.int8.onnx" if int8 else "student.onnx")
+    if not int8:
+        export_half(opened.model("student"), small, opened.spec.size)
+    report = Report(
+        bundle=opened.card.id,
+        source_sha256=opened.sha256,
+        precision=precision,
+        file=small.name,
+        calibration=_quantized(opened, small, dataset, activations) if int8 and dataset else None,
+        activation_bits=activations if int8 else None,
+        data=dataset.split("test").source.name if dataset else None,
+        split="test" if dataset else None,
+        **dict(_timed(opened, small, threads)),
+    )
+    compared = _compared(opened, small, dataset, threads) if dataset else None
+    _close(beside, out, report, compared)
+    payload = {**report.to_json(), **(compared.to_json() if compared else {}), "out": str(out)}
+    return Answer(payload, _text(report, compared, out))
 
 
 @answers
@@ -92,11 +123,10 @@ def export(
 
     opened = open_bundle(bundle)
     _must_be_new(out)
-    run = formats.FORMATS[str(format_)](opened, out)
-    found = formats.parity(opened, run)
+    parity = formats.parity(opened, formats.FORMATS[format_](opened, out))
     files = sorted(path.name for path in out.iterdir())
-    payload = {"bundle": opened.card.id, "format": str(format_), "files": files, "out": str(out), **found}
-    fault = None if found["ok"] else f"{out}: its answers differ from the source's by {found['difference']:.2g}."
+    payload = {"bundle": opened.card.id, "format": format_, "files": files, "out": str(out), **parity.to_json()}
+    fault = None if parity.ok else f"{out}: its answers differ from the source's by {parity.difference:.2g}."
     return Answer(payload, fault=fault)
 
 
@@ -117,13 +147,7 @@ def _splits(bundle: Bundle, data: Path) -> Dataset:
     return match_classes(open_set(config, Path()), bundle.classes)
 
 
-def _half(bundle: Bundle, path: Path) -> None:
-    from kdlight.compress import export_half
-
-    export_half(bundle.model("student"), path, bundle.spec.size)
-
-
-def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int) -> dict[str, Any]:
+def _quantized(bundle: Bundle, path: Path, dataset: Dataset, activations: int) -> dict[str, int | str]:
     """Write the int8 file; the ranges of its activations are set on training images."""
     import numpy as np
     import torch
@@ -137,12 +161,10 @@ def _int8(bundle: Bundle, path: Path, dataset: Dataset, activations: int) -> dic
     return {"images": len(chosen), "split": "train"}
 
 
-def _compared(bundle: Bundle, small: Path, dataset: Dataset | None, threads: int) -> dict[str, Any]:
-    """Bytes and milliseconds of both files and, where there is data, decisions and scores on its test split."""
+def _timed(bundle: Bundle, small: Path, threads: int) -> Timed:
     import torch
 
     from kdlight.benchmark.timer import interleave, machine, row
-    from kdlight.compress import compare
     from kdlight.inference.engines import OnnxEngine
 
     files = {"source": bundle.onnx, "small": small}
@@ -151,42 +173,42 @@ def _compared(bundle: Bundle, small: Path, dataset: Dataset | None, threads: int
     engines = {name: OnnxEngine(path, threads) for name, path in files.items()}
     ways = {name: lambda engine=engine: engine(x) for name, engine in engines.items()}
     rows = [row(name, times).model_dump() for name, times in interleave(ways, RUNS, WARMUPS).items()]
-    found: dict[str, Any] = {"bytes": {**size, "ratio": size["source"] / size["small"]}}
-    found["latency"] = {"threads": threads, "rows": rows, "ratio": rows[0]["p50_ms"] / rows[1]["p50_ms"]}
-    found["machine"] = machine().model_dump()
-    if dataset is not None:
-        part = dataset.split("test")
-        pixels = part.images(bundle.spec)
-        answers_of = [_probabilities(bundle, path, threads)(pixels) for path in files.values()]
-        compared = compare(answers_of[0], answers_of[1], part.labels, part.groups)
-        compared["flips"]["images"] = [part.items[number].ref for number in compared["flips"]["images"]]
-        found |= {"data": part.source.name, "split": "test", **compared}
-    return found
+    latency = {"threads": threads, "rows": rows, "ratio": rows[0]["p50_ms"] / rows[1]["p50_ms"]}
+    return Timed(bytes={**size, "ratio": size["source"] / size["small"]}, latency=latency, machine=machine())
 
 
-def _probabilities(bundle: Bundle, path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Rendered pixels uint8 (N, S, S, 3) to the student's calibrated probabilities (N, K) by an ONNX file."""
+def _compared(bundle: Bundle, small: Path, dataset: Dataset, threads: int) -> Comparison:
+    """Decisions and scores of both files on the test split; flipped images by name."""
+    import numpy as np
     import torch
 
+    from kdlight.compress import compare
     from kdlight.inference.engines import OnnxEngine
     from kdlight.inference.evaluate import predict
 
-    engine, temperature = OnnxEngine(path, threads), bundle.card.temperature("student")
+    part = dataset.split("test")
+    pixels = part.images(bundle.spec)
 
-    def logits(pixels: np.ndarray) -> np.ndarray:
-        return engine(bundle.spec.normalise(torch.from_numpy(pixels)))
+    def probabilities(path: Path) -> np.ndarray:
+        engine = OnnxEngine(path, threads)
+        return predict(
+            lambda batch: engine(bundle.spec.normalise(torch.from_numpy(batch))),
+            pixels,
+            bundle.card.temperature("student"),
+        ).probabilities
 
-    return lambda pixels: predict(logits, pixels, temperature).probabilities
+    compared = compare(probabilities(bundle.onnx), probabilities(small), part.labels, part.groups)
+    images = tuple(part.items[int(row)].ref for row in compared.flips.images)
+    return compared.model_copy(update={"flips": compared.flips.model_copy(update={"images": images})})
 
 
-def _close(beside: Path, out: Path, report: dict[str, Any]) -> None:
+def _close(beside: Path, out: Path, report: Report, compared: Comparison | None) -> None:
     """The report into the folder (it names no image), the card's figures set right, sealed, renamed."""
     from kdlight import bundle as bundles
 
-    flips = {key: value for key, value in report.get("flips", {}).items() if key != "images"}
-    kept = {**report, "flips": flips} if flips else report
-    (beside / REPORT).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    if report["file"] == "student.onnx":
+    figures = compared.model_dump(mode="json", exclude={"flips": {"images"}}) if compared else {}
+    storage.write_json(beside / REPORT, {**report.to_json(), **figures})
+    if report.file == "student.onnx":
         card = bundles.read_card(beside)
         bundles.write_card(beside, card.replace(metrics=card.metrics.replace(latency=None)))  # it is of the larger file
     bundles.seal(beside)
@@ -196,16 +218,13 @@ def _close(beside: Path, out: Path, report: dict[str, Any]) -> None:
     bundles.load(out)
 
 
-def _words(report: dict[str, Any], out: Path) -> Any:
-    from rich.console import Group
-
-    size, speed = report["bytes"], {row["name"]: row["p50_ms"] for row in report["latency"]["rows"]}
-    rows = [("bytes", size["source"], size["small"]), ("p50 ms", speed["source"], speed["small"])]
-    lines = [f"{out / report['file']}"]
-    if "flips" in report:
-        scores = report["balanced_accuracy"]
-        rows.append(("balanced accuracy", words(scores["source"]), words(scores["small"])))
-        count, n = report["flips"]["count"], report["n"]
-        lines.append(f"{count} of {n} decisions flipped ({words(report['flips']['share'])}).")
-        lines.append(f"Largest change of a probability: {report['probability_change']:.3g}.")
-    return Group(table(("", "source", report["precision"]), rows), *lines)
+def _text(report: Report, compared: Comparison | None, out: Path) -> list[Any]:
+    speed = [row["p50_ms"] for row in report.latency["rows"]]
+    rows = [("bytes", report.bytes["source"], report.bytes["small"]), ("p50 ms", *speed)]
+    lines = [f"{out / report.file}"]
+    if compared:
+        scores, flips = compared.balanced_accuracy, compared.flips
+        rows.append(("balanced accuracy", scores["source"], scores["small"]))
+        lines.append(f"{flips.count} of {compared.n} decisions flipped ({flips.share:.3f}).")
+        lines.append(f"Largest change of a probability: {compared.probability_change:.3g}.")
+    return [table(("", "source", report.precision), rows), *lines]

@@ -1,22 +1,25 @@
-"""Commands that measure a bundle on labelled data and against its own golden cases."""
+"""Commands that measure a bundle on labeled data and against its own golden cases."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, BundleFolder, Json, answers, counted, table
-from kdlight.cli.predict import open_bundle
+from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, table
 from kdlight.explain import DEFAULT
+from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES, Localization
+
+if TYPE_CHECKING:
+    from kdlight.inference.evaluate import Evaluation
 
 
 @answers
 def evaluate(
     bundle: BundleFolder,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
+    data: Data,
     split: Annotated[str, typer.Option(help="Split to measure; all for data without splits.")] = "test",
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Average each picture with its mirror image.")] = False,
     masks: Annotated[
@@ -25,7 +28,7 @@ def evaluate(
     method: Annotated[str, typer.Option("--explain", help="Heat map held against the outlines.")] = DEFAULT,
     as_json: Json = False,
 ) -> Answer:
-    """Measure teacher and student on labelled data, each number with its 95 % interval."""
+    """Measure teacher and student on labeled data, each number with its 95 % interval."""
     from kdlight.inference.evaluate import evaluate as evaluate_bundle
 
     opened = open_bundle(bundle)
@@ -33,8 +36,7 @@ def evaluate(
         evaluation = evaluate_bundle(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method
         )
-    found = evaluation.to_json()
-    return Answer(found, _evaluation(found))
+    return Answer(evaluation, _text(evaluation))
 
 
 @answers
@@ -48,17 +50,12 @@ def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
     return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **check.to_json()}, fault=fault)
 
 
-def _evaluation(found: dict[str, Any]) -> Any:
-    from rich.console import Group
-
-    roles = [role for role in ("teacher", "student") if role in found]
-    numbers = [name for name, value in found[roles[0]].items() if isinstance(value, (int, float, dict))]
-    flat = [name for name in numbers if _is_estimate(found[roles[0]][name])]
-    rows = [(name, *(found[role][name] for role in roles)) for name in flat]
-    measured = table(("", *roles), rows)
-    if found["localization"] is None:
-        return measured
-    return Group(measured, *_located(Localization.model_validate(found["localization"])))
+def _text(evaluation: Evaluation) -> list[Any]:
+    reports = evaluation.reports
+    first = next(iter(reports.values()))
+    names = [name for name, value in first if isinstance(value, (int, float, Interval))]
+    measured = table(("", *reports), [(name, *(getattr(one, name) for one in reports.values())) for name in names])
+    return [measured, *_located(evaluation.localization)] if evaluation.localization else [measured]
 
 
 def _located(located: Localization) -> tuple[str, Any]:
@@ -71,7 +68,3 @@ def _located(located: Localization) -> tuple[str, Any]:
     rows: list[tuple[Any, ...]] = [("n, outlined and answered rightly", *(one.n for one in models))]
     rows += [(title, *(getattr(one, figure) for one in models)) for figure, title in FIGURES.items()]
     return words, table(("", "teacher", "student"), rows)
-
-
-def _is_estimate(value: Any) -> bool:
-    return not isinstance(value, dict) or "value" in value

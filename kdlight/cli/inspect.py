@@ -1,18 +1,15 @@
-"""Commands that only look: what there is, how a file is read, what a labelled set holds."""
+"""Commands that only look: what there is, how a file is read, what a labeled set holds."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, Json, UsageError, answers, counted, pairs, table
-
-if TYPE_CHECKING:
-    from kdlight.data.check import Check
+from kdlight.cli.output import Answer, Data, Frame, Json, UsageError, answers, counted, pairs, table
 
 DATASETS = {
     "folder": "<split>/<class>/<file>, <class>/<split>/<file> or <class>/<file>, patients as folders in the classes; "
@@ -50,32 +47,31 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: 
 @answers
 def inspect(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Image files; a folder is walked.")],
-    frame: Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")] = 0,
+    frame: Frame = 0,
     as_json: Json = False,
 ) -> Answer:
     """How a file is read: modality, size, bits, frames, window, what was removed; or why it is refused."""
     if len(files) == 1 and not files[0].is_dir():
-        return _inspect_one(files[0], frame)
+        return _one(files[0], frame)
     from kdlight.images.table import outcomes, render
 
     rows = outcomes(files)
     read = sum(row.read for row in rows)
-    told = {"files": len(rows), "read": read, "refused": len(rows) - read, "rows": [asdict(row) for row in rows]}
-    return Answer(told, render(rows))
+    counts = {"files": len(rows), "read": read, "refused": len(rows) - read}
+    return Answer({**counts, "rows": [asdict(row) for row in rows]}, render(rows))
 
 
 @answers
-def data_check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images, MedMNIST .npz, or CSV of paths.")],
-    as_json: Json = False,
-) -> Answer:
+def data_check(folder: Data, as_json: Json = False) -> Answer:
     """Counts per class and split, what is left out, unreadable files, duplicates, groups that straddle splits."""
     from kdlight.data import check, open_dataset
 
     dataset = open_dataset(folder)
     with counted("Reading images") as progress:
         result = check(dataset, progress)
-    return Answer(result.to_json(), _checked(result))
+    rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
+    problems = result.problems or ["Nothing wrong was found."]
+    return Answer(result.to_json(), [table(("class", *result.counts), rows), *result.notes, *problems])
 
 
 @answers
@@ -100,33 +96,22 @@ def data_merge(
     return Answer({"csv": str(out), "sets": list(sets), "classes": list(merged.classes), "images": counts})
 
 
-def _inspect_one(file: Path, frame: int) -> Answer:
+def _one(file: Path, frame: int) -> Answer:
     from kdlight.images import report
 
-    found = report(file, frame)
-    if not found["read"]:
-        return Answer(found, fault=found["message"])
-    return Answer(found, pairs({**found, "windows": _windows(found["windows"])}))
-
-
-def _windows(windows: list[dict[str, Any]]) -> str:
-    """Each with its name, center and width, as plain numbers."""
-    said = (f"{w['name'] or 'file'}: center {_plain(w['center'])}, width {_plain(w['width'])}" for w in windows)
-    return "; ".join(said) or "-"
+    facts = report(file, frame)
+    if not facts["read"]:
+        return Answer(facts, fault=facts["message"])
+    windows = (
+        f"{w['name'] or 'file'}: center {_plain(w['center'])}, width {_plain(w['width'])}" for w in facts["windows"]
+    )
+    return Answer(facts, pairs({**facts, "windows": "; ".join(windows) or "-"}))
 
 
 def _plain(value: float) -> str:
     """A number to four decimals, never in scientific form."""
     text = f"{value:.4f}".rstrip("0").rstrip(".")
     return text if float(text) or not value else f"{value:.12f}".rstrip("0").rstrip(".")
-
-
-def _checked(result: Check) -> Any:
-    from rich.console import Group
-
-    rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
-    problems = result.problems or ["Nothing wrong was found."]
-    return Group(table(("class", *result.counts), rows), *result.notes, *problems)
 
 
 def _models() -> list[dict[str, Any]]:
@@ -181,22 +166,16 @@ def _explainers() -> list[dict[str, Any]]:
 def _recipes() -> list[dict[str, Any]]:
     from kdlight.config import shipped
 
-    rows = []
-    for name, path in shipped().items():
-        first = path.read_text(encoding="utf-8").partition("\n")[0]
-        rows.append({"name": name, "summary": first.lstrip("# "), "path": str(path)})
-    return rows
+    firsts = {name: path.read_text(encoding="utf-8").partition("\n")[0] for name, path in shipped().items()}
+    return [{"name": n, "summary": firsts[n].lstrip("# "), "path": str(path)} for n, path in shipped().items()]
 
 
 def _bundles() -> list[dict[str, Any]]:
     """Read from the cards alone: listing does not hash every file."""
     from kdlight import bundle
 
-    rows = []
-    for path in bundle.find():
-        card = bundle.read_card(path)
-        rows.append({"name": card.id, "summary": card.name, "modality": card.modality, "path": str(path)})
-    return rows
+    cards = {path: bundle.read_card(path) for path in bundle.find()}
+    return [{"name": c.id, "summary": c.name, "modality": c.modality, "path": str(path)} for path, c in cards.items()]
 
 
 LISTS = {

@@ -1,4 +1,4 @@
-"""What every command gives back: one answer on stdout, one line for a mistake, progress on stderr, a picture."""
+"""What every command shares: option types, the bundle, one answer on stdout, progress and mistakes on stderr."""
 
 from __future__ import annotations
 
@@ -10,26 +10,39 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from pydantic import BaseModel
 
 from kdlight.metrics import Interval
 from kdlight.runs.progress import bars
 
 if TYPE_CHECKING:
+    from kdlight.bundle import Bundle
     from kdlight.images import Image
     from kdlight.reading import HeatMap
 
 P = ParamSpec("P")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or the id of a listed one.")]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, MedMNIST .npz, or CSV of paths.")]
+Frame = Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 PIPE_WIDTH = 160
 """Columns of a table that is not shown on a terminal."""
 OPACITY = 0.45
 """Of a heat map over its scan."""
 PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+class Model(StrEnum):
+    """Which of a bundle's two."""
+
+    teacher = "teacher"
+    student = "student"
 
 
 class UsageError(ValueError):
@@ -38,9 +51,10 @@ class UsageError(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command found: `payload` for programs, `text` (any rich renderable, or a str) for people.
+    """A command's result: `payload` (JSON-ready or a pydantic model) for programs, `text` for people.
 
-    With a `fault` the command ends as the caller's mistake all the same; people then see `text` only where it is given.
+    text: anything that rich prints, or a sequence of such. With a `fault` the command ends as the caller's mistake all
+    the same; people then see `text` only where it is given.
     """
 
     payload: Any
@@ -48,18 +62,21 @@ class Answer:
     fault: str | None = None
 
     def print(self, as_json: bool) -> None:
+        payload = self.payload.model_dump(mode="json") if isinstance(self.payload, BaseModel) else self.payload
         if as_json:
-            sys.stdout.write(json.dumps(self.payload, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(payload, ensure_ascii=False, allow_nan=False) + "\n")
             return
         from rich.console import Console
 
         width = None if sys.stdout.isatty() else PIPE_WIDTH
         console = Console(width=width, soft_wrap=True, highlight=False, markup=False)
-        console.print(pairs(self.payload) if self.text is None else self.text)
+        text = pairs(payload) if self.text is None else self.text
+        for part in text if isinstance(text, (list, tuple)) else (text,):
+            console.print(part)
 
 
 def answers(command: Callable[P, Answer]) -> Callable[P, None]:
-    """Run a command with stdout kept for its answer alone; what a library prints goes to stderr."""
+    """Run a command with stdout reserved for its answer; what a library prints goes to stderr."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -73,6 +90,17 @@ def answers(command: Callable[P, Answer]) -> Callable[P, None]:
 
     run.__annotations__ = {**command.__annotations__, "return": None}
     return run
+
+
+def open_bundle(path: Path) -> Bundle:
+    """A bundle by its folder, or by the id of a shipped one or one in the library. Raises UsageError, BundleError."""
+    from kdlight import bundle
+
+    listed = {folder.name: folder for folder in bundle.find()}
+    if not path.exists() and str(path) not in listed:
+        known = ", ".join(sorted(listed)) or "none is listed"
+        raise UsageError(f"There is no bundle {path}; a folder, or one of these was expected: {known}.")
+    return bundle.load(path if path.exists() else listed[str(path)])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
@@ -167,10 +195,8 @@ def _of_the_system(error: OSError) -> str:
 
 def _is_ours(error: ValueError) -> bool:
     """A ValueError that kdlight raised itself, not one that a library raised under it."""
-    if type(error).__module__.startswith("kdlight."):
-        return True
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename.startswith(PACKAGE)
+    return type(error).__module__.startswith("kdlight.") or bool(frames and frames[-1].filename.startswith(PACKAGE))
 
 
 def _one_line(text: str) -> str:

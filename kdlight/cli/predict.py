@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +11,14 @@ import typer
 from kdlight.cli.output import (
     Answer,
     BundleFolder,
+    Frame,
     Json,
+    Model,
     UsageError,
     answers,
     counted,
     mistake,
+    open_bundle,
     pairs,
     save_overlay,
     table,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from kdlight.images import Image
     from kdlight.reading import HeatMap, Reading
 
-Frame = Annotated[int, typer.Option(min=0, help="Frame of a multi-frame file, from 0.")]
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
 
@@ -40,14 +41,6 @@ VERDICTS = {
     Verdict.CANNOT_RULE_OUT: "agree, but a class that must not be missed is not ruled out",
     Verdict.AGREE: "agree",
 }
-"""A reading's verdict in words for a table."""
-
-
-class Model(StrEnum):
-    """Which of the two."""
-
-    teacher = "teacher"
-    student = "student"
 
 
 @answers
@@ -66,19 +59,29 @@ def predict(
 
     A folder's readings go to DIR/readings.jsonl as they come, one line per file; stopped in any way, --resume goes on.
     """
+    from kdlight.inference import Predictor
+
     if resume or any(file.is_dir() for file in files):
-        return _batch(bundle, files, out, frame, confirm, resume, maps=explain is not None)
-    predictor = _predictor(bundle)
+        if explain is not None:
+            raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
+        return _batch(bundle, files, out, frame, confirm, resume)
+    predictor = Predictor(open_bundle(bundle))
     readings: list[tuple[Path, Reading]] = []
     refused: list[dict[str, str]] = []
     with counted("Reading") as progress:
         for number, file in enumerate(files, start=1):
             try:
-                readings.append((file, _read(predictor, file, frame, explain, class_name, confirm, out)))
+                image = _image(file, frame)
+                readings.append((file, predictor.read(image, explain, class_name, confirm)))
+                if out is not None:
+                    _write(readings[-1][1], image, out)
             except (ValueError, OSError) as error:
-                refused.append({"file": str(file), "reason": _reason(error)})
+                sentence = mistake(error)
+                if sentence is None:
+                    raise
+                refused.append({"file": str(file), "reason": sentence})
             progress(number, len(files))
-    return _readings(predictor.bundle, readings, refused, alone=len(files) == 1)
+    return _answer(predictor.bundle, readings, refused)
 
 
 @answers
@@ -94,70 +97,35 @@ def explain(
     as_json: Json = False,
 ) -> Answer:
     """Where a model looked: a heat map over the scan, and how far it can be trusted."""
-    predictor, image = _predictor(bundle), _image(file, frame)
-    reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
+    from kdlight.inference import Predictor
+
+    predictor, image = Predictor(open_bundle(bundle)), _image(file, frame)
+    reading = predictor.read(image, method, class_name, confirm)
     heat: HeatMap = getattr(reading, model).heat_map
     save_overlay(image, heat, out)
-    found = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
+    names = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
     grade = {"flat": heat.flat, "support": str(heat.support), "odds_ratio": heat.odds_ratio, "note": heat.note}
     grade |= {"seconds": heat.seconds, "shape": list(heat.values.shape)}
     grain = {"cells": list(heat.cells), "input_size": heat.input_size, "grain": heat.grain}
-    return Answer({**found, **grade, **grain, "out": str(out)})
+    return Answer({**names, **grade, **grain, "out": str(out)})
 
 
-def open_bundle(path: Path) -> Bundle:
-    """A bundle by its folder, or by the id of a shipped one or one in the library."""
-    from kdlight import bundle
-
-    listed = {found.name: found for found in bundle.find()}
-    if not path.exists() and str(path) not in listed:
-        known = ", ".join(sorted(listed)) or "none is listed"
-        raise UsageError(f"There is no bundle {path}; a folder, or one of these was expected: {known}.")
-    return bundle.load(path if path.exists() else listed[str(path)])
-
-
-def _batch(
-    bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool, maps: bool
-) -> Answer:
+def _batch(bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool) -> Answer:
     """Folders, file by file, into `out`; the answer is the counts, with the masks that are no scans."""
     from kdlight import inference
 
     if out is None:
         raise UsageError("A folder's readings are written as they come; say where with --out DIR.")
-    if maps:
-        raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
     listed = inference.listing(files, without=out)
     with counted("Reading") as progress:
-        counts = inference.read_files(
-            _predictor(bundle, 1), listed.files, out, frame, confirm, resume, progress=progress
+        predictor = inference.Predictor(open_bundle(bundle), 1)
+        counts = inference.read_files(predictor, listed.files, out, frame, confirm, resume, progress=progress)
+    text, masks = [pairs(counts.model_dump())], len(listed.masks)
+    if masks:
+        text.append(
+            f"{masks} mask(s) beside the images are left out, since they are no scans; name one alone to read it."
         )
-    return _counts({**counts.model_dump(), "masks_left_out": len(listed.masks)})
-
-
-def _counts(found: dict[str, Any]) -> Answer:
-    """The counts of a batch, with a sentence where masks are left out."""
-    from rich.console import Group
-
-    said = pairs({name: value for name, value in found.items() if name != "masks_left_out"})
-    masks = found["masks_left_out"]
-    words = f"{masks} mask(s) beside the images are left out, since they are no scans; name one alone to read it."
-    return Answer(found, Group(said, words) if masks else said)
-
-
-def _predictor(bundle: Path, threads: int | None = None) -> Any:
-    from kdlight.inference import Predictor
-
-    return Predictor(open_bundle(bundle), threads)
-
-
-def _read(
-    predictor: Any, file: Path, frame: int, method: str | None, class_name: str | None, confirm: bool, out: Path | None
-) -> Reading:
-    image = _image(file, frame)
-    reading: Reading = predictor.read(image, explain=method, class_name=class_name, confirmed=confirm)
-    if out is not None:
-        _write(reading, image, out)
-    return reading
+    return Answer({**counts.model_dump(), "masks_left_out": masks}, text)
 
 
 def _image(file: Path, frame: int) -> Image:
@@ -172,33 +140,28 @@ def _image(file: Path, frame: int) -> Image:
         raise UsageError(str(error)) from error
 
 
-def _write(reading: Reading, image: Any, folder: Path) -> None:
+def _write(reading: Reading, image: Image, folder: Path) -> None:
     """Files are named after the scan's checksum: its own name may name a person."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{image.sha256[:16]}-{image.frame}"
     (folder / f"{stem}.json").write_text(json.dumps(reading.to_json(), indent=1) + "\n", encoding="utf-8")
-    for opinion in (reading.teacher, reading.student):
+    for opinion in reading.opinions:
         if opinion.heat_map is not None:
             save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")
 
 
-def _readings(
-    bundle: Bundle, readings: list[tuple[Path, Reading]], refused: list[dict[str, str]], alone: bool
-) -> Answer:
+def _answer(bundle: Bundle, readings: list[tuple[Path, Reading]], refused: list[dict[str, str]]) -> Answer:
     """One file gives its Reading; several give them all, with what was refused and why."""
-    if alone and refused:
+    columns = ("file", "verdict", "model", "answer", "probability", "set", "heat map")
+    text = table(columns, [row for file, reading in readings for row in _rows(bundle, file, reading)])
+    count = len(readings) + len(refused)
+    if count == 1 and refused:
         raise UsageError(refused[0]["reason"])
-    if alone:
-        return Answer(readings[0][1].to_json(), _words(bundle, readings))
+    if count == 1:
+        return Answer(readings[0][1].to_json(), text)
     payload = {"readings": [{"file": str(f), **r.to_json()} for f, r in readings], "refused": refused}
     reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in refused)
-    fault = f"{len(refused)} of {len(readings) + len(refused)} files were not read. {reasons}" if refused else None
-    return Answer(payload, _words(bundle, readings), fault)
-
-
-def _words(bundle: Bundle, readings: list[tuple[Path, Reading]]) -> Any:
-    columns = ("file", "verdict", "model", "answer", "probability", "set", "heat map")
-    return table(columns, [row for file, reading in readings for row in _rows(bundle, file, reading)])
+    return Answer(payload, text, f"{len(refused)} of {count} files were not read. {reasons}" if refused else None)
 
 
 def _rows(bundle: Bundle, file: Path, reading: Reading) -> list[tuple[Any, ...]]:
@@ -218,13 +181,5 @@ def _rows(bundle: Bundle, file: Path, reading: Reading) -> list[tuple[Any, ...]]
 
 def _named(bundle: Bundle, name: str) -> str:
     """A class in words, with its code behind where that is another word."""
-    said = bundle.words(name)
-    return said if said.casefold() == name.casefold() else f"{said} ({name})"
-
-
-def _reason(error: ValueError | OSError) -> str:
-    """The sentence for a file that was not read. A fault of the program is no such thing and goes on up."""
-    sentence = mistake(error)
-    if sentence is None:
-        raise error
-    return sentence
+    words = bundle.words(name)
+    return words if words.casefold() == name.casefold() else f"{words} ({name})"

@@ -15,7 +15,6 @@ from kdlight.runs.recipes import name_of, open_recipe
 
 if TYPE_CHECKING:
     from kdlight.bundle.study_record import StudyRecord
-    from kdlight.config import Recipe
     from kdlight.studies.grid_record import GridRecord
 
 Grid = Annotated[
@@ -44,10 +43,10 @@ def study(
     folder = claim(out, chosen, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
-        for record in execute(chosen, folder, seeds, name=name):
-            show(record)
-    found = read(folder)
-    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **found.to_json()}, _words(found))
+        for epoch in execute(chosen, folder, seeds, name=name):
+            show(epoch)
+    record = read(folder)
+    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **record.to_json()}, _text(record))
 
 
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
@@ -57,7 +56,10 @@ def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None
     from kdlight.studies.run import claim
 
     values = grids.combinations(asked)
-    cells = {name: _cell(recipe, overrides, cell) for name, cell in values.items()}
+    cells = {
+        name: open_recipe(recipe, [*overrides, *(f"{key}={value}" for key, value in cell.items())])
+        for name, cell in values.items()
+    }
     first = open_recipe(recipe, overrides)
     name = name_of(recipe, first)
     for cell in cells.values():
@@ -67,32 +69,24 @@ def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None
         claim(folder / cell_name, cell, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
-        for record in grids.run_grid(cells, values, folder, seeds, name):
-            show(record)
-    found = GridRecord.model_validate_json((folder / "grid.json").read_bytes())
-    return Answer({"study": str(folder), **found.to_json()}, _grid_words(found))
+        for epoch in grids.run_grid(cells, values, folder, seeds, name):
+            show(epoch)
+    record = GridRecord.model_validate_json((folder / "grid.json").read_bytes())
+    return Answer({"study": str(folder), **record.to_json()}, _grid_text(record))
 
 
-def _cell(recipe: Path, overrides: list[str], values: dict[str, str]) -> Recipe:
-    return open_recipe(recipe, [*overrides, *(f"{key}={value}" for key, value in values.items())])
-
-
-def _words(record: StudyRecord) -> Any:
-    from rich.console import Group
-
+def _text(record: StudyRecord) -> list[Any]:
     from kdlight.studies.gains import over_same_start
 
     models = record.mean.by_model
     rows = [(f"seed {row.seed}", *(row.by_model[model] for model in models)) for row in record.seeds]
     rows.append(("mean", *models.values()))
     gain = f"{record.gain} points over the student alone"
-    return Group(table((record.metric, *models), rows), gain, over_same_start(record).sentence)
+    return [table((record.metric, *models), rows), gain, over_same_start(record).sentence]
 
 
-def _grid_words(record: GridRecord) -> Any:
+def _grid_text(record: GridRecord) -> list[Any]:
     """A row per cell, then a row per pair of cells, in points."""
-    from rich.console import Group
-
     columns = (*record.keys, "student", "deviation", "alone", "teacher", "over the student alone")
     rows = [
         (
@@ -103,4 +97,4 @@ def _grid_words(record: GridRecord) -> Any:
         for cell in record.cells
     ]
     pairs = [(pair.first, pair.second, pair.words) for pair in record.differences]
-    return Group(table(columns, rows), "", table(("cell", "less", "points"), pairs))
+    return [table(columns, rows), "", table(("cell", "less", "points"), pairs)]

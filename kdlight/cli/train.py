@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -68,16 +68,10 @@ def _mistakes_in_status(run: Run) -> Iterator[None]:
 
 
 def _answer(run: Run, card: Card, seconds: float) -> Answer:
-    metrics = card.metrics.to_json()
+    reports, metrics = card.metrics.reports, card.metrics.to_json()
     payload = {"run": str(run.path), "bundle": str(run.bundle), "seconds": round(seconds, 1), "metrics": metrics}
-    return Answer(payload, _words(run, card))
-
-
-def _words(run: Run, card: Card) -> Any:
-    from rich.console import Group
-
-    models = [name for name in ("teacher", "student", "alone") if name in card.metrics.reports]
-    names = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
-    rows = [(name, *(getattr(card.metrics.reports[model], name) for model in models)) for name in names]
     failed = [f"This pair has failed: its {role} is no better than chance." for role in card.at_chance]
-    return Group(*failed, f"Bundle: {run.bundle}", table((f"{card.metrics.split} split", *models), rows))
+    models = [name for name in ("teacher", "student", "alone") if name in reports]
+    names = ("balanced_accuracy", "accuracy", "auc", "macro_f1", "ece")
+    rows = [(name, *(getattr(reports[model], name) for model in models)) for name in names]
+    return Answer(payload, [*failed, f"Bundle: {run.bundle}", table((f"{card.metrics.split} split", *models), rows)])

@@ -8,28 +8,43 @@ import numpy as np
 
 from kdlight.metrics import report
 from kdlight.metrics.intervals import Interval, wilson
+from kdlight.metrics.report import Measured
 
 
-def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: Any = None) -> dict[str, Any]:
-    """Two files' calibrated probabilities (N, K) on the same images with their labels (N,): JSON-ready.
+class Flips(Measured):
+    """Images on which the top classes of two files differ."""
 
-    flips: images on which the top classes differ, their count, and their share with its 95 % interval (Wilson, which
-    takes images as independent); probability_change: the largest difference, 0 to 1; balanced_accuracy of both with
-    95 % intervals, over groups (N,) where given. Raises ValueError where the two do not belong to the same images.
+    count: int
+    images: tuple[int | str, ...] = ()
+    """Their rows, or their names."""
+    share: Interval
+    """With its 95 % interval (Wilson, which takes images as independent)."""
+
+
+class Comparison(Measured):
+    """Two files on the same images."""
+
+    n: int
+    flips: Flips
+    probability_change: float
+    """The largest difference of a calibrated probability, 0 to 1."""
+    balanced_accuracy: dict[str, Interval | None]
+    """Of `source` and `small`, with 95 % intervals."""
+
+
+def compare(source: np.ndarray, small: np.ndarray, labels: np.ndarray, groups: Any = None) -> Comparison:
+    """Two files' calibrated probabilities (N, K) on the same images with their labels (N,), over groups (N,) if given.
+
+    Raises ValueError where the two do not belong to the same images.
     """
     if source.shape != small.shape or len(source) != len(labels) or not len(labels):
         raise ValueError(f"Probabilities of {source.shape} and {small.shape} for {len(labels)} images do not fit.")
     flipped = np.flatnonzero(source.argmax(axis=1) != small.argmax(axis=1))
     share = wilson(len(flipped) / len(labels), len(labels))
-    names = [str(k) for k in range(source.shape[1])]
-    found = {name: report(p, labels, names, groups) for name, p in (("source", source), ("small", small))}
-    return {
-        "n": len(labels),
-        "flips": {"count": len(flipped), "images": flipped.tolist(), "share": share.to_json()},
-        "probability_change": float(np.abs(source - small).max()),
-        "balanced_accuracy": {name: _json(measured.balanced_accuracy) for name, measured in found.items()},
-    }
-
-
-def _json(interval: Interval | None) -> dict[str, float | None] | None:
-    return interval.to_json() if interval else None
+    names, files = [str(k) for k in range(source.shape[1])], {"source": source, "small": small}
+    return Comparison(
+        n=len(labels),
+        flips=Flips(count=len(flipped), images=tuple(flipped.tolist()), share=share),
+        probability_change=float(np.abs(source - small).max()),
+        balanced_accuracy={name: report(p, labels, names, groups).balanced_accuracy for name, p in files.items()},
+    )

@@ -6,7 +6,6 @@ import importlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ import torch
 from kdlight.bundle import Bundle
 from kdlight.compress.int8 import CompressError
 from kdlight.metrics import softmax
+from kdlight.metrics.report import Measured
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Prepared input float32 (B, 3, S, S) to logits (B, K)."""
 TOLERANCE = 1e-4
 """Largest difference of a calibrated probability to the torch student."""
-FLOAT32: Mapping[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """OpenVINO computes in bfloat16 by itself where the processor has it, which is beyond the tolerance."""
 
 
@@ -43,15 +43,25 @@ def to_openvino(bundle: Bundle, out: Path) -> Run:
         ) from None
     out.mkdir(parents=True, exist_ok=True)
     openvino.save_model(openvino.convert_model(str(bundle.onnx)), str(out / "student.xml"), compress_to_fp16=False)
-    compiled = openvino.Core().compile_model(str(out / "student.xml"), "CPU", dict(FLOAT32))
+    compiled = openvino.Core().compile_model(str(out / "student.xml"), "CPU", FLOAT32)
     return lambda x: np.asarray(next(iter(compiled(x).values())))
 
 
 FORMATS: Mapping[str, Callable[[Bundle, Path], Run]] = {"onnx": to_onnx, "openvino": to_openvino}
 
 
-def parity(bundle: Bundle, run: Run) -> dict[str, Any]:
-    """cases, the largest `difference` of a calibrated probability to the torch student on the golden inputs, `ok`."""
+class Parity(Measured):
+    """How near an exported student comes to the torch student on the golden inputs."""
+
+    cases: int
+    difference: float
+    """The largest of a calibrated probability."""
+    tolerance: float = TOLERANCE
+    ok: bool
+
+
+def parity(bundle: Bundle, run: Run) -> Parity:
+    """Ask an exported student the golden inputs again."""
     import PIL.Image
 
     paths = sorted((bundle.path / "golden").glob("case_*.png"))
@@ -61,4 +71,4 @@ def parity(bundle: Bundle, run: Run) -> dict[str, Any]:
         expected = bundle.model("student")(x).numpy()
     temperature = bundle.card.temperature("student")
     difference = float(np.abs(softmax(run(x.numpy()), temperature) - softmax(expected, temperature)).max())
-    return {"cases": len(paths), "difference": difference, "tolerance": TOLERANCE, "ok": difference <= TOLERANCE}
+    return Parity(cases=len(paths), difference=difference, ok=difference <= TOLERANCE)

@@ -38,7 +38,7 @@ def quantize(source: Path, path: Path, batches: Sequence[np.ndarray], activation
     if activations not in BITS:
         raise CompressError(f"Activations of {activations} bits were asked for; 8 or 16 was expected.")
     if not batches:
-        raise CompressError("int8 needs images to set its ranges; none were given. Give a labelled set as data.")
+        raise CompressError("int8 needs images to set its ranges; none were given. Give a labeled set as data.")
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -67,8 +67,7 @@ def quantize(source: Path, path: Path, batches: Sequence[np.ndarray], activation
 def _keep_float(path: Path) -> list[str]:
     """The names of the first nodes, whose layers hold at most FLOAT_SHARE of all weights, rounded to float16 in place.
 
-    All nodes up to there, not the layers alone: an activation function that is quantized apart from its layer would
-    leave the layer's output with a far wider range.
+    All nodes up to there: an activation quantized apart from its layer would widen the range of the layer's output.
     """
     import onnx
     from onnx import numpy_helper

@@ -66,14 +66,16 @@ def test_flips_are_counted_as_by_hand(net: Path, inputs: list[np.ndarray], tmp_p
         i for i in range(len(x)) if max(range(3), key=source[i].__getitem__) != max(range(3), key=small[i].__getitem__)
     ]
     assert 5 in by_hand
-    assert found["flips"]["images"] == by_hand
-    assert (found["n"], found["flips"]["count"]) == (24, len(by_hand))
-    assert found["flips"]["share"]["value"] == pytest.approx(len(by_hand) / 24)
-    assert found["probability_change"] == pytest.approx(
+    assert list(found.flips.images) == by_hand
+    assert (found.n, found.flips.count) == (24, len(by_hand))
+    assert found.flips.share.value == pytest.approx(len(by_hand) / 24)
+    assert found.probability_change == pytest.approx(
         max(abs(a - b) for a, b in zip(source.flat, small.flat, strict=True))
     )
     recalls = [np.mean([source[i].argmax() == c for i in range(c, 24, 3)]) for c in range(3)]
-    assert found["balanced_accuracy"]["source"]["value"] == pytest.approx(np.mean(recalls))
+    score = found.balanced_accuracy["source"]
+    assert score is not None
+    assert score.value == pytest.approx(np.mean(recalls))
 
 
 def test_int8_follows_the_affine_scheme(net: Path, inputs: list[np.ndarray], tmp_path: Path) -> None:
