@@ -15,7 +15,7 @@ from kdlight.runs.recipes import name_of, open_recipe
 
 if TYPE_CHECKING:
     from kdlight.bundle.study_record import StudyRecord
-    from kdlight.studies.grid_record import GridRecord
+    from kdlight.studies.records import GridRecord
 
 Grid = Annotated[
     list[str] | None,
@@ -52,7 +52,7 @@ def study(
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
     """Every combination under its own folder; the teacher is trained once."""
     from kdlight.studies import grid as grids
-    from kdlight.studies.grid_record import GridRecord
+    from kdlight.studies.records import GridRecord
     from kdlight.studies.run import claim
 
     values = grids.combinations(asked)

@@ -21,11 +21,13 @@ from kdlight.modality import modality
 from kdlight.models import create_model
 from kdlight.runs import EpochRecord, Run
 from kdlight.studies.gains import over_same_start
-from kdlight.studies.grid_record import SCHEMA, Difference, GridCell, GridRecord
-from kdlight.studies.records import read
+from kdlight.studies.records import GRID_SCHEMA, Difference, GridCell, GridRecord, read
 from kdlight.studies.run import execute
-from kdlight.studies.summary import Predictions, paired, pool
+from kdlight.studies.summary import Predictions, paired, pool, predictions
 from kdlight.training.phases import first_weights
+
+OF_STUDY = ("seeds", "mean", "deviation", "gain_over_alone", "gap_to_teacher", "gain", "retained", "minutes")
+"""What a cell has of its study's record."""
 
 
 def combinations(grid: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -102,10 +104,14 @@ def compare(
 ) -> GridRecord:
     """The record of a grid whose studies are finished."""
     records = {name: read(folder / name) for name in cells}
-    pooled = {name: pool(_runs(recipe, folder / name, seeds)) for name, recipe in cells.items()}
+    starts = {name: recipe.train.seed for name, recipe in cells.items()}
+    pooled = {
+        name: pool([predictions(Run(folder / name / f"seed-{first + number}")) for number in range(seeds)])
+        for name, first in starts.items()
+    }
     first = next(iter(cells))
     return GridRecord(
-        schema=SCHEMA,
+        schema=GRID_SCHEMA,
         recipe=records[first].recipe,
         metric=records[first].metric,
         keys=tuple(values[first]),
@@ -114,15 +120,8 @@ def compare(
                 name=name,
                 values=dict(values[name]),
                 study=f"{name}/study.json",
-                seeds=record.seeds,
-                mean=record.mean,
-                deviation=record.deviation,
-                gain_over_alone=record.gain_over_alone,
-                gap_to_teacher=record.gap_to_teacher,
-                gain=record.gain,
-                retained=record.retained,
-                minutes=record.minutes,
                 over_same_start=over_same_start(record).words,
+                **{field: getattr(record, field) for field in OF_STUDY},
             )
             for name, record in records.items()
         ),
@@ -136,10 +135,6 @@ def _difference(first: str, second: str, one: Predictions, two: Predictions) -> 
     gain = paired(one, one["student"], two["student"]) if same else None
     words = in_words(gain) if same else "not tested on the same images"
     return Difference(first=first, second=second, difference=gain, words=words)
-
-
-def _runs(recipe: Recipe, folder: Path, seeds: int) -> list[Run]:
-    return [Run(folder / f"seed-{recipe.train.seed + number}") for number in range(seeds)]
 
 
 def _file_name(value: str) -> str:

@@ -1,22 +1,72 @@
-"""Records of studies, read from where `kdlight study` leaves them: study.json, a card, or a published record."""
+"""Records of studies and ablations, read from where they are left, and the command that makes a study again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kdlight.bundle import BundleError, Card, read_card
+from kdlight.bundle.part import LenientPart
 from kdlight.bundle.speed import ONNX, Speed
-from kdlight.bundle.study_record import StudyLatency, StudyRecord
+from kdlight.bundle.study_record import Gain, Scores, SeedScores, StudyLatency, StudyRecord
 from kdlight.config import Recipe, RecipeError, read_recipe, shipped
+from kdlight.metrics import Interval
+from kdlight.studies.gains import NOT_COMPARED
 
+GRID_SCHEMA = "kdlight.grid/1"
 DATA_SETTINGS = ("size", "window", "fit", "stages", "val", "test", "labeled", "split_seed", "augmentation")
 """Of [data] what changes the pictures, their splits or their labels."""
+
+
+class GridCell(LenientPart):
+    """One combination of values, with what its study.json says."""
+
+    name: str
+    values: dict[str, str]
+    """As text, by key."""
+    study: str = ""
+    """Path below the grid's folder."""
+    seeds: tuple[SeedScores, ...]
+    mean: Scores
+    deviation: dict[str, float | None] = Field(default={})
+    gain_over_alone: Interval | None
+    gap_to_teacher: Gain = None
+    gain: str = ""
+    """`gain_over_alone` in words."""
+    retained: float | None = None
+    minutes: dict[str, float | None] = Field(default={})
+    over_same_start: str = NOT_COMPARED
+    """The gain over the same student from the same starting weights, in words."""
+
+
+class Difference(LenientPart):
+    """Balanced accuracy of the first cell's taught students less the second's, paired over seeds and images."""
+
+    first: str
+    second: str
+    difference: Interval | None
+    """0 to 1; None where the two were not tested on the same images."""
+    words: str
+
+
+class GridRecord(LenientPart):
+    """The record of an ablation: grid.json (schema kdlight.grid/1)."""
+
+    schema_: str = Field(alias="schema", pattern=r"^kdlight\.grid/")
+    recipe: str
+    metric: str = "balanced_accuracy"
+    keys: tuple[str, ...]
+    """What varies."""
+    cells: tuple[GridCell, ...] = Field(min_length=1)
+    differences: tuple[Difference, ...]
+    """Of every two cells."""
 
 
 class RecordError(ValueError):
@@ -93,7 +143,7 @@ def _completed(record: StudyRecord, folder: Path) -> StudyRecord:
     if (folder / "bundle" / "card.json").is_file():
         record = _with_card(record, read_card(folder / "bundle"))
     if (folder / "latency.json").is_file():
-        record = record.replace(latency=_latency(json.loads((folder / "latency.json").read_text(encoding="utf-8"))))
+        record = record.replace(latency=_latency(Speed.model_validate_json((folder / "latency.json").read_bytes())))
     return record
 
 
@@ -118,17 +168,13 @@ def _with_card(record: StudyRecord, card: Card) -> StudyRecord:
 
 def _recipe_on(card: Card) -> Recipe | None:
     """The recipe that a card keeps; None where it keeps none, or one with a key that only another version knows."""
-    import tomllib
-
     try:
         return Recipe(**tomllib.loads(card.distillation.recipe)) if card.distillation.recipe else None
     except (RecipeError, tomllib.TOMLDecodeError):
         return None
 
 
-def _latency(report: dict[str, Any]) -> StudyLatency:
-    """Medians of a latency benchmark; the teacher's is on the student's engine where that was measured too."""
-    speed = Speed.model_validate(report)
+def _latency(speed: Speed) -> StudyLatency:
     return StudyLatency(
         teacher=speed.teacher_ms,
         student=speed.student_ms,
@@ -139,3 +185,47 @@ def _latency(report: dict[str, Any]) -> StudyLatency:
         cpu=speed.machine.cpu,
         cores=speed.machine.cores,
     )
+
+
+def command_of(record: StudyRecord, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """`kdlight study RECIPE ... --seeds N`, with what the record says differently than the shipped recipe.
+
+    A record that keeps its settings gives every one; of an older one those that it happens to tell. `defaults`: of each
+    method its own options, so that they need not be named. A record that is of no shipped recipe gives RECIPE: the file
+    is then with whoever ran it.
+    """
+    recipe = shipped_recipes().get(record.recipe)
+    changes = _changes(record, recipe, defaults or {}) if recipe else {}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in changes.items()}
+    options = [f"-o {shlex.quote(f'{key}={text}')}" for key, text in texts.items()]
+    data = ["-o data.path=DATA"]
+    start = record.models.teacher_start
+    if start is not None and start.kind == "file":
+        data.append("-o teacher.weights=WEIGHTS")
+    name = record.recipe if recipe else "RECIPE"
+    return " ".join(["kdlight study", name, *options, *data, f"--seeds {len(record.seeds)}"])
+
+
+def _changes(record: StudyRecord, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    method = record.method.name
+    both = {
+        "data.name": (record.set_name, recipe.data.name),
+        "data.modality": (record.data.modality, recipe.data.modality),
+        "data.size": (record.data.size, recipe.data.size),
+        "teacher.name": (record.models.teacher.architecture, recipe.teacher.name),
+        "teacher.epochs": (record.epochs.get("teacher"), recipe.teacher.epochs),
+        "student.name": (record.models.student.architecture, recipe.student.name),
+        "student.init": (record.init, recipe.student.init),
+        "distill.method": (method, recipe.distill.method),
+        "train.epochs": (record.epochs.get("student"), recipe.train.epochs),
+        "train.seed": (record.seeds[0].seed, recipe.train.seed),
+    }
+    changes: dict[str, Any] = {key: was for key, (was, now) in both.items() if was is not None and was != now}
+    for section, values in settings(recipe).items():
+        recorded = record.settings.get(section, {})
+        changes |= {f"{section}.{key}": recorded[key] for key, now in values.items() if recorded.get(key, now) != now}
+    usual = dict(defaults.get(str(method), {}))
+    if "distill.method" not in changes:
+        usual.update(recipe.distill.options)
+    options = {key: value for key, value in record.method.options.items() if value != usual.get(key)}
+    return changes | {f"distill.{key}": value for key, value in options.items()}

@@ -7,6 +7,7 @@ only if its interval leaves out 0.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from kdlight.runs.recipes import is_labeled_set, name_of, named, open_recipe
 from kdlight.studies.gains import over_alone, over_same_start
 from kdlight.studies.records import read
 from kdlight.studies.summary import summarize
+from kdlight.training.card import against_teacher
 from kdlight.training.phases import BASELINES, teacher_schedule
 
 TEACHER = (*runs.START, "teacher.safetensors")
@@ -57,25 +59,17 @@ def claim(out: str | Path | None, recipe: Recipe, name: str) -> Path:
     """
     folder = Path(out or runs.default_root() / f"study-{name}").absolute()
     stored = folder / "recipe.toml"
-    if not stored.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise RunError(f"{folder} is not empty and holds no study; give another --out.")
-    elif _is_of(stored, recipe):
-        return folder
-    else:
+    if stored.is_file():
+        with contextlib.suppress(RecipeError):  # written by another version
+            if read_recipe(stored) == recipe:
+                return folder
         begun = [Run(status.parent).begun() for status in folder.rglob("status.json")]
         if any(begun) or not begun:
             raise RunError(f"{folder} holds a study of another recipe; give {stored} as the recipe, or another --out.")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty and holds no study; give another --out.")
     storage.write(stored, named(recipe, name))
     return folder
-
-
-def _is_of(stored: Path, recipe: Recipe) -> bool:
-    """Whether a stored recipe says the same; a key that it was written without has its default."""
-    try:
-        return read_recipe(stored) == recipe
-    except RecipeError:
-        return False
 
 
 def execute(
@@ -96,7 +90,9 @@ def execute(
     started: list[Run] = []
     for seed in range(recipe.train.seed, recipe.train.seed + seeds):
         of_seed = recipe.changed(train=recipe.train.changed(seed=seed))
-        run = _run_of(of_seed, folder / f"seed-{seed}")
+        run = Run(folder / f"seed-{seed}")
+        if not run.begun():
+            run = runs.create(of_seed, path=run.path)
         if started:
             take(run, started[0], "teacher", TEACHER)
         for other in others:
@@ -126,12 +122,9 @@ def publish(source: Path, target: Path, summary: StudyRecord) -> None:
 def sentence(card: Card, record: StudyRecord) -> str:
     """The student against its teacher and against both students without one, over the seeds: a card's last limit."""
     mean, seeds = record.mean, len(record.seeds)
-    points = 100 * (mean.teacher - mean.student)
-    side = "below" if points > 0 else "above"
     return (
         f"Over {seeds} student seed{'' if seeds == 1 else 's'} and one teacher, on {card.metrics.n} test images, "
-        f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
-        f"({mean.student:.3f} against {mean.teacher:.3f}); the same student alone has {mean.alone:.3f} "
+        f"{against_teacher(mean.student, mean.teacher)}; the same student alone has {mean.alone:.3f} "
         f"({over_alone(record)}). {over_same_start(record).sentence}"
     )
 
@@ -144,19 +137,13 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     if not other.recipe.is_file():
         return
     given = read_recipe(other.recipe)
-    if _is_first(other) and teacher_of(given) == teacher_of(recipe):
+    seeds = [read_recipe(file).train.seed for file in other.path.parent.glob("seed-*/recipe.toml")]
+    if given.train.seed == min(seeds, default=given.train.seed) and teacher_of(given) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
     train = given.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
     if given.changed(distill=recipe.distill, train=train) == recipe:
         for phase in BASELINES:
             take(run, other, phase, (f"{phase}.safetensors",))
-
-
-def _is_first(run: Run) -> bool:
-    """Whether no earlier seed of the study is beside it."""
-    others = [Run(path) for path in run.path.parent.glob("seed-*") if path != run.path]
-    seed = read_recipe(run.recipe).train.seed
-    return all(read_recipe(other.recipe).train.seed > seed for other in others if other.recipe.is_file())
 
 
 def teacher_of(recipe: Recipe) -> Any:
@@ -174,9 +161,3 @@ def take(run: Run, other: Run, phase: str, files: Sequence[str]) -> None:
     for name in files:
         with storage.replacing(run.path / name) as beside:
             shutil.copyfile(other.path / name, beside)
-
-
-def _run_of(recipe: Recipe, path: Path) -> Run:
-    """The seed's run, made if nothing was learned there."""
-    run = Run(path)
-    return run if run.begun() else runs.create(recipe, path=path)

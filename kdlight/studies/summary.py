@@ -41,7 +41,7 @@ Predictions = dict[str, np.ndarray]
 def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecord:
     """The study's record. `name`: the recipe's own; the set's if empty."""
     each = [predictions(run) for run in finished]
-    pooled = concatenated(each)
+    pooled = pool(each)
     models = [model for model in MODELS if model in pooled]
     rows = [{m: balanced_accuracy(of_seed[m], of_seed["labels"]) for m in models} for of_seed in each]
     gains = {
@@ -71,13 +71,8 @@ def predictions(run: Run) -> Predictions:
     return arrays
 
 
-def pool(finished: list[Run]) -> Predictions:
-    """The test probabilities of several runs in a row."""
-    return concatenated([predictions(run) for run in finished])
-
-
-def concatenated(each: list[Predictions]) -> Predictions:
-    """What all of them have, in a row."""
+def pool(each: list[Predictions]) -> Predictions:
+    """What several runs all have, in a row."""
     shared = [name for name in each[0] if all(name in arrays for arrays in each)]
     return {name: np.concatenate([arrays[name] for arrays in each]) for name in shared}
 

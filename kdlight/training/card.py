@@ -141,9 +141,14 @@ def failure(metrics: Metrics) -> list[str]:
 def shortfall(metrics: Metrics) -> str:
     """What the student lost on the test split in one training, as a sentence, whatever its sign."""
     teacher, student = (metrics.balanced_accuracy(role) for role in ROLES)
+    return f"On {metrics.n} test images {against_teacher(student, teacher)}, from one training."
+
+
+def against_teacher(student: float, teacher: float) -> str:
+    """Two balanced accuracies, 0 to 1, in words."""
     points = 100 * (teacher - student)
     side = "below" if points > 0 else "above"
     return (
-        f"On {metrics.n} test images the student's balanced accuracy is {abs(points):.1f} points {side} "
-        f"its teacher's ({student:.3f} against {teacher:.3f}), from one training."
+        f"the student's balanced accuracy is {abs(points):.1f} points {side} its teacher's "
+        f"({student:.3f} against {teacher:.3f})"
     )

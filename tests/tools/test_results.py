@@ -18,9 +18,8 @@ from kdlight.config import shipped
 from kdlight.distillers import METHODS, hyperparameters
 from kdlight.runs.recipes import open_recipe
 from kdlight.studies import RecordError, collect, read
-from kdlight.studies.command import command_of
 from kdlight.studies.gains import NO_TEACHER, NOT_COMPARED, over_same_start, with_baseline
-from kdlight.studies.records import settings
+from kdlight.studies.records import command_of, settings
 from kdlight.studies.records import shipped_recipes as recipes
 from tools.results import page as results
 from tools.results.__main__ import main, methods

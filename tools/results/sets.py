@@ -8,8 +8,8 @@ from typing import Any
 from kdlight.bundle.study_record import StudyNetwork
 from kdlight.metrics import Interval
 from kdlight.studies import StudyRecord
-from kdlight.studies.command import command_of
 from kdlight.studies.gains import over_same_start
+from kdlight.studies.records import command_of
 from tools.results.rows import borrowed, cut, row_of, told_apart
 
 BY_CHANCE = 0.025

@@ -10,10 +10,8 @@ import streamlit as st
 from kdlight import runs
 from kdlight.bundle.study_record import Model, Scores, in_words
 from kdlight.studies import RecordError, StudyRecord, read
-from kdlight.studies.command import command_of
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
-from kdlight.studies.grid_record import GridRecord
-from kdlight.studies.records import of_card
+from kdlight.studies.records import GridRecord, command_of, of_card
 from kdlight.ui import charts, shelf, theme, widgets, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
