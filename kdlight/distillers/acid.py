@@ -47,7 +47,7 @@ class ACID(Distiller):
             y=batch.y[best],
             index=None if batch.index is None else batch.index[best],
             target=None if batch.target is None else batch.target[best],
-            teacher=View(view.logits[best], [maps[best] for maps in view.features]),
+            teacher=view.rows(best),
         )
 
     def distill(self, student: View, teacher: View, batch: Batch) -> Tensor:

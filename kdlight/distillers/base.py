@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -43,6 +44,10 @@ class View:
 
     logits: Tensor
     features: list[Tensor]
+
+    def rows(self, index: Tensor, place: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> View:
+        """That of some of the images, each tensor put where `place` puts it."""
+        return View(place(self.logits[index]), [place(maps[index]) for maps in self.features])
 
 
 @dataclass(frozen=True, slots=True)

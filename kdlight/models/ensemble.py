@@ -10,7 +10,7 @@ each member softens would differ slightly. Features and heat maps are the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ def members(name: str) -> list[str]:
 class Ensemble(Classifier):
     """Members see the same x (B, 3, H, W); the logits (B, K) are the log of their mean probabilities.
 
-    Trained by a recipe they learn together, on the loss of the mean; members trained apart are brought in with `join`.
+    Trained by a recipe they learn together, on the loss of the mean.
     """
 
     def __init__(self, networks: Sequence[Classifier]) -> None:
@@ -68,8 +68,3 @@ def mean_answer(logits: Sequence[Tensor]) -> Tensor:
     """Log of the mean of softmax over members; logits (B, K) each, log-probabilities (B, K)."""
     answers = torch.stack([one.float().log_softmax(dim=1) for one in logits])  # (M, B, K)
     return answers.logsumexp(dim=0) - math.log(len(logits))
-
-
-def join(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """State dicts of members, trained apart, as one of their ensemble, in the order of its name."""
-    return {f"members.{i}.{key}": tensor for i, state in enumerate(states) for key, tensor in state.items()}

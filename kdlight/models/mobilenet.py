@@ -19,50 +19,36 @@ from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped,
 from kdlight.models.base import StagedNetwork
 from kdlight.models.zoo import TimmClassifier
 
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A run of inverted residuals: expansion, output channels, blocks, stride of the first."""
-
-    expand: int
-    channels: int
-    blocks: int
-    stride: int
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A network of the family."""
-
-    stem: int
-    stages: tuple[Stage, ...]
-    head: int
-    dropout: float = 0.2
-
-
-Rows = tuple[tuple[int, int, int], ...]
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 """Of the seven stages of MobileNetV2."""
 EARLY = (2, 1, 2, 2, 1, 2, 1)
 """The first stage halves the picture already: half of the time goes into the first two stages otherwise."""
 
 
-def _shape(stem: int, rows: Rows, head: int, dropout: float = 0.2, strides: tuple[int, ...] = STRIDES) -> Shape:
-    """Rows of expansion, channels, blocks."""
-    return Shape(stem, tuple(Stage(*row, stride) for row, stride in zip(rows, strides, strict=True)), head, dropout)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A network of the family: channels of its stem and its head, and between them stages of inverted residuals."""
+
+    stem: int
+    stages: tuple[tuple[int, int, int], ...]
+    """Expansion, output channels and blocks."""
+    head: int
+    dropout: float = 0.2
+    strides: tuple[int, ...] = STRIDES
+    """Of the first block of each stage."""
 
 
 SHAPES: dict[str, Shape] = {
-    "mobilenetv2": _shape(
+    "mobilenetv2": Shape(
         32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280
     ),
-    "kdlight_nano": _shape(
+    "kdlight_nano": Shape(
         16, ((1, 8, 1), (2, 16, 2), (4, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1, EARLY
     ),
-    "kdlight_small": _shape(
+    "kdlight_small": Shape(
         16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640
     ),
-    "kdlight_base": _shape(
+    "kdlight_base": Shape(
         24, ((1, 12, 1), (6, 18, 2), (6, 24, 3), (6, 48, 4), (6, 72, 3), (6, 120, 3), (6, 240, 1)), 1280
     ),
 }
@@ -78,14 +64,11 @@ class MobileNet(StagedNetwork):
         self.stem = Conv2dNormActivation(3, shape.stem, stride=2, activation_layer=nn.ReLU6)
         self.stages = nn.ModuleList()
         channels = shape.stem
-        for stage in shape.stages:
-            strides = [stage.stride] + [1] * (stage.blocks - 1)
-            inputs = [channels] + [stage.channels] * (stage.blocks - 1)
-            blocks = [
-                InvertedResidual(c, stage.channels, s, stage.expand) for c, s in zip(inputs, strides, strict=True)
-            ]
-            self.stages.append(nn.Sequential(*blocks))
-            channels = stage.channels
+        for (expand, width, count), stride in zip(shape.stages, shape.strides, strict=True):
+            first = InvertedResidual(channels, width, stride, expand)
+            others = [InvertedResidual(width, width, 1, expand) for _ in range(count - 1)]
+            self.stages.append(nn.Sequential(first, *others))
+            channels = width
         self.head = Conv2dNormActivation(channels, shape.head, kernel_size=1, activation_layer=nn.ReLU6)
         self.hidden = nn.Dropout(shape.dropout)
         self.classifier = nn.Linear(shape.head, num_classes)

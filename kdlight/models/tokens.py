@@ -69,9 +69,14 @@ def unfold(maps: Tensor, features: Tensor, layout: Layout) -> Tensor:
     return maps.permute(0, 2, 3, 1) if layout.kind == "channels_last" else maps
 
 
+def declared_format(net: Any) -> str:
+    """NCHW or NHWC as a timm network declares its maps; empty where it does not."""
+    declared = getattr(net, "output_fmt", "")
+    return str(getattr(declared, "value", declared)).upper()
+
+
 def _channels_last(net: Any, features: Tensor) -> bool:
-    declared = getattr(net, "output_fmt", None)
-    if declared is not None:
-        return str(getattr(declared, "value", declared)).upper() == "NHWC"
+    if declared := declared_format(net):
+        return declared == "NHWC"
     channels = getattr(net, "num_features", features.shape[1])
     return features.shape[1] != channels and features.shape[3] == channels

@@ -16,7 +16,7 @@ from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from kdlight.models.base import Classifier
-from kdlight.models.tokens import fold, layout_of, unfold
+from kdlight.models.tokens import declared_format, fold, layout_of, unfold
 from kdlight.preprocessing.spec import IMAGENET_MEAN, IMAGENET_STD
 
 ANY_SIZE: dict[str, dict[str, Any]] = {
@@ -68,7 +68,7 @@ class TimmClassifier(Classifier):
     @property
     def fine_layers(self) -> tuple[nn.Module, ...]:
         """Where timm takes features at a stride of 8 and of 16; none for networks of tokens or channels-last maps."""
-        if _channels_last_by_name(self.net) or hasattr(self.net, "num_prefix_tokens"):
+        if declared_format(self.net) == "NHWC" or hasattr(self.net, "num_prefix_tokens"):
             return ()
         strides = {int(entry["reduction"]): str(entry["module"]) for entry in getattr(self.net, "feature_info", [])}
         return tuple(self.net.get_submodule(strides[stride]) for stride in (8, 16) if stride in strides)
@@ -159,11 +159,6 @@ def check_size(x: Tensor, size: tuple[int, int] | None) -> None:
             f"The network reads {size[0]} x {size[1]} px only; {given[0]} x {given[1]} were given. "
             f"Set data.size to {size[0]}, or build it for another size as timm:<name>@{given[0]}."
         )
-
-
-def _channels_last_by_name(net: Any) -> bool:
-    declared = getattr(net, "output_fmt", "NCHW")
-    return str(getattr(declared, "value", declared)).upper() == "NHWC"
 
 
 def last_norm_before_class_token(net: Any) -> nn.Module | None:

@@ -8,7 +8,6 @@ whole batch at once: one affine resampling, then one 3 x 3 color matrix per imag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -18,9 +17,6 @@ from torch.nn import functional as F
 from torchvision.transforms import v2  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.options import Option, Settings
-
-Augmentation = Callable[..., Tensor]
-"""(uint8 (B, 3, S, S), torch.Generator or None) to the same shape and type."""
 
 GRAY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601), as torchvision has them."""
@@ -84,28 +80,12 @@ AUGMENTATIONS: dict[str, Policy] = {
 }
 """By name; the names of modalities (kdlight.modality) are policies for them: flips only where anatomy allows."""
 
-MIXES = ("none", "mixup", "cutmix")
-
 
 def augmentation(name: str, size: int) -> RandomView:
     """The transform of a policy for inputs of `size` px. Raises ValueError that names the known policies."""
     if name not in AUGMENTATIONS:
         raise ValueError(f"Unknown augmentation {name!r}; one of {', '.join(AUGMENTATIONS)} was expected.")
     return RandomView(AUGMENTATIONS[name], size)
-
-
-def mixing(name: str, num_classes: int, alpha: float = 1.0) -> v2.Transform | None:
-    """mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) by torchvision; None for "none".
-
-    Called with float images (B, 3, S, S) and labels int64 (B,) it returns images and soft labels (B, K).
-    It draws from torch's global generator. Raises ValueError that names the known ones.
-    """
-    if name not in MIXES:
-        raise ValueError(f"Unknown mix {name!r}; one of {', '.join(MIXES)} was expected.")
-    if name == "none":
-        return None
-    kind = v2.MixUp if name == "mixup" else v2.CutMix
-    return kind(alpha=alpha, num_classes=num_classes)
 
 
 class RandomView(v2.Transform):  # type: ignore[misc, unused-ignore]

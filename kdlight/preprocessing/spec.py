@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,10 @@ class InputSpec:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 or [0, 255] pixels (B, size, size, 3) to float32 (B, 3, size, size), standardised."""
-        mean, std = (pixels.new_tensor(v, dtype=_float32())[:, None, None] * 255 for v in (self.mean, self.std))
-        x = pixels.permute(0, 3, 1, 2).contiguous().to(_float32(), copy=True)
+        import torch
+
+        mean, std = (pixels.new_tensor(v, dtype=torch.float32)[:, None, None] * 255 for v in (self.mean, self.std))
+        x = pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32, copy=True)
         return x.sub_(mean).div_(std)
 
     def prepare(self, image: Image) -> Tensor:
@@ -127,7 +129,10 @@ class InputSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputSpec:
         """Raises ValueError where a key or a value is not one that `to_json` writes."""
-        known = {k: _tuple(v) for k, v in values.items() if k not in ("channels", "preprocessing")}
+        described = ("channels", "preprocessing")
+        known: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in described
+        }
         try:
             return cls(**known)
         except TypeError as error:
@@ -140,13 +145,3 @@ class InputSpec:
             return self.size, self.size
         scale = self.size / max(shape)
         return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _float32() -> Any:
-    import torch
-
-    return torch.float32

@@ -18,11 +18,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
-from kdlight.preprocessing.augment import mixing
 from kdlight.runs import EpochRecord, Phase
 from kdlight.training import checkpoint as checkpoints
 from kdlight.training.batches import index_batches, keep_freed_memory, prefetch, shuffled
@@ -111,7 +111,7 @@ def _epoch(loop: Loop, progress: Progress, val: Arrays, phase: Phase) -> EpochRe
     """Train one epoch more and validate; `progress` is then past it."""
     began = time.perf_counter()
     student, schedule, state = loop.distiller.student, loop.schedule, progress.state
-    (total, task, distill), lr = loop.epoch(state.epoch)
+    trained = loop.epoch(state.epoch)
     val_loss, accuracy = validate(loop.fabric, student, val, loop.spec)
     counts = state.epoch >= loop.distiller.best_epoch_from * schedule.epochs or state.epoch + 1 == schedule.epochs
     improved = progress.take(student, val_loss, accuracy, counts)
@@ -121,13 +121,13 @@ def _epoch(loop: Loop, progress: Progress, val: Arrays, phase: Phase) -> EpochRe
         phase=phase,
         epoch=state.epoch,
         epochs=schedule.epochs,
-        loss=total,
-        task=task,
-        distill=distill,
+        loss=trained["loss"],
+        task=trained["task"],
+        distill=trained["distill"],
+        lr=trained["lr"],
         val_loss=val_loss,
         val_balanced_accuracy=accuracy,
         best=improved,
-        lr=lr,
         seconds=round(time.perf_counter() - began, 2),
     )
 
@@ -166,8 +166,8 @@ class Loop:
         optimizer = fabric.setup_optimizers(_optimizer(distiller, schedule))
         return cls(distiller, train, schedule, spec, augment, teacher_cache, fabric, optimizer)
 
-    def epoch(self, epoch: int) -> tuple[tuple[float, float, float], float]:
-        """One pass over the training images: mean (total, task, distill) and the last learning rate.
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the training images: mean loss, task and distill, and the last learning rate lr.
 
         Raises ValueError if the loss is NaN or infinite.
         """
@@ -187,8 +187,7 @@ class Loop:
                 sums += torch.stack([losses[k].detach().float().cpu() for k in PARTS]) * len(index)
         if not bool(torch.isfinite(sums).all()):
             raise ValueError(f"The loss is NaN or infinite after epoch {epoch + 1}; lower the learning rate (lr).")
-        total, task, distill = (sums / len(self.train)).tolist()
-        return (total, task, distill), lr
+        return dict(zip(("loss", *PARTS[1:]), (sums / len(self.train)).tolist(), strict=True)) | {"lr": lr}
 
     def view(self, epoch: int, generator: torch.Generator) -> tuple[Any, View | None]:
         """How each image is seen in an epoch, and the teacher's outputs for it where they are cached."""
@@ -214,18 +213,20 @@ class Loop:
             epoch / self.schedule.epochs,
             place(index),
             place(target) if target is not None else None,
-            _part_of(taught, index, self.fabric),
+            taught.rows(index, place) if taught is not None else None,
         )
 
     def mixed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images mixed in pairs and their soft labels (B, K), where the schedule mixes; else as they came, None."""
-        shapes = {"mixup": self.schedule.mixup, "cutmix": self.schedule.cutmix}
-        names = [name for name, shape in shapes.items() if shape]
-        if not names:
+        """Images mixed in pairs and their soft labels (B, K), where the schedule mixes; else as they came, None.
+
+        mixup: Zhang et al. 2018; cutmix: Yun et al. 2019; both draw from torch's global generator.
+        """
+        shapes = {v2.MixUp: self.schedule.mixup, v2.CutMix: self.schedule.cutmix}
+        kinds = [kind for kind, shape in shapes.items() if shape]
+        if not kinds:
             return x, None
-        name = names[int(torch.randint(len(names), ()))]
-        mix = mixing(name, self.distiller.student.num_classes, shapes[name])
-        seen, target = mix(x, y)  # type: ignore[misc]
+        kind = kinds[int(torch.randint(len(kinds), ()))]
+        seen, target = kind(alpha=shapes[kind], num_classes=self.distiller.student.num_classes)(x, y)
         return seen, target
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -241,13 +242,6 @@ class Loop:
         """The training images as they are, in batches on the device: see `shuffled`."""
         for pixels in shuffled(self.train.pixels, self.schedule.seed):
             yield self.fabric.to_device(self.spec.normalise(pixels))
-
-
-def _part_of(view: View | None, index: Tensor, fabric: Fabric) -> View | None:
-    """A batch's rows of a whole set's view."""
-    if view is None:
-        return None
-    return View(fabric.to_device(view.logits[index]), [fabric.to_device(maps[index]) for maps in view.features])
 
 
 @torch.no_grad()

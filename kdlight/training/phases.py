@@ -28,6 +28,9 @@ BASELINES: tuple[Phase, ...] = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
 PARTNER = "partner"
 """The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
+OF_EACH = {"epochs", "lr", "weight_decay", "batch_size", "precision"}
+OF_BOTH = {"warmup", "patience", "seed"}
+"""Of a schedule what each model's section has, and what [train] has for both models."""
 REESTIMATE = 512
 """Training images that set a selected student's batch-norm statistics."""
 
@@ -187,30 +190,10 @@ def first_weights(
 
 
 def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:
-    return Schedule(
-        teacher.epochs,
-        teacher.lr,
-        teacher.weight_decay,
-        teacher.batch_size,
-        shared.warmup,
-        shared.patience,
-        teacher.precision,
-        shared.seed,
-        mixup=teacher.mixup,
-        cutmix=teacher.cutmix,
-        swa=teacher.swa,
-    )
+    """The [teacher] section's, with what [train] says of both models."""
+    specific = teacher.model_dump(include={*OF_EACH, "mixup", "cutmix", "swa"})
+    return Schedule(**specific, **shared.model_dump(include=OF_BOTH))
 
 
 def student_schedule(train: TrainConfig) -> Schedule:
-    return Schedule(
-        train.epochs,
-        train.lr,
-        train.weight_decay,
-        train.batch_size,
-        train.warmup,
-        train.patience,
-        train.precision,
-        train.seed,
-        train.views,
-    )
+    return Schedule(**train.model_dump(include={*OF_EACH, *OF_BOTH, "views"}))

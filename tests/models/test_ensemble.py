@@ -7,7 +7,7 @@ from torch import nn
 
 from kdlight.distillers import Batch, create_distiller
 from kdlight.models import Classifier, create_model
-from kdlight.models.ensemble import Ensemble, join, members
+from kdlight.models.ensemble import Ensemble, members
 
 NAME = "ensemble:kdlight_small+kdlight_nano"
 
@@ -63,13 +63,6 @@ def test_features_and_heat_maps_are_the_first_members(ensemble: Ensemble, x: tor
     with torch.no_grad():
         for own, other in zip(ensemble.forward_with_features(x)[1], first.forward_with_features(x)[1], strict=True):
             assert torch.equal(own, other)
-
-
-def test_members_trained_apart_are_joined_in_order(ensemble: Ensemble, x: torch.Tensor) -> None:
-    again = create_model(NAME, 3).eval()
-    again.load_state_dict(join([member.state_dict() for member in ensemble.members]))
-    with torch.no_grad():
-        assert torch.equal(again(x), ensemble(x))
 
 
 def test_more_than_two_and_timm_names_are_understood() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from kdlight.config import Layers, Selection
 from kdlight.models import Classifier, create_model
-from kdlight.models.mobilenet import MobileNet, Shape, Stage
+from kdlight.models.mobilenet import MobileNet, Shape
 from kdlight.models.weight_selection import (
     positions,
     reestimate_batch_norm,
@@ -73,8 +73,8 @@ def test_select_takes_the_same_positions_in_every_dimension() -> None:
 
 
 def small(width: int, num_classes: int = 3) -> Classifier:
-    stages = (Stage(1, width, 1, 1), Stage(6, width * 2, 2, 2))
-    return MobileNet(Shape(width * 2, stages, width * 8), num_classes).eval()
+    stages = ((1, width, 1), (6, width * 2, 2))
+    return MobileNet(Shape(width * 2, stages, width * 8, strides=(1, 2)), num_classes).eval()
 
 
 def test_a_network_whose_dropped_channels_are_silent_is_inherited_whole() -> None:
@@ -196,7 +196,7 @@ def test_evenly_spaced_blocks_are_found_in_every_family(build: Any) -> None:
 
 
 def small_of(depth: int) -> MobileNet:
-    return MobileNet(Shape(8, (Stage(1, 4, 1, 1), Stage(2, 8, depth, 2)), 16), 3)
+    return MobileNet(Shape(8, ((1, 4, 1), (2, 8, depth)), 16, strides=(1, 2)), 3)
 
 
 def widened(tensor: torch.Tensor, shape: torch.Size, name: str, consecutive: bool) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from kdlight.modality import MODALITIES
 from kdlight.preprocessing import augment
-from kdlight.preprocessing.augment import AUGMENTATIONS, Colors, Policy, RandomView, augmentation, mixing
+from kdlight.preprocessing.augment import AUGMENTATIONS, Colors, Policy, RandomView, augmentation
 
 SIZE = 48
 
@@ -142,20 +142,6 @@ def test_channels_last_batches_are_taken_as_they_are(batch: torch.Tensor) -> Non
     last = batch.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     view = augmentation("dermatoscopy", SIZE)
     assert torch.equal(view(last, seed(3)), view(batch, seed(3)))
-
-
-@pytest.mark.parametrize("name", ["mixup", "cutmix"])
-def test_mixing_keeps_the_labels_share(name: str) -> None:
-    torch.manual_seed(0)
-    mix = mixing(name, num_classes=3)
-    assert mix is not None
-    flat = torch.arange(3.0)[:, None, None, None].expand(3, 3, 8, 8)  # image n holds the value n everywhere
-    images, labels = mix(flat, torch.arange(3))
-    torch.testing.assert_close(labels.sum(dim=1), torch.ones(3))
-    torch.testing.assert_close(images.mean(dim=(1, 2, 3)), labels @ torch.arange(3.0))
-    assert mixing("none", 3) is None
-    with pytest.raises(ValueError, match="one of none, mixup, cutmix"):
-        mixing("blend", 3)
 
 
 def test_a_batch_is_quick() -> None:

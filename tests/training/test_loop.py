@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdlight.distillers import Batch, create_distiller
-from kdlight.models.mobilenet import MobileNet, Shape, Stage
+from kdlight.models.mobilenet import MobileNet, Shape
 from kdlight.preprocessing import InputSpec
 from kdlight.runs import EpochRecord
 from kdlight.training.batches import shuffled
@@ -15,7 +15,7 @@ from kdlight.training.data import Arrays
 from kdlight.training.loop import Loop, Schedule, fit, logits_of
 
 SPEC = InputSpec(size=32)
-SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.2)
+SHAPE = Shape(8, ((1, 8, 1), (2, 8, 1)), 16, dropout=0.2, strides=(1, 2))
 
 
 class Shifted:
@@ -232,6 +232,7 @@ def test_mixed_images_are_learned_with_mixed_labels(split: Arrays, name: str) ->
     class Watching(type(create_distiller("alone", model(), None))):  # type: ignore[misc]
         def task(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
             share = batch.target[:, 1]  # type: ignore[index]
+            torch.testing.assert_close(batch.target.sum(1), torch.ones(len(share)))  # type: ignore[union-attr]
             bright = SPEC.normalise(torch.full((1, 32, 32, 3), 150).byte()).mean()
             dark = SPEC.normalise(torch.full((1, 32, 32, 3), 30).byte()).mean()
             level = (batch.x.mean((1, 2, 3)) - dark) / (bright - dark)  # 0 for class 0, 1 for class 1

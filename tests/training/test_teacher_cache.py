@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdlight.distillers import create_distiller
-from kdlight.models.mobilenet import MobileNet, Shape, Stage
+from kdlight.models.mobilenet import MobileNet, Shape
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import Policy, RandomView
 from kdlight.storage import ArrayCache
@@ -16,7 +16,7 @@ from kdlight.training.loop import Loop, Schedule, fit
 from kdlight.training.teacher_cache import TeacherCache
 
 SPEC = InputSpec(size=32)
-SHAPE = Shape(8, (Stage(1, 8, 1, 1), Stage(2, 8, 1, 2)), 16, dropout=0.0)
+SHAPE = Shape(8, ((1, 8, 1), (2, 8, 1)), 16, dropout=0.0, strides=(1, 2))
 AUGMENT = RandomView(Policy(rotate=20, mirror=True, brightness=0.2), 32)
 COUNT = 20
 
