@@ -59,7 +59,7 @@ def test_the_weightiest_holds(teacher: Shares, student: Shares, verdict: Verdict
 
 
 def test_fifty_fifty_is_undecided_however_small_the_margin() -> None:
-    from kdlight.inference.margin import LEAST
+    from kdlight.inference.eligibility import LEAST
 
     assert reading(HALF, HALF, margin=LEAST).verdict is Verdict.UNDECIDED
     assert reading((0.505, 0.0, 0.495), SURE, margin=LEAST).verdict is Verdict.UNDECIDED

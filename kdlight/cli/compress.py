@@ -191,11 +191,8 @@ def _compared(bundle: Bundle, small: Path, dataset: Dataset, threads: int) -> Co
 
     def probabilities(path: Path) -> np.ndarray:
         engine = OnnxEngine(path, threads)
-        return predict(
-            lambda batch: engine(bundle.spec.normalise(torch.from_numpy(batch))),
-            pixels,
-            bundle.card.temperature("student"),
-        ).probabilities
+        temperature = bundle.card.temperature("student")
+        return predict(lambda batch: engine(bundle.spec.normalise(torch.from_numpy(batch))), pixels, temperature)
 
     compared = compare(probabilities(bundle.onnx), probabilities(small), part.labels, part.groups)
     images = tuple(part.items[int(row)].ref for row in compared.flips.images)

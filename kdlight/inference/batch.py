@@ -1,7 +1,6 @@
 """A stream of files through both models: decoded and prepared in threads over the decoding children, asked in batches.
 
-Memory does not grow with the number of files: at most AHEAD of them are between the list and the models, whole images
-only inside a decoder; what waits is the models' small input.
+Memory does not grow with the number of files: at most AHEAD wait for the models, as the models' small input.
 """
 
 from __future__ import annotations
@@ -75,16 +74,12 @@ def read_files(
     """
     files = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     bundle = predictor.bundle
-    settings: Settings = {
-        "bundle": bundle.card.id,
-        "sha256": bundle.sha256,
-        "frame": frame,
-        "confirmed": confirmed,
-    }
+    settings: Settings = {"bundle": bundle.card.id, "sha256": bundle.sha256, "frame": frame, "confirmed": confirmed}
     read = refused = 0
     with Journal(out, settings, resume) as journal, torch_threads(1):
         left = [file for file in files if str(file) not in journal.done]
-        for part in batches(prepared(predictor, left, frame, confirmed, decoders)):
+        ready = prepared(predictor, left, frame, confirmed, decoders)
+        while part := list(itertools.islice(ready, BATCH)):
             journal.append(lines(predictor, part))
             refused += sum(file.prepared is None for file in part)
             read += sum(file.prepared is not None for file in part)
@@ -138,10 +133,3 @@ def lines(predictor: Predictor, part: list[File]) -> list[dict[str, Any]]:
         {"file": str(file.path)} | ({"refused": file.refused} if file.prepared is None else next(readings).to_json())
         for file in part
     ]
-
-
-def batches(files: Iterable[File]) -> Iterator[list[File]]:
-    """The files by BATCH."""
-    source = iter(files)
-    while part := list(itertools.islice(source, BATCH)):
-        yield part

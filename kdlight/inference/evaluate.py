@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """Rendered pixels uint8 (B, S, S, 3) to logits (B, K)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """One model on one split: calibrated probabilities (N, K), and seconds for the whole split where it was timed."""
-
-    probabilities: np.ndarray
-    seconds: float | None = None
-
-
 class Evaluation(Measurement):
-    """What `evaluate` finds."""
+    """Both models on one split."""
 
     bundle: str
     data: str
@@ -51,8 +43,8 @@ class Evaluation(Measurement):
     """The images that were measured."""
     pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)
     """The same as the models see them: uint8 (N, S, S, 3)."""
-    predictions: dict[Role, InstanceOf[Predictions]] = Field(exclude=True, repr=False)
-    """In the order of `part`."""
+    probabilities: dict[Role, InstanceOf[np.ndarray]] = Field(exclude=True, repr=False)
+    """Calibrated (N, K), in the order of `part`."""
 
 
 def predict(
@@ -61,37 +53,38 @@ def predict(
     temperature: float,
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
-) -> Predictions:
-    """Run a model over rendered pixels uint8 (N, S, S, 3). Raises ValueError if a logit is not finite."""
-    logits, seconds = [], 0.0
+) -> np.ndarray:
+    """Calibrated probabilities (N, K) of rendered pixels uint8 (N, S, S, 3). Raises ValueError for infinite logits."""
+    logits = []
     for start in range(0, len(pixels), batch_size):
-        part = pixels[start : start + batch_size]
-        began = time.perf_counter()
-        logits.append(model(part))
-        seconds += time.perf_counter() - began
+        logits.append(model(pixels[start : start + batch_size]))
         if progress:
             progress(min(start + batch_size, len(pixels)), len(pixels))
-    return Predictions(softmax(np.concatenate(logits), temperature), seconds)
+    return softmax(np.concatenate(logits), temperature)
 
 
-def measure(predictions: Mapping[Any, Predictions], dataset: Dataset, classes: Sequence[str]) -> Measurement:
+def measure(
+    probabilities: Mapping[Any, np.ndarray],
+    dataset: Dataset,
+    classes: Sequence[str],
+    seconds: Mapping[Any, float] | None = None,
+) -> Measurement:
     """The report of each model, and where teacher and student part: agreement and every flip.
 
-    predictions: by role, rows in the order of `dataset.items`; labels must be numbered as `classes`.
+    probabilities: (N, K) by role, rows in the order of `dataset.items`; labels must be numbered as `classes`. seconds:
+    that each model took for all images.
     """
-    groups = dataset.groups
+    labels, groups = dataset.labels, dataset.groups
     scores: dict[str, Any] = {
-        role: report(p.probabilities, dataset.labels, classes, groups).model_copy(
-            update={"seconds": None if p.seconds is None else round(p.seconds, 4)}
-        )
-        for role, p in predictions.items()
+        role: report(p, labels, classes, groups).model_copy(update={"seconds": (seconds or {}).get(role)})
+        for role, p in probabilities.items()
     }
-    if {"teacher", "student"} <= set(predictions):
-        teacher, student = (predictions[r].probabilities for r in ("teacher", "student"))
+    if {"teacher", "student"} <= set(probabilities):
+        teacher, student = probabilities["teacher"], probabilities["student"]
         differing = np.flatnonzero(teacher.argmax(axis=1) != student.argmax(axis=1))
         scores["agreement"] = agreement(teacher, student, groups=groups)
         scores["flips"] = tuple(_flip(dataset, classes, teacher, student, int(i)) for i in differing)
-        scores["flip_counts"] = flips(teacher, student, dataset.labels)
+        scores["flip_counts"] = flips(teacher, student, labels)
     return Measurement(**scores)
 
 
@@ -128,15 +121,17 @@ def evaluate(
     if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
         raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
     pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3, "Reading image"))
-    predictor, predictions = Predictor(bundle), {}
+    predictor, probabilities, seconds = Predictor(bundle), {}, {}
     for start, role in zip((0.3, 0.6), ROLES, strict=True):
         model = partial(_both_ways if mirrored else _logits, predictor, role)
         shown = _share(progress, start, 0.3, f"The {role} reads image")
-        predictions[role] = predict(model, pixels, bundle.card.temperature(role), progress=shown)
-    predicted = {role: predictions[role].probabilities.argmax(1).tolist() for role in ROLES}
+        began = time.perf_counter()
+        probabilities[role] = predict(model, pixels, bundle.card.temperature(role), progress=shown)
+        seconds[role] = round(time.perf_counter() - began, 4)
+    predicted = {role: probabilities[role].argmax(1).tolist() for role in ROLES}
     maps = localize(predictor, part, predicted, explain, _share(progress, 0.9, 0.1, "Heat maps of image"))
     return Evaluation(
-        **dict(measure(predictions, part, bundle.classes)),
+        **dict(measure(probabilities, part, bundle.classes, seconds)),
         bundle=bundle.card.id,
         data=part.source.name,
         split=name,
@@ -145,7 +140,7 @@ def evaluate(
         localization=maps,
         part=part,
         pixels=pixels,
-        predictions=predictions,
+        probabilities=probabilities,
     )
 
 

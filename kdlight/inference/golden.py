@@ -117,12 +117,10 @@ def run(bundle: Bundle, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[R
     """Of both models on x (B, 3, S, S): calibrated probabilities (B, K), the heat maps (B, h, w) of the top class."""
     predictor = Predictor(bundle)
     probabilities = {role: predictor.probabilities(role, x) for role in ROLES}
-    maps = {
-        role: np.stack(
-            [explain(predictor.models[role], x[i : i + 1], int(top), METHOD) for i, top in enumerate(tops)],
-        )
-        for role, tops in ((role, probabilities[role].argmax(axis=1)) for role in ROLES)
-    }
+    maps = {}
+    for role, model in predictor.models.items():
+        tops = probabilities[role].argmax(axis=1).tolist()
+        maps[role] = np.stack([explain(model, x[i : i + 1], top, METHOD) for i, top in enumerate(tops)])
     return probabilities, maps
 
 

@@ -1,7 +1,7 @@
 """readings.jsonl: one line per file, written as results come; whatever ends the program, no line is lost or doubled.
 
-A line is a Reading with its `file`, or `{"file", "refused"}` with the sentence why the file was not read. Beside it
-stands settings.json: what must be the same for the rest to be read later.
+A line is a Reading with its `file`, or `{"file", "refused"}` with the reason. Beside it settings.json holds what
+must be the same for the rest to be read later.
 """
 
 from __future__ import annotations
@@ -92,14 +92,13 @@ def _file_of(line: bytes) -> str | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        name = json.loads(line)["file"]
+        return str(json.loads(line)["file"])
     except (ValueError, KeyError, TypeError):
         return None
-    return name if isinstance(name, str) else None
 
 
 def _agree(path: Path, settings: Settings, begun: bool) -> None:
-    """Keep the settings, or where readings are there find them as they were. Raises JournalError where they differ."""
+    """Write the settings, or compare them with those that the readings were begun with."""
     text = json.dumps(dict(settings), indent=1, sort_keys=True) + "\n"
     if not begun or not path.exists():
         storage.write(path, text)

@@ -1,7 +1,4 @@
-"""A bundle at work: one image in, a Reading with two opinions out.
-
-A Predictor belongs to one thread (`prepare` alone may run in several); the app reaches it through `kdlight.workers`.
-"""
+"""A bundle at work: one image in, a Reading with two opinions out. The app reaches it through `kdlight.workers`."""
 
 from __future__ import annotations
 
@@ -16,9 +13,8 @@ from kdlight import explain as explaining
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image, facts
-from kdlight.inference.eligibility import IneligibleError, eligibility
+from kdlight.inference.eligibility import IneligibleError, eligibility, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, flushed_denormals
-from kdlight.inference.margin import margin
 from kdlight.metrics import prediction_sets, softmax
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
 
@@ -47,7 +43,10 @@ class Prepared:
 
 
 class Predictor:
-    """Teacher on torch, student on ONNX Runtime, both loaded and warm. threads: of both; None is torch's number now."""
+    """Teacher on torch, student on ONNX Runtime, both loaded and warm. threads: of both; None is torch's number now.
+
+    It belongs to one thread; `prepare` alone may run in several.
+    """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         import torch

@@ -28,7 +28,7 @@ from kdlight.data import Dataset
 from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
-from kdlight.inference.evaluate import Predictions, measure
+from kdlight.inference.evaluate import measure
 from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
@@ -76,9 +76,9 @@ def card_of(result: RunResult) -> Card:
 
 def _metrics(result: RunResult) -> Metrics:
     """The report on the test split. Flips are counted, not listed: a card names no image."""
-    predictions = {name: Predictions(result.probabilities[name]) for name in result.models}
     test = result.data.dataset.split("test")
-    measured = measure(predictions, test, result.data.classes).model_copy(update={"flips": None})
+    probabilities = {name: result.probabilities[name] for name in result.models}
+    measured = measure(probabilities, test, result.data.classes).model_copy(update={"flips": None})
     failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
     return Metrics.model_validate({"split": "test", "n": len(test), **measured.to_json(), "at_chance": failed})
 

@@ -105,7 +105,7 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
         metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports}),
         flips=len(flips),
         shown=tuple(_shown(part, flip, measured.pixels) for flip in flips[:FLIPS_SHOWN]),
-        curves={r: _curves(p.probabilities, part.labels, bundle.classes) for r, p in measured.predictions.items()},
+        curves={r: _curves(p, part.labels, bundle.classes) for r, p in measured.probabilities.items()},
         localization=measured.localization,
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, Card
-from kdlight.inference.margin import LEAST, UNKNOWN, margin
+from kdlight.inference.eligibility import LEAST, UNKNOWN, margin
 from kdlight.metrics import Interval
 from kdlight.reading import ROLES
 
