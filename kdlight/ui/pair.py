@@ -60,15 +60,11 @@ def failure(roles: Sequence[Role]) -> str | None:
     return f"Failed: {subject} better than chance on the test images."
 
 
-def untrained(card: Card) -> str | None:
-    """That the teacher had nothing to start from, which holds its figures down; None where it had."""
-    began = card.origin
-    return "Teacher started from random weights." if began is not None and began.kind == "random" else None
-
-
 def caveats(card: Card) -> list[str]:
-    """All of it, the worst first; empty for most pairs."""
-    return [caveat for caveat in (failure(card.at_chance), untrained(card)) if caveat]
+    """What must stand beside every figure, the worst first: that the pair failed, that its teacher began from nothing."""
+    began_random = card.origin is not None and card.origin.kind == "random"
+    untrained = "Teacher started from random weights." if began_random else None
+    return [caveat for caveat in (failure(card.at_chance), untrained) if caveat]
 
 
 def caveats_html(card: Card) -> str:

@@ -71,17 +71,8 @@ def trade(bundle: Bundle, metrics: Metrics, timed: Speed) -> None:
     for role, ms in zip(ROLES, (timed.teacher_ms, timed.student_ms), strict=True):
         accuracy = metrics.of(role).balanced_accuracy or Interval(math.nan)
         size = bundle.card.network(role).bytes
-        points.append(
-            {
-                "role": role,
-                "accuracy": accuracy.value,
-                "low": accuracy.low,
-                "high": accuracy.high,
-                "ms": ms,
-                "mb": size / 1e6,
-                "words": f"{role}, {words.megabytes(size)}",
-            }
-        )
+        scores = {"accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high}
+        points.append({"role": role, **scores, "ms": ms, "mb": size / 1e6, "words": f"{role}, {words.megabytes(size)}"})
     st.altair_chart(charts.trade(points).properties(height=charts.HEIGHT), alt="Accuracy against time per image")
 
 
@@ -108,9 +99,9 @@ def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
     located = evaluation.localization
     if located is None:
         return
-    by_model = {"teacher": located.teacher, "student": located.student}
+    both = (located.teacher, located.student)
     st.subheader("Heat maps against the outlines", anchor=False)
-    counts = ", ".join(f"{role} {one.n}" for role, one in by_model.items())
+    counts = f"teacher {located.teacher.n}, student {located.student.n}"
     asked = _asked(bundle)
     origin = f"Outlines: {asked.masks}." if asked and asked.masks else "The outlines lie with the images."
     theme.line(
@@ -119,9 +110,7 @@ def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
         f"{words.percent(located.area)} of the area: an even map has a lift of 1. {words.safe(origin)}"
     )
     heads = [theme.head(), *(theme.head(role.capitalize(), role) for role in ROLES)]
-    rows = [
-        [title, *(words.interval(getattr(one, name)) for one in by_model.values())] for name, title in FIGURES.items()
-    ]
+    rows = [[title, *(words.interval(getattr(one, name)) for one in both)] for name, title in FIGURES.items()]
     st.html(theme.table(heads, rows))
 
 
@@ -156,10 +145,7 @@ def _flip(bundle: Bundle, flip: ShownFlip, number: int) -> None:
 
 
 def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> str:
-    answer, probability = {
-        "teacher": (flip.teacher, flip.teacher_probability),
-        "student": (flip.student, flip.student_probability),
-    }[role]
+    answer, probability = getattr(flip, role), getattr(flip, f"{role}_probability")
     wrong = "" if answer == flip.truth else ", wrong"
     text = f"{role} {words.safe(bundle.words(answer))} {words.percent(probability)}{wrong}"
     return f'<span class="kd-said {role}">{text}</span>'

@@ -1,4 +1,4 @@
-"""Both opinions of a reading in words and bars, and what the numbers mean."""
+"""Both opinions of a reading in words and bars, how fast and small the student is, and what the numbers mean."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import math
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.speed import Speed
 from kdlight.reading import ROLES, Opinion, Reading
-from kdlight.ui import theme, words
-from kdlight.ui.read import speed
+from kdlight.ui import theme, waiting, words
+from kdlight.workers import Latency
 
+NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
 SHOWN = 7
 """Classes with a bar of their own; the rest is summed up in one line."""
 
@@ -19,7 +21,7 @@ def result(reading: Reading, bundle: Bundle) -> None:
     """Under the panes: both answers with their bars, what the student saves, and what the numbers mean."""
     both(reading, bundle)
     st.divider()
-    speed.draw(bundle)
+    _speed(bundle)
     known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
     theme.line(known)
     meaning(reading, bundle)
@@ -84,3 +86,59 @@ def _facts(opinion: Opinion, bundle: Bundle, level: float) -> str:
     about_map = " ".join(filter(None, (opinion.heat_map.note, opinion.heat_map.grain))) if opinion.heat_map else ""
     note = f"<br>{words.safe(about_map)}" if about_map else ""
     return f'<div class="kd-facts">Set at {words.percent(level)}: {names}<br>{cost}{note}</div>'
+
+
+def _speed(bundle: Bundle) -> None:
+    """One line with the sizes and the recorded or measured times, and the offer to measure here."""
+    name = f"speed {bundle.sha256}"
+    line = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    _take_refusal(name)
+    measured: Speed | None = waiting.result(name)
+    recorded = bundle.card.metrics.latency
+    smaller = f'<span class="kd-strong">Student: {words.times(bundle.card.times_smaller)} smaller'
+    rest = speed_sentence(measured or recorded, here=measured is not None)
+    line.html(f'<div class="kd-line">{smaller}{rest}</div>')
+    line.button(
+        "Measure here",
+        icon=":material/timer:",
+        on_click=_measure,
+        args=[name, bundle],
+        help="Both models in turns on this machine: 10 warm-ups, then the medians of 50 runs each.",
+    )
+    if (refused := st.session_state.pop("not measured", None)) is not None:
+        st.info(words.plain(refused), icon=":material/timer_off:")
+
+
+def speed_sentence(speed: Speed | None, here: bool) -> str:
+    """The rest of the line, as HTML, from the end of the bold part on."""
+    if speed is None:
+        return ".</span> Its speed was not recorded."
+    machine = f"Recorded on {words.safe(speed.machine.cpu)}, {words.many(speed.machine.cores, 'core')}"
+    engine = "" if speed.same_engine else f", the teacher on {words.safe(speed.engine)}"
+    return (
+        f", {words.faster(speed.times_faster)}.</span> {'Measured here' if here else machine}: teacher "
+        f"{words.number(speed.teacher_ms)} ms, student {words.number(speed.student_ms)} ms{engine} (medians of "
+        f"{speed.runs}, {words.many(speed.threads, 'thread')}, {speed.size} px)."
+    )
+
+
+def _take_refusal(name: str) -> None:
+    """A measurement that was refused is no error of the page: it is said once, and the button stays."""
+    asked = waiting.ticket(name)
+    if asked is not None and asked.done:
+        try:
+            asked.result(0)
+        except ValueError as error:
+            st.session_state["not measured"] = words.sentence(error)
+            waiting.drop(name)
+
+
+def _measure(name: str, bundle: Bundle) -> None:
+    """Ask the workers for it, unless they are at work: what they do would be measured with it."""
+    asked = waiting.ticket(name)
+    if asked is not None and not asked.done:
+        return
+    if waiting.workers().idle:
+        waiting.begin(name, Latency(bundle.path, bundle.spec.size, quiet=True))
+    else:
+        st.session_state["not measured"] = NOT_IDLE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Literal
 
 import streamlit as st
@@ -33,6 +33,7 @@ STATES: dict[State, str] = {
     "failed": "failed",
     "done": "finished",
 }
+ENDED: tuple[State, ...] = ("stopped", "failed", "done")
 CHANCE = "no better than chance"
 LISTED = 15
 NOTICE = "run notice"
@@ -61,7 +62,8 @@ def choose() -> Run | None:
     if listed:
         st.caption("Runs")
     for name, (run, status) in list(listed.items())[:LISTED]:
-        label = f"{words.plain(title(run))}  \n{words.plain(standing(status))}"
+        chance = f", {CHANCE}" if status.state == "done" and status.at_chance else ""
+        label = f"{words.plain(title(run))}  \n{STATES[status.state]}{chance}"
         kind: Literal["secondary", "tertiary"] = "secondary" if chosen is run else "tertiary"
         if st.button(label, key=f"run {name}", type=kind, width="stretch") and chosen is not run:
             show(name)
@@ -99,15 +101,13 @@ def show(name: str | None) -> None:
 
 def title(run: Run) -> str:
     """What it trains on, and when it began."""
-    began = time.strftime("%d %b %H:%M", time.localtime(getattr(_status(run), "started", 0.0)))
-    return f"{_recipe(run)} · {began}"
-
-
-def standing(status: RunStatus) -> str:
-    """A run's state in a word or two; a finished pair that learned nothing is no success."""
-    if status.state == "done" and status.at_chance:
-        return f"finished, {CHANCE}"
-    return STATES[status.state]
+    try:
+        recipe = read_recipe(run.recipe)
+        name = recipe.data.title or recipe.name
+    except (ValueError, OSError):
+        name = "unreadable recipe"
+    began = time.localtime(getattr(_status(run), "started", 0.0))
+    return f"{name} · {time.strftime('%d %b %H:%M', began)}"
 
 
 def draw(run: Run) -> None:
@@ -156,11 +156,11 @@ def _progress(status: RunStatus, log: list[EpochRecord], failed: Sequence[Role])
     state, phase = status.state, status.phase
     ended = status.updated if state not in LIVE else time.time()
     parts = [f"{words.duration(ended - status.started)} elapsed"]
-    epoch, epochs = _epoch(status, log)
-    if state in LIVE and epochs:
-        seconds = [record.seconds for record in log if record.phase == phase]
-        if seconds:
-            parts.append(f"about {words.duration((epochs - epoch) * sum(seconds) / len(seconds))} left in this phase")
+    here = [record for record in log if record.phase == phase]
+    epoch, epochs = (here[-1].epoch, here[-1].epochs) if here else (status.epoch, status.epochs)
+    if state in LIVE and here:
+        each = sum(record.seconds for record in here) / len(here)
+        parts.append(f"about {words.duration((epochs - epoch) * each)} left in this phase")
     order = list(PHASES)
     share = 1.0 if state == "done" else (order.index(phase) + (epoch / epochs if epochs else 0)) / len(order)
     done = f"Finished, {CHANCE}" if failed else "Finished"
@@ -182,11 +182,6 @@ def _outcome(run: Run) -> None:
     theme.line(words.safe(pair.gain_sentence(bundle.card)))
 
 
-def _epoch(status: RunStatus, log: list[EpochRecord]) -> tuple[int, int]:
-    here = [record for record in log if record.phase == status.phase]
-    return (here[-1].epoch, here[-1].epochs) if here else (status.epoch, status.epochs)
-
-
 def _failed(run: Run, status: RunStatus) -> tuple[Role, ...]:
     """Models of a finished run that are at chance: as the run keeps it, of an older run as its card tells."""
     if status.state != "done":
@@ -205,21 +200,15 @@ def _status(run: Run) -> RunStatus | None:
         return None
 
 
-def _recipe(run: Run) -> str:
-    try:
-        recipe = read_recipe(run.recipe)
-    except (ValueError, OSError):
-        return "unreadable recipe"
-    return recipe.data.title or recipe.name
-
-
 def _actions(run: Run, state: str, failed: bool) -> None:
     """The buttons that fit a run's state. `failed`: its pair is no better than chance."""
     row = st.container(horizontal=True)
     if state in LIVE:
-        row.button("Stop", icon=":material/stop:", on_click=_stop, args=[run], key="stop run")
+        row.button("Stop", icon=":material/stop:", on_click=_try, args=[runs.stop, run, ENDED], key="stop run")
     elif state in ("stopped", "failed"):
-        row.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=[run], key="resume run")
+        row.button(
+            "Resume", icon=":material/play_arrow:", on_click=_try, args=[runs.resume, run, LIVE], key="resume run"
+        )
     elif failed:
         row.button("Add to library as failed", on_click=_add, args=[run], key="add run")
     else:
@@ -252,15 +241,7 @@ def confirm_delete(run: Run) -> None:
         st.rerun()
 
 
-def _stop(run: Run) -> None:
-    _try(runs.stop, run, unless=("stopped", "failed", "done"))
-
-
-def _resume(run: Run) -> None:
-    _try(runs.resume, run, unless=LIVE)
-
-
-def _try(action: Callable[[Run], None], run: Run, unless: tuple[str, ...]) -> None:
+def _try(action: Callable[[Run], None], run: Run, unless: Container[str]) -> None:
     """Do it; a second click, here or in another window, finds the state that it wanted and needs no answer."""
     try:
         if run.status().state not in unless:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle.speed import Speed
-from kdlight.ui.read import speed
+from kdlight.ui.read import opinions
 from kdlight.workers import Latency, WorkerError
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, said
 
@@ -46,15 +46,15 @@ def test_what_is_no_report_is_no_speed(broken: Any) -> None:
 
 
 def test_a_speed_is_told_with_its_machine() -> None:
-    recorded = speed.sentence(Speed.of(report()), here=False)
+    recorded = opinions.speed_sentence(Speed.of(report()), here=False)
     assert "7 x faster.</span> Recorded on A &lt;processor&gt;, 2 cores: teacher 14 ms, student 2 ms" in recorded
     assert "(medians of 50, 1 thread, 64 px)" in recorded
-    assert "Measured here: teacher 14 ms" in speed.sentence(Speed.of(report()), here=True)
+    assert "Measured here: teacher 14 ms" in opinions.speed_sentence(Speed.of(report()), here=True)
     slower = report(
         rows=[{"name": r["name"], "p50_ms": 20.0 if "student" in r["name"] else 10.0} for r in report()["rows"]]
     )
-    assert "2 x slower" in speed.sentence(Speed.of(slower), here=True)
-    assert "not recorded" in speed.sentence(None, here=False)
+    assert "2 x slower" in opinions.speed_sentence(Speed.of(slower), here=True)
+    assert "not recorded" in opinions.speed_sentence(None, here=False)
 
 
 @pytest.fixture
