@@ -61,7 +61,7 @@ def failure(roles: Sequence[Role]) -> str | None:
 
 
 def caveats(card: Card) -> list[str]:
-    """What must stand beside every figure, the worst first: that the pair failed, that its teacher began from nothing."""
+    """What must stand beside every figure, the worst first: failure, then a teacher that began from nothing."""
     began_random = card.origin is not None and card.origin.kind == "random"
     untrained = "Teacher started from random weights." if began_random else None
     return [caveat for caveat in (failure(card.at_chance), untrained) if caveat]
