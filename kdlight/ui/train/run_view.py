@@ -204,10 +204,10 @@ def _actions(run: Run, state: str, failed: bool) -> None:
     """The buttons that fit a run's state. `failed`: its pair is no better than chance."""
     row = st.container(horizontal=True)
     if state in LIVE:
-        row.button("Stop", icon=":material/stop:", on_click=_try, args=[runs.stop, run, ENDED], key="stop run")
+        row.button("Stop", icon=":material/stop:", on_click=lambda: _try(runs.stop, run, ENDED), key="stop run")
     elif state in ("stopped", "failed"):
         row.button(
-            "Resume", icon=":material/play_arrow:", on_click=_try, args=[runs.resume, run, LIVE], key="resume run"
+            "Resume", icon=":material/play_arrow:", on_click=lambda: _try(runs.resume, run, LIVE), key="resume run"
         )
     elif failed:
         row.button("Add to library as failed", on_click=_add, args=[run], key="add run")
