@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import InstanceOf
 
+from kdlight.modality import Window
+
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
 Support = Literal["flat", "unmeasured", "none", "weak", "strong"]
@@ -29,6 +31,57 @@ class Verdict(StrEnum):
     """One answer, but a class that must not be missed is in the prediction set of a model that answers another."""
     AGREE = "agree"
     """Both are decided on the same class, and no class that must not be missed is left open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What a file says of one of its images. No name, id or date: `removed` lists which header facts were dropped."""
+
+    sha256: str
+    format: str
+    """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
+    bits: int
+    """Bits stored per sample, 1 to 64."""
+    windows: tuple[Window, ...]
+    """Display windows: the file's own first, then what fits its range. Empty for color."""
+    modality: str | None = None
+    """A key of `kdlight.modality.MODALITIES`, proposed from the header; None where the file does not say."""
+    units: str = ""
+    """HU for calibrated CT, else empty."""
+    inverted: bool = False
+    """MONOCHROME1: low values are bright."""
+    frame: int = 0
+    frames: int = 1
+    spacing: tuple[float, float] | None = None
+    """Millimeters per pixel (row, column); only their ratio counts where `spacing_kind` is aspect."""
+    laterality: str | None = None
+    orientation: str | None = None
+    view: str | None = None
+    """One of `kdlight.anatomy.VIEWS`; None where the file does not say."""
+    body_part: str | None = None
+    """A key of `kdlight.anatomy.BODY_PARTS`; None where the file does not say."""
+    transfer_syntax: str | None = None
+    removed: tuple[str, ...] = ()
+    """Keywords of the header facts that were dropped, never their values."""
+    photometric: str = ""
+    """As the file says: MONOCHROME1, MONOCHROME2, RGB, PALETTE COLOR, YBR_FULL, ...; the pixels are gray or RGB."""
+    spacing_kind: str | None = None
+    """patient: in the body; detector: at the detector, not corrected for magnification; aspect: no millimeters."""
+    burned_in: bool | None = None
+    """Whether the header says that names are burned into the pixels; None where it does not say."""
+    secondary: bool = False
+    """A secondary capture: a screen, a film or a document caught as a picture, often with its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Stated):
+    """What may be told of a decoded image."""
+
+    rows: int
+    columns: int
+    color: bool
+    voi_lut: bool
+    """Whether the file has a VOI LUT."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +168,7 @@ class Reading:
     bundle: str
     bundle_version: str
     bundle_sha256: str
-    image: dict[str, Any]
-    """De-identified facts of `kdlight.images.facts`."""
+    image: Facts
     eligibility: Eligibility
     teacher: Opinion
     student: Opinion

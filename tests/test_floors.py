@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "metrics", "modality", "options", "processes", "reading"},
-    {"config", "storage"},
+    {"anatomy", "metrics", "modality", "options", "processes"},
+    {"config", "reading", "storage"},
     {"runs", "images"},
     {"preprocessing"},
     {"data", "models"},

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdlight.reading import Eligibility, HeatMap, Opinion, Reading, Verdict
+from kdlight.reading import Eligibility, Facts, HeatMap, Opinion, Reading, Verdict
 
 CLASSES = ("benign", "malignant", "normal")
 Shares = tuple[float, float, float]
@@ -26,7 +26,7 @@ def reading(teacher: Shares, student: Shares, eligible: bool = True, margin: flo
         bundle="b",
         bundle_version="1",
         bundle_sha256="0",
-        image={},
+        image=Facts(sha256="0", format="png", bits=8, windows=(), rows=1, columns=1, color=True, voi_lut=False),
         eligibility=Eligibility(eligible, confirmed=not eligible),
         teacher=opinion("teacher", teacher, margin),
         student=opinion("student", student, margin),

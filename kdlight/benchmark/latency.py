@@ -207,9 +207,8 @@ def drawn(side: int, color: bool) -> Image:
     rng = np.random.default_rng(side)
     coarse = rng.integers(0, 256, (16, 16, 3) if color else (16, 16), dtype=np.uint8)
     pixels = np.asarray(PIL.Image.fromarray(coarse).resize((side, side)))
-    if color:
-        return Image(pixels, "drawn", "png", 8, ())
-    return Image(pixels.astype(np.float32), "drawn", "png", 8, (Window(127.5, 255),))
+    values, windows = (pixels, ()) if color else (pixels.astype(np.float32), (Window(127.5, 255),))
+    return Image(pixels=values, sha256="drawn", format="png", bits=8, windows=windows)
 
 
 def _networks(engines: Mapping[Measured, Engine], size: int, seed: int) -> dict[Measured, Way]:

@@ -97,15 +97,16 @@ def data_merge(
 
 
 def _one(file: Path, frame: int) -> Answer:
-    from kdlight.images import report
+    from kdlight.images import ImageError, read
 
-    facts = report(file, frame)
-    if not facts["read"]:
-        return Answer(facts, fault=facts["message"])
-    windows = (
-        f"{w['name'] or 'file'}: center {_plain(w['center'])}, width {_plain(w['width'])}" for w in facts["windows"]
-    )
-    return Answer(facts, pairs({**facts, "windows": "; ".join(windows) or "-"}))
+    schema = {"schema": "kdlight.inspect/1"}
+    try:
+        facts = read(file, frame).facts
+    except ImageError as error:
+        return Answer(schema | {"read": False, "reason": error.reason, "message": str(error)}, fault=str(error))
+    payload = schema | {"read": True} | asdict(facts)
+    windows = (f"{w.name or 'file'}: center {_plain(w.center)}, width {_plain(w.width)}" for w in facts.windows)
+    return Answer(payload, pairs(payload | {"windows": "; ".join(windows) or "-"}))
 
 
 def _plain(value: float) -> str:

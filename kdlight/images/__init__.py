@@ -2,7 +2,7 @@
 
 from kdlight.images.errors import ImageError
 from kdlight.images.image import Image
-from kdlight.images.reading import facts, open_decoders, read, report, warm
+from kdlight.images.reading import open_decoders, read, warm
 from kdlight.images.samples import Kind, Sample, samples
 from kdlight.images.sandbox import Decoder
 from kdlight.images.sniff import sniff
@@ -15,10 +15,8 @@ __all__ = [
     "Kind",
     "Sample",
     "Window",
-    "facts",
     "open_decoders",
     "read",
-    "report",
     "samples",
     "sniff",
     "warm",

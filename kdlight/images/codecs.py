@@ -64,7 +64,7 @@ def decode_frame(data: bytes, header: PixelHeader, syntax: str) -> Decoded:
     if stream.kind not in _KINDS[syntax]:
         raise HeaderError(f"The transfer syntax is {syntax_words(syntax)}, but the frame is {_NAMES[stream.kind]}.")
     check(stream, header)
-    decoded = _decode(data, stream)
+    decoded = decode_stream(data, stream)
     if decoded.ndim == 3 and decoded.shape[0] == header.samples != decoded.shape[2]:
         decoded = decoded.transpose(1, 2, 0)
     pixels = header.rows * header.columns
@@ -84,8 +84,8 @@ def full(photometric: str) -> str:
     return "RGB" if photometric in ("YBR_ICT", "YBR_RCT") else photometric.removesuffix("_422")
 
 
-def _decode(data: bytes, stream: Codestream) -> np.ndarray:
-    """The picture of a codestream that is all there. What follows its end marker is no part of it.
+def decode_stream(data: bytes, stream: Codestream) -> np.ndarray:
+    """The picture of a codestream that is all there, as it is encoded. What follows its end marker is no part of it.
 
     A missing end marker is supplied, where that alone is missing. Raises TruncatedError for a picture with a hole.
     """
@@ -115,36 +115,41 @@ def _endings(data: bytes, stream: Codestream) -> Iterator[bytes]:
 def _is_determined(picture: np.ndarray, content: bytes, stream: Codestream) -> bool:
     """Whether the data determine every pixel: then nothing that might still follow them changes one.
 
-    These decoders paint a missing part without a word, from zero bits or whatever comes. A stream with an end marker is
-    tried once, or twice if it has restarts; one without was cut somewhere, perhaps within its last bits: three times.
+    These decoders paint a missing part without a word, from zero bits or whatever comes, or leave it as it lies in
+    memory. A stream with an end marker is tried once, or twice if it has restarts; one without was cut somewhere,
+    perhaps within its last bits: three times.
     """
     content = content.rstrip(b"\xff")
     fillers = _FILLERS[: 3 if stream.end is None else 1 + stream.restarts]
-    return all(np.array_equal(picture, _call_decoder(content + filler, stream)) for filler in fillers)
+    return all(np.array_equal(picture, _call_decoder(content + filler, stream, ~picture)) for filler in fillers)
 
 
-def _call_decoder(content: bytes, stream: Codestream) -> np.ndarray:
+def _call_decoder(content: bytes, stream: Codestream, out: np.ndarray | None = None) -> np.ndarray:
     """`content`: the codestream without its end marker, which every decoder wants to see."""
     try:
-        return _DECODERS[stream.kind](content + _END)
+        return np.asarray(_DECODERS[stream.kind](content + _END, out))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001  each codec has its own kind; all mean the same to the reader
         raise CodecError(f"The {_NAMES[stream.kind]} frame cannot be decoded; it is damaged or cut short.") from None
 
 
-def _jpeg(data: bytes) -> np.ndarray:
+def _jpeg(data: bytes, out: np.ndarray | None) -> np.ndarray:
     """Baseline, extended and progressive, 8 and 12 bits, without any color transform."""
-    components = codestream(data).components
-    space = "YCBCR" if components == 3 else "GRAYSCALE"
-    return np.asarray(jpeg8_decode(data, colorspace=space, outcolorspace=space))
+    space = "YCBCR" if codestream(data).components == 3 else "GRAYSCALE"
+    return jpeg8_decode(data, colorspace=space, outcolorspace=space, out=out)
 
 
-_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
+def _lossless(data: bytes, out: np.ndarray | None) -> np.ndarray:
+    """It decodes color into planes."""
+    return jpegsof3_decode(data, out=out.transpose(2, 0, 1) if out is not None and out.ndim == 3 else out)
+
+
+_DECODERS: dict[str, Callable[[bytes, np.ndarray | None], np.ndarray]] = {
     "jpeg": _jpeg,
-    "lossless": lambda data: np.asarray(jpegsof3_decode(data)),
-    "jpegls": lambda data: np.asarray(jpegls_decode(data)),
-    "jpeg2000": lambda data: np.asarray(jpeg2000_decode(data)),
+    "lossless": _lossless,
+    "jpegls": lambda data, out: jpegls_decode(data, out=out),
+    "jpeg2000": lambda data, _: jpeg2000_decode(data),
 }
 
 

@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from pydantic import InstanceOf
 
 from kdlight.modality import Window
+from kdlight.reading import Facts, Stated
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Image:
-    """One frame, decoded. It carries no name, id or date: `removed` lists which header facts were dropped.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Image(Stated):
+    """One frame, decoded.
 
     pixels: (H, W) float32 in modality units (after the modality LUT) for gray, (H, W, 3) uint8 RGB for color.
     """
 
     pixels: InstanceOf[np.ndarray]
-    sha256: str
-    format: str
-    """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
-    bits: int
-    """Bits stored per sample, 1 to 64."""
-    windows: tuple[Window, ...]
-    """Display windows: the file's own first, then what fits its range. Empty for color."""
-    modality: str | None = None
-    """A key of `kdlight.modality.MODALITIES`, proposed from the header; None where the file does not say."""
-    units: str = ""
-    """HU for calibrated CT, else empty."""
-    inverted: bool = False
-    """MONOCHROME1: low values are bright. `display` inverts after the window."""
     voi_lut: InstanceOf[np.ndarray] | None = None
     """A VOI LUT of the file, as uint8 values over its input range, used when no window is asked for."""
     voi_first: int = 0
     """The pixel value that the first entry of `voi_lut` stands for."""
-    frame: int = 0
-    frames: int = 1
-    spacing: tuple[float, float] | None = None
-    """Millimeters per pixel (row, column); only their ratio counts where `spacing_kind` is aspect."""
-    laterality: str | None = None
-    orientation: str | None = None
-    view: str | None = None
-    """One of `kdlight.anatomy.VIEWS`; None where the file does not say."""
-    body_part: str | None = None
-    """A key of `kdlight.anatomy.BODY_PARTS`; None where the file does not say."""
-    transfer_syntax: str | None = None
-    removed: tuple[str, ...] = ()
-    """Keywords of the header facts that were dropped, never their values."""
-    photometric: str = ""
-    """As the file says: MONOCHROME1, MONOCHROME2, RGB, PALETTE COLOR, YBR_FULL, ...; the pixels are gray or RGB."""
-    spacing_kind: str | None = None
-    """patient: in the body; detector: at the detector, not corrected for magnification; aspect: no millimeters."""
-    burned_in: bool | None = None
-    """Whether the header says that names are burned into the pixels; None where it does not say."""
-    secondary: bool = False
-    """A secondary capture: a screen, a film or a document caught as a picture, often with its text."""
+
+    @property
+    def facts(self) -> Facts:
+        """What may be told of it: nothing that names a person, a place or a time."""
+        stated = {field.name: getattr(self, field.name) for field in fields(Stated)}
+        rows, columns = self.shape
+        return Facts(**stated, rows=rows, columns=columns, color=self.color, voi_lut=self.voi_lut is not None)
 
     @property
     def color(self) -> bool:

@@ -14,9 +14,10 @@ import PIL.Image
 import PIL.ImageChops
 import PIL.ImageCms
 import PIL.PngImagePlugin
-from imagecodecs import jpeg8_decode, jpegls_decode, jpegsof3_decode, png_decode
+from imagecodecs import jpeg8_decode, jpegls_decode, png_decode
 
 from kdlight.images import tiff
+from kdlight.images.codecs import decode_stream
 from kdlight.images.codestream import codestream, segments
 from kdlight.images.errors import (
     CodecError,
@@ -129,9 +130,13 @@ def _deep_jpeg(data: bytes, kind: str) -> Image | None:
     check_pixels(stream.rows, stream.columns)
     if stream.end is None:
         raise TruncatedError("The JPEG file is truncated: a part of the picture is missing.")
-    decode = {"jpeg": jpeg8_decode, "lossless": jpegsof3_decode, "jpegls": jpegls_decode}[stream.kind]
     try:
-        values = np.asarray(decode(data))
+        if stream.kind == "lossless":
+            values = decode_stream(data, stream)
+        else:
+            values = np.asarray(jpeg8_decode(data) if stream.kind == "jpeg" else jpegls_decode(data))
+    except TruncatedError:
+        raise
     except Exception:  # noqa: BLE001  each decoder has errors of its own
         raise UnsupportedError(
             f"The file is {kind}, and this one cannot be decoded here. Save it as PNG and try again."

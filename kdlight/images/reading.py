@@ -1,14 +1,10 @@
-"""From a path or bytes to an Image, and what may be said of it."""
+"""From a path or bytes to an Image."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
+from kdlight.images.errors import EmptyError, MissingError, TooBigError
 from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX, Decoder
@@ -16,11 +12,7 @@ from kdlight.images.sniff import refusal, sniff
 
 Source = Path | str | bytes | bytearray | memoryview
 """A path, or the bytes of a file."""
-Facts = dict[str, Any]
-"""Facts of an image by their name: texts, numbers, booleans and lists of them."""
 _HEAD = 512
-_JSON = TypeAdapter(Facts)
-_ARRAYS = ("pixels", "voi_lut", "voi_first")
 
 
 def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Image:
@@ -48,23 +40,6 @@ def open_decoders(count: int) -> list[Decoder]:
 def warm() -> None:
     """Start the decoding helper in the background, so that the first read is as quick as the later ones."""
     SANDBOX.start()
-
-
-def facts(image: Image) -> Facts:
-    """What may be told of an image: JSON-ready, and nothing that names a person, a place or a time."""
-    rows, columns = image.shape
-    values = {f.name: getattr(image, f.name) for f in fields(image) if f.name not in _ARRAYS}
-    values |= {"rows": rows, "columns": columns, "color": image.color, "voi_lut": image.voi_lut is not None}
-    ready: Facts = _JSON.dump_python(values, mode="json")
-    return ready
-
-
-def report(source: Source, frame: int = 0) -> Facts:
-    """How a file is read, or why it is refused: `{"read": true, facts...}` or `{"read": false, reason, message}`."""
-    try:
-        return {"schema": "kdlight.inspect/1", "read": True, **facts(read(source, frame))}
-    except ImageError as error:
-        return {"schema": "kdlight.inspect/1", "read": False, "reason": error.reason, "message": str(error)}
 
 
 def _load(path: Path) -> bytes:

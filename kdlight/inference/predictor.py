@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlight import explain as explaining
 from kdlight.bundle import Bundle
 from kdlight.explain import ExplainError, Progress
-from kdlight.images import Image, facts
+from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, flushed_denormals
 from kdlight.metrics import prediction_sets, softmax
-from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading, Role
+from kdlight.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +33,7 @@ class Prepared:
 
     x: Tensor
     """The models' input (3, S, S)."""
-    facts: dict[str, Any]
-    """De-identified, see `kdlight.images.facts`."""
+    facts: Facts
     shape: tuple[int, int]
     """Rows and columns of the image."""
     eligibility: Eligibility
@@ -128,7 +127,7 @@ class Predictor:
         if not allowed.eligible and not confirmed:
             raise IneligibleError(allowed.reasons)
         x = self.spec.prepare(image)
-        return Prepared(x, facts(image), image.shape, allowed, time.perf_counter() - started)
+        return Prepared(x, image.facts, image.shape, allowed, time.perf_counter() - started)
 
     def logits(self, role: Role, x: Tensor) -> np.ndarray:
         """Logits (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""

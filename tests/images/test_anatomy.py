@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from kdlight import anatomy
-from kdlight.images import facts, read
+from kdlight.images import read
 
 Make = Callable[..., bytes]
 
@@ -56,7 +56,7 @@ def test_a_term_becomes_a_part_or_nothing(make: Make, ramp: np.ndarray, term: st
     assert anatomy.body_part_of_term(term) == part
     if len(term) <= 16 and re.fullmatch("[A-Z_ ]+", term):
         image = read(make(ramp, BodyPartExamined=term))
-        assert (image.body_part, facts(image)["body_part"]) == (part, part)
+        assert (image.body_part, image.facts.body_part) == (part, part)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_code_becomes_a_part_or_nothing(
 ) -> None:
     image = read(make(ramp, AnatomicRegionSequence=coded(code, scheme)))
     assert image.body_part == part
-    assert "ZQXJANE" not in repr(facts(image)) + repr(image)
+    assert "ZQXJANE" not in repr(image.facts) + repr(image)
 
 
 def test_a_code_goes_before_a_term_and_the_frame_before_the_file(make: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
-from kdlight.images import ImageError, facts, read, report
+from kdlight.images import ImageError, read
 
 Make = Callable[..., bytes]
 SECRET = "ZQXJANE"
@@ -42,8 +43,8 @@ def words(image_bytes: bytes) -> str:
     try:
         image = read(image_bytes)
     except ImageError as error:
-        return f"{error} {error!r} {error.__cause__!r} {report(image_bytes)}"
-    return f"{image!r} {json.dumps(facts(image))} {report(image_bytes)}"
+        return f"{error} {error!r} {error.__cause__!r} {error.reason}"
+    return f"{image!r} {image.facts!r} {json.dumps(asdict(image.facts))}"
 
 
 def test_names_dates_and_ids_are_dropped_and_their_keywords_told(make: Make, ramp: np.ndarray) -> None:

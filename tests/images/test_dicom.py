@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from kdlight.images import Image, facts, read
+from kdlight.images import Image, read
 from kdlight.images.errors import FrameError, HeaderError, NoPixelsError, TooBigError, TruncatedError, UnsupportedError
 
 IMPLICIT, BIG, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
@@ -289,11 +289,11 @@ def test_facts_of_how_the_picture_lies(make: Make, ramp: np.ndarray) -> None:
         ViewPosition="AP",
         BurnedInAnnotation="NO",
     )
-    told = facts(read(data))
-    assert told["spacing"] == [0.5, 0.75]
-    assert told["orientation"] == "coronal L/F"
-    assert (told["laterality"], told["view"], told["burned_in"], told["modality"]) == ("L", "AP", False, "mri")
-    assert (told["rows"], told["columns"], told["bits"], told["color"]) == (16, 16, 8, False)
+    facts = read(data).facts
+    assert facts.spacing == (0.5, 0.75)
+    assert facts.orientation == "coronal L/F"
+    assert (facts.laterality, facts.view, facts.burned_in, facts.modality) == ("L", "AP", False, "mri")
+    assert (facts.rows, facts.columns, facts.bits, facts.color) == (16, 16, 8, False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 
-from kdlight.images import Image, ImageError, read, report
+from kdlight.images import Image, ImageError, read
 from kdlight.images.errors import (
     CodecError,
     EmptyError,
@@ -207,7 +207,7 @@ def test_the_walk_over_any_bytes_ends(data: bytes) -> None:
         assert structure(b"\x08\0\x05\0" + data).body.endswith(data)
 
 
-def test_the_report_holds_the_refusal(make: Make, ramp: np.ndarray) -> None:
-    told = report(make(ramp, Rows=None))
-    assert (told["read"], told["reason"]) == (False, "header")
-    assert report(make(ramp))["read"]
+def test_a_refusal_has_its_reason_in_a_word(make: Make, ramp: np.ndarray) -> None:
+    with pytest.raises(HeaderError) as refusal:
+        read(make(ramp, Rows=None))
+    assert refusal.value.reason == "header"

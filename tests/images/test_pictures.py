@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL.PngImagePlugin import PngInfo
 
-from kdlight.images import facts, read
+from kdlight.images import read
 from kdlight.images.errors import CodecError, FrameError, ImageError, TooBigError, TruncatedError, UnsupportedError
 
 
@@ -134,7 +134,7 @@ def test_notes_in_a_picture_are_dropped_and_said(rgb: np.ndarray) -> None:
     exif[0x013B], exif[0x010E] = "Jane Doe", "knee of Jane Doe"
     image = read(save(PIL.Image.fromarray(rgb), "JPEG", exif=exif, comment=b"Jane Doe"))
     assert image.removed == ("Comment", "EXIF")
-    assert "Jane" not in repr(facts(image)) + repr(image)
+    assert "Jane" not in repr(image.facts) + repr(image)
 
 
 def test_a_damaged_header_is_said_without_quoting_it(rgb: np.ndarray) -> None:
@@ -336,6 +336,15 @@ def test_jpeg_of_twelve_bits_and_lossless_jpeg_are_read() -> None:
     color = np.stack([wave, wave[::-1], wave // 2], axis=-1)
     image = read(imagecodecs.jpeg8_encode(color, level=98, bitspersample=12, subsampling="444"))
     assert np.abs(image.pixels - color * (255 / 4095)).max() < 4
+
+
+@pytest.mark.parametrize("cut", [slice(600, 664), slice(1500, 1564), slice(900, -2)])
+def test_a_lossless_jpeg_with_a_hole_is_refused_and_never_filled_with_what_lay_in_memory(cut: slice) -> None:
+    wave = (2048 + 2000 * np.sin(np.arange(64) / 9)[:, None] * np.cos(np.arange(48) / 7)).astype(np.uint16)
+    data = bytearray(imagecodecs.ljpeg_encode(wave))
+    del data[cut]
+    with pytest.raises(TruncatedError, match="lossless JPEG frame is missing"):
+        read(bytes(data))
 
 
 def test_notes_of_a_jpeg_that_pillow_does_not_open_are_said() -> None:

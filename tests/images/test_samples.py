@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdlight.images import Kind, Sample, facts, read, samples
+from kdlight.images import Kind, Sample, read, samples
 from kdlight.modality import MODALITIES, WINDOWS
 
 SHOWN = {"xray", "ct", "ultrasound", "dermatoscopy", "histopathology", "surface", "mri"}
@@ -87,9 +87,8 @@ def test_the_ct_phantom_is_in_hounsfield_units() -> None:
 
 def test_the_xray_phantom_is_monochrome1_with_dark_lungs() -> None:
     image = read(DATA["chest_xray"])
-    told = facts(image)
-    assert told["inverted"]
-    assert told["photometric"] == "MONOCHROME1"
+    assert image.facts.inverted
+    assert image.facts.photometric == "MONOCHROME1"
     shown = image.display().astype(float)
     lung, spine, air = shown[200:260, 150:180].mean(), shown[200:260, 250:262].mean(), shown[200:260, 0:10].mean()
     assert air < lung < spine

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from kdlight.images import facts, read
+from kdlight.images import read
 
 
 def changed(**elements: str) -> bytes:
@@ -35,4 +35,4 @@ def changed(**elements: str) -> bytes:
 def test_a_secondary_capture_is_known_by_its_class_or_its_conversion(elements: dict[str, str], secondary: bool) -> None:
     image = read(changed(**elements))
     assert image.secondary is secondary
-    assert facts(image)["secondary"] is secondary
+    assert image.facts.secondary is secondary

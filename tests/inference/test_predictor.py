@@ -85,7 +85,7 @@ def test_prediction_sets_hold_the_top_class_and_all_above_the_threshold(
 def test_a_reading_says_what_it_is_made_from(predictor: Predictor, tiny_bundle: Bundle, tiny_image: Image) -> None:
     reading = predictor.read(tiny_image)
     assert (reading.bundle, reading.bundle_sha256) == ("tiny_mri", tiny_bundle.sha256)
-    assert reading.image["sha256"] == tiny_image.sha256
+    assert reading.image.sha256 == tiny_image.sha256
     assert reading.teacher.bytes == (tiny_bundle.path / "teacher.safetensors").stat().st_size
     assert reading.student.parameters == sum(p.numel() for p in tiny_bundle.model("student").parameters())
     assert reading.times_smaller > 5

@@ -14,12 +14,12 @@ from kdlight.preprocessing import InputSpec
 
 
 def gray(pixels: np.ndarray, units: str = "", inverted: bool = False) -> Image:
-    window = Window(127.5, 255)
-    return Image(pixels.astype(np.float32), "", "dicom", 16, (window,), units=units, inverted=inverted)
+    shared = {"sha256": "", "format": "dicom", "bits": 16, "windows": (Window(127.5, 255),)}
+    return Image(pixels=pixels.astype(np.float32), units=units, inverted=inverted, **shared)
 
 
 def color(pixels: np.ndarray) -> Image:
-    return Image(pixels, "", "png", 8, ())
+    return Image(pixels=pixels, sha256="", format="png", bits=8, windows=())
 
 
 @pytest.fixture

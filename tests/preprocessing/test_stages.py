@@ -186,7 +186,7 @@ def test_a_stage_is_pure_and_keeps_the_form(name: str, shape: tuple[int, int]) -
 
 
 def image(picture: np.ndarray) -> Image:
-    return Image(picture, "", "png", 8, ())
+    return Image(pixels=picture, sha256="", format="png", bits=8, windows=())
 
 
 def test_a_spec_applies_its_stages_in_order_between_resizing_and_normalization() -> None:
@@ -210,7 +210,8 @@ def test_the_black_border_of_a_padded_picture_is_not_touched() -> None:
 
 
 def test_a_gray_scan_goes_through_the_stages_too() -> None:
-    gray = Image(skin(64)[:, :, 0].astype(np.float32), "", "dicom", 8, (Window(127.5, 255),))
+    values, windows = skin(64)[:, :, 0].astype(np.float32), (Window(127.5, 255),)
+    gray = Image(pixels=values, sha256="", format="dicom", bits=8, windows=windows)
     found = InputSpec(64, stages=tuple(STAGES)).render(gray)
     assert np.abs(found.astype(int) - found[:, :, :1]).max() <= 2
 

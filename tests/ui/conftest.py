@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
-from kdlight.images import Image, facts
+from kdlight.images import Image
 from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
 from kdlight.ui import waiting
 from kdlight.ui.read import readings
@@ -83,7 +83,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         bundle=bundle.card.id,
         bundle_version="1",
         bundle_sha256=bundle.sha256,
-        image=facts(asked.image),
+        image=asked.image.facts,
         eligibility=Eligibility(not reasons, reasons, asked.confirmed),
         **{role: opinion(role) for role in ROLES},  # type: ignore[arg-type]
         must_not_miss=bundle.card.must_not_miss,
