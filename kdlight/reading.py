@@ -193,11 +193,11 @@ class Reading:
     @property
     def not_ruled_out(self) -> dict[str, tuple[Role, ...]]:
         """Classes that must not be missed, with the models that hold them possible though they answer another."""
-        found = {
+        roles = {
             name: tuple(o.role for o in self.opinions if o.prediction != name and name in o.prediction_set)
             for name in self.must_not_miss
         }
-        return {name: roles for name, roles in found.items() if roles}
+        return {name: possible for name, possible in roles.items() if possible}
 
     @property
     def verdict(self) -> Verdict:

@@ -159,8 +159,8 @@ class Coverage(Part):
     """Values of `kdlight.anatomy.VIEWS`."""
 
 
-def _input(given: Any) -> Any:
-    return InputSpec.from_json(given) if isinstance(given, dict) else given
+def _input(value: Any) -> Any:
+    return InputSpec.from_json(value) if isinstance(value, dict) else value
 
 
 class Card(Part):
@@ -190,11 +190,11 @@ class Card(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _upgrade(cls, given: Any) -> Any:
+    def _upgrade(cls, card: Any) -> Any:
         """A card of the first schema had both licenses in one sentence of a fixed form."""
-        if not isinstance(given, dict) or "schema" not in given:
-            return given
-        values = dict(given)
+        if not isinstance(card, dict) or "schema" not in card:
+            return card
+        values = dict(card)
         if (schema := values.pop("schema")) not in (SCHEMA, FIRST_SCHEMA):
             raise ValueError(f"schema {schema!r} was found, {SCHEMA} was expected")
         if schema == FIRST_SCHEMA and isinstance(values.get("licence"), str):

@@ -20,8 +20,8 @@ class Part(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with other values. Raises pydantic.ValidationError."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self).model_validate(given | changes)
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate(values | changes)
 
 
 class LenientPart(Part):

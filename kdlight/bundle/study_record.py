@@ -164,11 +164,11 @@ class StudyRecord(LenientPart):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
+    def _without_nulls(cls, record: Any) -> Any:
         """An older record has null for a part that it does not know."""
-        if not isinstance(given, dict):
-            return given
-        return {key: value for key, value in given.items() if value is not None or key == "gain_over_alone"}
+        if not isinstance(record, dict):
+            return record
+        return {key: value for key, value in record.items() if value is not None or key == "gain_over_alone"}
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module, ABC):
-    """`model(x)` takes x (B, 3, H, W), standardised as its InputSpec says, and returns logits (B, K), nothing else."""
+    """`model(x)` takes x (B, 3, H, W), standardized as its InputSpec says, and returns logits (B, K), nothing else."""
 
     num_classes: int
 

@@ -153,11 +153,11 @@ def fixed_size(net: Any) -> tuple[int, int] | None:
 
 def check_size(x: Tensor, size: tuple[int, int] | None) -> None:
     """Raises ValueError if x (B, 3, H, W) is not of the size that the network insists on."""
-    given = (int(x.shape[-2]), int(x.shape[-1]))
-    if size is not None and given != size:
+    side = (int(x.shape[-2]), int(x.shape[-1]))
+    if size is not None and side != size:
         raise ValueError(
-            f"The network reads {size[0]} x {size[1]} px only; {given[0]} x {given[1]} were given. "
-            f"Set data.size to {size[0]}, or build it for another size as timm:<name>@{given[0]}."
+            f"The network reads {size[0]} x {size[1]} px only; {side[0]} x {side[1]} were given. "
+            f"Set data.size to {size[0]}, or build it for another size as timm:<name>@{side[0]}."
         )
 
 

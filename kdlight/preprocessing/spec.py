@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class InputSpec:
         return len(self.mean)
 
     def render(self, image: Image) -> np.ndarray:
-        """The frame as the model sees it before normalisation: uint8 (size, size, 3)."""
+        """The frame as the model sees it before it is standardized: uint8 (size, size, 3)."""
         seen = self._seen(image)
         return seen if seen.ndim == 3 else np.asarray(PIL.Image.fromarray(seen).convert("RGB"))
 
@@ -83,7 +83,7 @@ class InputSpec:
             yield name, replace(self, stages=self.stages[:count]).render(image)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 or [0, 255] pixels (B, size, size, 3) to float32 (B, 3, size, size), standardised."""
+        """uint8 or [0, 255] pixels (B, size, size, 3) to float32 (B, 3, size, size), standardized."""
         import torch
 
         mean, std = (pixels.new_tensor(v, dtype=torch.float32)[:, None, None] * 255 for v in (self.mean, self.std))
@@ -127,7 +127,7 @@ class InputSpec:
         return {**values, "channels": self.channels, "preprocessing": steps}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> InputSpec:
+    def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
         """Raises ValueError where a key or a value is not one that `to_json` writes."""
         described = ("channels", "preprocessing")
         known: dict[str, Any] = {

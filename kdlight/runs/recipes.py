@@ -52,10 +52,10 @@ def open_recipe(
 def _read(file: Path, overrides: Sequence[str], say: Callable[[str], None]) -> Recipe:
     """A recipe's file with overrides, without options of a method that is no longer the recipe's."""
     recipe = read_recipe(file, overrides)
-    given = {text.partition("=")[0].strip() for text in overrides}
+    overridden = {text.partition("=")[0].strip() for text in overrides}
     others = [text for text in overrides if text.partition("=")[0].strip() != "distill.method"]
     before, method = read_recipe(file, others).distill.method, recipe.distill.method
-    options = {key: value for key, value in recipe.distill.options.items() if f"distill.{key}" in given}
+    options = {key: value for key, value in recipe.distill.options.items() if f"distill.{key}" in overridden}
     dropped = [key for key in recipe.distill.options if key not in options]
     if before == method or not dropped:
         return recipe

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from kdlight.bundle import BundleError, Card, read_card
-from kdlight.bundle.part import LenientPart
+from kdlight.bundle.part import LenientPart, Value
 from kdlight.bundle.speed import ONNX, Speed
 from kdlight.bundle.study_record import Gain, Scores, SeedScores, StudyLatency, StudyRecord
 from kdlight.config import Recipe, RecipeError, read_recipe, shipped
@@ -79,14 +79,13 @@ def shipped_recipes() -> dict[str, Recipe]:
     return {name: read_recipe(path) for name, path in shipped().items()}
 
 
-def settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
+def settings(recipe: Recipe) -> dict[str, dict[str, Value]]:
     """Everything of a recipe that a result hangs on, but the method: no file, no folder, nothing of the machine."""
-    sections = recipe.model_dump(
+    return recipe.model_dump(
         mode="json",
         include={"data": set(DATA_SETTINGS), "teacher": True, "student": True, "train": True},
         exclude={"teacher": {"weights"}, "student": {"weights"}, "train": {"threads"}},
     )
-    return {name: dict(section) for name, section in sections.items()}
 
 
 def read(path: Path) -> StudyRecord:
@@ -206,7 +205,7 @@ def command_of(record: StudyRecord, defaults: Mapping[str, Mapping[str, Any]] | 
     return " ".join(["kdlight study", name, *options, *data, f"--seeds {len(record.seeds)}"])
 
 
-def _changes(record: StudyRecord, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _changes(record: StudyRecord, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
     method = record.method.name
     both = {
         "data.name": (record.set_name, recipe.data.name),
@@ -220,7 +219,7 @@ def _changes(record: StudyRecord, recipe: Recipe, defaults: Mapping[str, Mapping
         "train.epochs": (record.epochs.get("student"), recipe.train.epochs),
         "train.seed": (record.seeds[0].seed, recipe.train.seed),
     }
-    changes: dict[str, Any] = {key: was for key, (was, now) in both.items() if was is not None and was != now}
+    changes: dict[str, Value] = {key: was for key, (was, now) in both.items() if was is not None and was != now}
     for section, values in settings(recipe).items():
         recorded = record.settings.get(section, {})
         changes |= {f"{section}.{key}": recorded[key] for key, now in values.items() if recorded.get(key, now) != now}

@@ -1,8 +1,7 @@
 """The honest gain: one teacher, and over several seeds its student taught and the same student alone.
 
 Both students of a seed share recipe, budget and order of images. The teacher is trained once, with the recipe's own
-seed; what varies is the student. A gain is called proven only over the same student from the same starting weights, and
-only if its interval leaves out 0.
+seed; what varies is the student.
 """
 
 from __future__ import annotations
@@ -136,12 +135,12 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     """
     if not other.recipe.is_file():
         return
-    given = read_recipe(other.recipe)
+    made = read_recipe(other.recipe)
     seeds = [read_recipe(file).train.seed for file in other.path.parent.glob("seed-*/recipe.toml")]
-    if given.train.seed == min(seeds, default=given.train.seed) and teacher_of(given) == teacher_of(recipe):
+    if made.train.seed == min(seeds, default=made.train.seed) and teacher_of(made) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
-    train = given.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
-    if given.changed(distill=recipe.distill, train=train) == recipe:
+    train = made.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)
+    if made.changed(distill=recipe.distill, train=train) == recipe:
         for phase in BASELINES:
             take(run, other, phase, (f"{phase}.safetensors",))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from safetensors.numpy import load_file
 
@@ -49,6 +47,9 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecor
         for gain, (one, other) in GAINS.items()
         if one in pooled and other in pooled
     }
+    method = find(recipe.distill.method)
+    trained = ["teacher", "student", *(name for name in training.BASELINES if getattr(recipe.train, name))]
+    data, networks = _description(recipe, finished[0])
     return StudyRecord(
         schema=SCHEMA,
         recipe=name or recipe.name,
@@ -58,7 +59,13 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecor
         **gains,  # type: ignore[arg-type]
         mcnemar_p=mcnemar(each[0]["student"], each[0]["alone"], each[0]["labels"]),
         mcnemar_pooled_p=mcnemar(pooled["student"], pooled["alone"], pooled["labels"]),
-        **_description(recipe, finished),
+        data=data,
+        models=networks,
+        method=StudyMethod(
+            name=method.name, paper=method.paper, options={**hyperparameters(method), **recipe.distill.options}
+        ),
+        epochs={m: recipe.teacher.epochs if m == "teacher" else recipe.train.epochs for m in trained},
+        minutes={model: minutes(finished, model) for model in trained},
         settings=settings(recipe),
     )
 
@@ -82,28 +89,17 @@ def paired(pooled: Predictions, first: np.ndarray, second: np.ndarray) -> Interv
     return difference(balanced_accuracy, first, second, pooled["labels"], pooled["groups"])
 
 
-def _description(recipe: Recipe, finished: list[Run]) -> dict[str, Any]:
-    """What was trained on what, and for how long; what needs the bundle is left out where there is none."""
-    card = bundles.load(finished[0].bundle).card if finished[0].bundle.is_dir() else None
-    method = find(recipe.distill.method)
-    trained = ["teacher", "student", *(name for name in training.BASELINES if getattr(recipe.train, name))]
-    networks = {
-        "teacher": card.teacher.to_json() if card else {"architecture": recipe.teacher.name},
-        "student": card.student.to_json() if card else {"architecture": recipe.student.name},
-    }
-    data = {"name": recipe.name, "title": recipe.data.title, "modality": recipe.data.modality, "size": recipe.data.size}
-    if card:
-        data["classes"] = [entry.name for entry in card.classes]
-        data["images"] = {split: sum(by_class.values()) for split, by_class in card.data.counts.items()}
-    return {
-        "data": StudyData.model_validate(data),
-        "models": StudyModels(**{role: StudyNetwork.model_validate(network) for role, network in networks.items()}),
-        "method": StudyMethod(
-            name=method.name, paper=method.paper, options={**hyperparameters(method), **recipe.distill.options}
-        ),
-        "epochs": {m: recipe.teacher.epochs if m == "teacher" else recipe.train.epochs for m in trained},
-        "minutes": {model: minutes(finished, model) for model in trained},
-    }
+def _description(recipe: Recipe, run: Run) -> tuple[StudyData, StudyModels]:
+    """What was trained on what; without the run's bundle as far as the recipe tells."""
+    data = StudyData(name=recipe.name, title=recipe.data.title, modality=recipe.data.modality, size=recipe.data.size)
+    if not run.bundle.is_dir():
+        teacher, student = (StudyNetwork(architecture=name) for name in (recipe.teacher.name, recipe.student.name))
+        return data, StudyModels(teacher=teacher, student=student)
+    card = bundles.load(run.bundle).card
+    images = {split: sum(by_class.values()) for split, by_class in card.data.counts.items()}
+    teacher, student = (StudyNetwork.model_validate(network.to_json()) for network in (card.teacher, card.student))
+    data = data.replace(classes=[entry.name for entry in card.classes], images=images)
+    return data, StudyModels(teacher=teacher, student=student)
 
 
 def minutes(finished: list[Run], phase: str) -> float | None:

@@ -45,7 +45,7 @@ def card_of(result: RunResult) -> Card:
     """Describe a run's pair. Models that no bundle ships, and baselines, are there by their figures only."""
     recipe, dataset, spec = result.recipe, result.data.dataset, result.data.spec
     data, name, start = recipe.data, recipe.name, result.start
-    metrics = _metrics(result)
+    metrics, method = _metrics(result), find_method(recipe.distill.method)
     return Card(
         id=name,
         name=data.title or name,
@@ -53,11 +53,19 @@ def card_of(result: RunResult) -> Card:
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         licenses=Licenses(weights=data.weights_licence, data=data.licence),
         modality=data.modality,
-        classes=tuple(_class(data, c) for c in dataset.classes),
+        classes=tuple(
+            ClassDescription(name=c, **dict(data.classes.get(c, ClassWords(words=c)))) for c in dataset.classes
+        ),
         input=spec,
         teacher=_describe(recipe.teacher.name, result.models["teacher"], spec, **(start.described() if start else {})),
         student=_describe(recipe.student.name, result.models["student"], spec, start=recipe.student.init),
-        distillation=_distillation(recipe),
+        distillation=Distillation(
+            method=method.name,
+            paper=method.paper,
+            options={**hyperparameters(method), **recipe.distill.options},
+            init=recipe.student.init,
+            recipe=recipe.portable.to_toml(),
+        ),
         data=_data(recipe, dataset),
         metrics=metrics,
         calibration=Calibration.model_validate(
@@ -91,37 +99,18 @@ def eligibility(data: DataConfig) -> Coverage:
     )
 
 
-def _class(data: DataConfig, name: str) -> ClassDescription:
-    words = data.classes.get(name, ClassWords(words=name))
-    return ClassDescription(name=name, words=words.words, must_not_miss=words.must_not_miss)
-
-
 def _describe(name: str, model: Classifier, spec: InputSpec, **start: Any) -> Network:
     return Network(architecture=name, parameters=parameters(model), macs=macs(model, spec.size), bytes=0, **start)
 
 
-def _distillation(recipe: Recipe) -> Distillation:
-    kind = find_method(recipe.distill.method)
-    options = {**hyperparameters(kind), **recipe.distill.options}
-    return Distillation(
-        method=kind.name,
-        paper=kind.paper,
-        options=options,
-        init=recipe.student.init,
-        recipe=recipe.portable.to_toml(),
-    )
-
-
 def _data(recipe: Recipe, dataset: Dataset) -> DataDescription:
-    counts = {s: dataset.split(s).counts() for s in ("train", "val", "test")}
-    groups = {s: len(np.unique(dataset.split(s).groups)) for s in ("train", "val", "test")}
-    data = recipe.data
+    splits, data = {name: dataset.split(name) for name in ("train", "val", "test")}, recipe.data
     return DataDescription(
         name=recipe.name,
         source=data.source,
         license=data.licence,
-        counts=counts,
-        groups=groups,
+        counts={name: split.counts() for name, split in splits.items()},
+        groups={name: len(np.unique(split.groups)) for name, split in splits.items()},
         group_key=group_key(dataset),
         left_out=tuple(LeftOut(reason=row.reason, count=row.count) for row in dataset.left_out),
         split_seed=data.split_seed,

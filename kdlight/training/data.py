@@ -72,25 +72,21 @@ def known_labels(train: Dataset, config: DataConfig) -> np.ndarray:
 
 
 def open_set(config: DataConfig, folder: Path) -> Dataset:
-    """The recipe's set with train, val and test; `synthetic` is made inside `folder`."""
+    """The recipe's set with train, val and test; `synthetic` is made inside `folder`.
+
+    Raises DataError where there is nothing to tell apart, or the recipe describes a class that is not there.
+    """
     path = Path(config.path)
     if config.path == "synthetic":
         path = folder / "synthetic"
         if not path.is_dir():
             synthetic(path)
     dataset = parted(open_dataset(path), {"val": config.val, "test": config.test}, config.split_seed)
-    _require_classes(dataset, config)
-    return dataset
-
-
-def _require_classes(dataset: Dataset, config: DataConfig) -> None:
-    """Raise DataError where there is nothing to tell apart, or the recipe describes a class that is not there."""
-    lone = lone_class(dataset)
-    if lone:
+    if lone := lone_class(dataset):
         raise DataError(f"{dataset.source.name}: {lone[0]}")
-    absent = [name for name in config.classes if name not in dataset.classes]
-    if absent:
+    if absent := [name for name in config.classes if name not in dataset.classes]:
         raise DataError(
             f"The recipe describes the class {', '.join(absent)}, which {dataset.source.name} has not; its classes are "
             f"{', '.join(dataset.classes)}. Name it as the set does, or take [data.classes.{absent[0]}] out."
         )
+    return dataset

@@ -16,8 +16,7 @@ from kdlight.config import Recipe, TeacherConfig, TrainConfig
 from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
-from kdlight.runs import EpochRecord, Phase, Run, origin
-from kdlight.runs.origin import Origin
+from kdlight.runs import EpochRecord, Phase, Run
 from kdlight.storage import replacing
 from kdlight.training.batches import shuffled
 from kdlight.training.data import RunData
@@ -109,10 +108,6 @@ class Phases:
         model.load_state_dict(load_file(self._file(name)))
         round_to_half(model)
         return model.eval()
-
-    def start(self) -> Origin | None:
-        """Which weights the teacher began with; None of a run whose folder does not say."""
-        return origin.read(self.run.path)
 
     def _start(self) -> Classifier:
         """The teacher with its first weights: looked for once, then saved in the run with where they came from."""

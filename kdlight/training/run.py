@@ -114,7 +114,7 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
     run.update(phase="calibrate")
     models: dict[str, Classifier] = {name: phases.finished(name) for name in ("teacher", "student", *baselines)}
     partner = {PARTNER: phases.finished(PARTNER)} if phases.has(PARTNER) else {}
-    result = RunResult.measured(recipe, data, models, partner, phases.start())
+    result = RunResult.measured(recipe, data, models, partner, origin.read(run.path))
     result.write_predictions(run.path)
     run.update(phase="bundle")
     run.update(at_chance=pack(run.bundle, result).card.at_chance)
