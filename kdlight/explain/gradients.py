@@ -11,20 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress, logit
-from kdlight.explain.captum import captum, quiet
 from kdlight.explain.registry import ExplainError
-from kdlight.explain.watch import Counted
-from kdlight.options import Option
 
-Steps = Annotated[int, Option("Steps from the plain gray image to this one; the study takes 50.", ge=10, le=500)]
-BATCH = 10
-"""Steps at once."""
 SUMMED = 0.1
 """Share of the change in score by which the parts of a map may miss it before the note says so."""
 ACTIVATIONS = frozenset(
@@ -61,20 +55,6 @@ def guided_backprop(model: nn.Module, x: Tensor, class_index: int, progress: Pro
         return Evidence(_gradient(model, x, class_index))
 
 
-def integrated_gradients(
-    model: nn.Module, x: Tensor, class_index: int, progress: Progress, steps: Steps = 50
-) -> Evidence:
-    """(x - b) * mean of d logit / d x on the way from the baseline b to x (Sundararajan et al. 2017).
-
-    https://arxiv.org/abs/1703.01365; (C, h, w). It sums to logit(x) - logit(b), up to the error of so many steps.
-    """
-    counted = Counted(model, steps, progress)
-    with quiet():
-        method = captum().IntegratedGradients(lambda inputs: logit(counted(inputs), class_index))
-        parts = method.attribute(x.detach().clone(), torch.zeros_like(x), n_steps=steps, internal_batch_size=BATCH)
-    return _summed(parts[0].detach().float(), model, x, class_index)
-
-
 def deeplift(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """DeepLIFT by the rescale rule (Shrikumar et al. 2017, https://arxiv.org/abs/1704.02685): (C, h, w).
 
@@ -95,7 +75,7 @@ def deeplift(model: nn.Module, x: Tensor, class_index: int, progress: Progress) 
 
     with _activations(model, rescaled):
         gradient = _gradient(model, torch.cat([x, torch.zeros_like(x)]), class_index)
-    return _summed(x[0] * gradient, model, x, class_index)
+    return summed(x[0] * gradient, model, x, class_index)
 
 
 def _gradient(model: nn.Module, x: Tensor, class_index: int) -> Tensor:
@@ -127,7 +107,7 @@ def _activations(model: nn.Module, rule: Callable[[Tensor], Callable[[Tensor], T
             handle.remove()
 
 
-def _summed(parts: Tensor, model: nn.Module, x: Tensor, class_index: int) -> Evidence:
+def summed(parts: Tensor, model: nn.Module, x: Tensor, class_index: int) -> Evidence:
     """Parts (C, h, w) with a note where they do not sum to the difference in score between x and the baseline 0."""
     with torch.no_grad():
         high, low = logit(model(torch.cat([x, torch.zeros_like(x)])), class_index).tolist()

@@ -26,12 +26,12 @@ class Explainer:
 
     name: str
     title: str
-    summary: str
-    """One or two sentences for a reader who does not know the method."""
-    paper: str
-    """Authors and year."""
     home: str
     """module:function under kdlight.explain, imported when the method is first used: it brings torch along."""
+    paper: str
+    """Authors and year."""
+    summary: str
+    """One or two sentences for a reader who does not know the method."""
     gradients: bool = True
     """Whether it takes gradients of the score."""
     cost: Literal["fast", "slow"] = "fast"
@@ -59,164 +59,59 @@ class Explainer:
         return declared(self.function)
 
 
+# fmt: off
 _ALL = (
-    Explainer(
-        DEFAULT,
-        "Multi-layer",
-        "The class map, kept where finer layers have something that speaks for the class too. The most exact of the "
-        "maps here on outlined lesions.",
-        "kdlight, after Selvaraju et al. 2017 and Jiang et al. 2021",
-        "multilayer:multilayer",
-    ),
-    Explainer(
-        "gradcam",
-        "Grad-CAM",
-        "Weighs each feature by how much the class score follows it.",
-        "Selvaraju et al. 2017",
-        "gradcam:gradcam",
-    ),
-    Explainer(
-        "gradcam++",
-        "Grad-CAM++",
-        "Grad-CAM that lets several places that show the class count alike.",
-        "Chattopadhay et al. 2018",
-        "cam_family:gradcam_plus_plus",
-    ),
-    Explainer(
-        "xgradcam",
-        "XGrad-CAM",
-        "Grad-CAM whose gradients count more where the feature is strong.",
-        "Fu et al. 2020",
-        "cam_family:xgradcam",
-    ),
-    Explainer(
-        "hirescam",
-        "HiResCAM",
-        "Weighs every cell of every feature by its own gradient, not by the mean over the image.",
-        "Draelos & Carin 2020",
-        "cam_family:hirescam",
-    ),
-    Explainer(
-        "layercam",
-        "LayerCAM",
-        "What speaks for the class, cell by cell, averaged over coarse and finer layers.",
-        "Jiang et al. 2021",
-        "cam_family:layercam",
-    ),
-    Explainer(
-        "eigencam",
-        "EigenCAM",
-        "What the features have most in common, whatever the class: the same map for every answer.",
-        "Muhammad & Yeasin 2020",
-        "cam_family:eigencam",
-        gradients=False,
-        per_class=False,
-        signed=False,
-    ),
-    Explainer(
-        "ablationcam",
-        "Ablation-CAM",
-        "Weighs each feature by how far the class score drops without it.",
-        "Desai & Ramaswamy 2020",
-        "cam_family:ablationcam",
-        gradients=False,
-        cost="slow",
-    ),
-    Explainer(
-        "scorecam",
-        "Score-CAM",
-        "Shows the model the image through one feature at a time and weighs it by the class score. Ends when the "
-        "features left cannot change the map; large models take the fast way.",
-        "Wang et al. 2020",
-        "scorecam:scorecam",
-        gradients=False,
-        cost="slow",
-    ),
-    Explainer(
-        "scorecam-fast",
-        "Score-CAM, fast",
-        "Score-CAM that scores a few of the features and predicts the others; says how close it is likely to be.",
-        "Wang et al. 2020",
-        "scorecam:fast",
-        gradients=False,
-    ),
-    Explainer(
-        "scorecam-exact",
-        "Score-CAM, every mask",
-        "Score-CAM that scores every feature however long it takes: the grad-cam package's map.",
-        "Wang et al. 2020",
-        "scorecam:exact",
-        gradients=False,
-        cost="slow",
-    ),
-    Explainer(
-        "cam",
-        "Class map",
-        "The last linear layer's weights applied to the features. Fastest; only for models that pool right before it.",
-        "Zhou et al. 2016",
-        "classmap:cam",
-        gradients=False,
-    ),
-    Explainer(
-        "occlusion",
-        "Occlusion",
-        "Hides one square of the image after the other and measures how far the score drops.",
-        "Zeiler & Fergus 2014",
-        "perturbations:occlusion",
-        gradients=False,
-        cost="slow",
-        needs="captum",
-    ),
-    Explainer(
-        "saliency",
-        "Saliency",
-        "How strongly the score follows each pixel, for or against.",
-        "Simonyan et al. 2014",
-        "gradients:saliency",
-        signed=False,
-    ),
-    Explainer(
-        "ixg",
-        "Input x gradient",
-        "Each pixel's value times how strongly the score follows it.",
-        "Shrikumar et al. 2016",
-        "gradients:input_x_gradient",
-    ),
-    Explainer(
-        "guided",
-        "Guided backprop",
-        "The gradient with everything that speaks against left out at each activation. Sharp, but close to an edge "
-        "detector: it depends little on the class.",
-        "Springenberg et al. 2015",
-        "gradients:guided_backprop",
-    ),
-    Explainer(
-        "ig",
-        "Integrated gradients",
-        "Adds up gradients on the way from a plain gray image to this one.",
-        "Sundararajan et al. 2017",
-        "gradients:integrated_gradients",
-        cost="slow",
-        needs="captum",
-    ),
-    Explainer(
-        "deeplift",
-        "DeepLIFT",
-        "Splits the score's difference to that of a plain gray image among the pixels.",
-        "Shrikumar et al. 2017",
-        "gradients:deeplift",
-    ),
-    Explainer(
-        "lime",
-        "LIME",
-        "Hides random sets of squares and fits a sparse linear model to the scores.",
-        "Ribeiro et al. 2016",
-        "perturbations:lime",
-        gradients=False,
-        cost="slow",
-        needs="captum",
-    ),
+    Explainer(DEFAULT, "Multi-layer", "multilayer:multilayer",
+              "kdlight, after Selvaraju et al. 2017 and Jiang et al. 2021",
+              "The class map, kept where finer layers have something that speaks for the class too. The most exact of "
+              "the maps here on outlined lesions."),
+    Explainer("gradcam", "Grad-CAM", "gradcam:gradcam", "Selvaraju et al. 2017",
+              "Weighs each feature by how much the class score follows it."),
+    Explainer("gradcam++", "Grad-CAM++", "cam_family:gradcam_plus_plus", "Chattopadhay et al. 2018",
+              "Grad-CAM that lets several places that show the class count alike."),
+    Explainer("xgradcam", "XGrad-CAM", "cam_family:xgradcam", "Fu et al. 2020",
+              "Grad-CAM whose gradients count more where the feature is strong."),
+    Explainer("hirescam", "HiResCAM", "cam_family:hirescam", "Draelos & Carin 2020",
+              "Weighs every cell of every feature by its own gradient, not by the mean over the image."),
+    Explainer("layercam", "LayerCAM", "cam_family:layercam", "Jiang et al. 2021",
+              "What speaks for the class, cell by cell, averaged over coarse and finer layers."),
+    Explainer("eigencam", "EigenCAM", "cam_family:eigencam", "Muhammad & Yeasin 2020",
+              "What the features have most in common, whatever the class: the same map for every answer.",
+              gradients=False, per_class=False, signed=False),
+    Explainer("ablationcam", "Ablation-CAM", "cam_family:ablationcam", "Desai & Ramaswamy 2020",
+              "Weighs each feature by how far the class score drops without it: at once for models that pool right "
+              "before their last layer.", gradients=False, cost="slow"),
+    Explainer("scorecam", "Score-CAM", "scorecam:scorecam", "Wang et al. 2020",
+              "Shows the model the image through one feature at a time and weighs it by the class score. Ends when the "
+              "features left cannot change the map; large models take the fast way.", gradients=False, cost="slow"),
+    Explainer("scorecam-fast", "Score-CAM, fast", "scorecam:fast", "Wang et al. 2020",
+              "Score-CAM that scores a few of the features and predicts the others; says how close it is likely to be.",
+              gradients=False),
+    Explainer("scorecam-exact", "Score-CAM, every mask", "scorecam:exact", "Wang et al. 2020",
+              "Score-CAM that scores every feature however long it takes: the grad-cam package's map.",
+              gradients=False, cost="slow"),
+    Explainer("cam", "Class map", "classmap:cam", "Zhou et al. 2016",
+              "The last linear layer's weights applied to the features. Fastest; only for models that pool right "
+              "before it.", gradients=False),
+    Explainer("occlusion", "Occlusion", "captum:occlusion", "Zeiler & Fergus 2014",
+              "Hides one square of the image after the other and measures how far the score drops.",
+              gradients=False, cost="slow", needs="captum"),
+    Explainer("saliency", "Saliency", "gradients:saliency", "Simonyan et al. 2014",
+              "How strongly the score follows each pixel, for or against.", signed=False),
+    Explainer("ixg", "Input x gradient", "gradients:input_x_gradient", "Shrikumar et al. 2016",
+              "Each pixel's value times how strongly the score follows it."),
+    Explainer("guided", "Guided backprop", "gradients:guided_backprop", "Springenberg et al. 2015",
+              "The gradient with everything that speaks against left out at each activation. Sharp, but close to an "
+              "edge detector: it depends little on the class."),
+    Explainer("ig", "Integrated gradients", "captum:integrated_gradients", "Sundararajan et al. 2017",
+              "Adds up gradients on the way from a plain gray image to this one.", cost="slow", needs="captum"),
+    Explainer("deeplift", "DeepLIFT", "gradients:deeplift", "Shrikumar et al. 2017",
+              "Splits the score's difference to that of a plain gray image among the pixels."),
+    Explainer("lime", "LIME", "captum:lime", "Ribeiro et al. 2016",
+              "Hides random sets of squares and fits a sparse linear model to the scores.",
+              gradients=False, cost="slow", needs="captum"),
 )
+# fmt: on
 EXPLAINERS: dict[str, Explainer] = {method.name: method for method in _ALL}
 
 

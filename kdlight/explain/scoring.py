@@ -1,9 +1,8 @@
 """A network made ready to score many masked images, and the threads that do it.
 
-Batch norm is folded into the convolutions and the activation behind a convolution runs inside it, in channels-last
-order: that changes nothing but rounding. Each thread takes whole batches: threads that share one batch wait for each
-other after every layer, and for whatever else the machine is doing. bfloat16 is not used: MobileNetV2's scores move by
-some 0.4 logits in it, and the map with them.
+Batch norm is folded into the convolutions, in channels-last order: that changes nothing but rounding. Each thread takes
+whole batches: threads that share one batch wait for each other after every layer, and for whatever else the machine is
+doing. bfloat16 is not used: MobileNetV2's scores move by some 0.4 logits in it, and the map with them.
 """
 
 from __future__ import annotations
@@ -25,12 +24,6 @@ from kdlight.explain.lattice import Lattice
 Net = TypeVar("Net", bound=nn.Module)
 PIXELS = 16 * 128 * 128
 """Pixels of a batch, however large the inputs: more of them leave the processor's cache and take longer each."""
-INSIDE: dict[type[nn.Module], tuple[str, list[float]]] = {
-    nn.ReLU: ("relu", []),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
-    nn.Hardswish: ("hardswish", []),
-}
-"""Activations that can run inside a convolution, as oneDNN calls them."""
 
 
 class Scorer:
@@ -44,7 +37,7 @@ class Scorer:
         self.threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self.threads, "score", torch.set_num_threads, (1,))
         self.batch = max(1, PIXELS // (x.shape[-2] * x.shape[-1]))
-        self._net = prepared(model)
+        self._net = folded(model)
 
     def __enter__(self) -> Self:
         torch.set_num_threads(1)
@@ -91,7 +84,7 @@ def folded(model: Net) -> Net:
     Nothing but rounding changes, and gradients still reach every layer's output.
     """
     copied = copy.deepcopy(model, {id(one): one for one in model.parameters()}).eval()  # replaced, never written
-    for block in _sequences(copied):
+    for block in [one for one in copied.modules() if isinstance(one, nn.Sequential)]:
         for name, after in itertools.pairwise(list(block._modules)):
             first, second = block._modules[name], block._modules[after]
             # a batch norm's subclass may hold an activation, which would be lost
@@ -99,53 +92,3 @@ def folded(model: Net) -> Net:
                 block._modules[name] = nn.Identity()
                 block._modules[after] = fuse_conv_bn_eval(first, second)
     return copied.to(memory_format=torch.channels_last)
-
-
-def prepared(model: Net) -> Net:
-    """As `folded`, the activations right behind a convolution inside it too, which no gradient passes."""
-    copied = folded(model)
-    for block in _sequences(copied):
-        for name, after in itertools.pairwise(list(block._modules)):
-            first, second = block._modules[name], block._modules[after]
-            if isinstance(first, nn.Conv2d) and type(second) in INSIDE and Joined.fits(first):
-                block._modules[name] = Joined(first, *INSIDE[type(second)])
-                block._modules[after] = nn.Identity()
-    return copied
-
-
-def _sequences(model: nn.Module) -> list[nn.Sequential]:
-    return [block for block in model.modules() if isinstance(block, nn.Sequential)]
-
-
-class Joined(nn.Module):
-    """A convolution and its activation in one pass over the memory, by the operation that torch's compiler uses."""
-
-    def __init__(self, conv: nn.Conv2d, activation: str, limits: list[float]) -> None:
-        super().__init__()
-        self.conv, self.activation, self.limits = conv, activation, limits
-
-    @staticmethod
-    def fits(conv: nn.Conv2d) -> bool:
-        known = hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-        return (
-            known
-            and conv.weight.device.type == "cpu"
-            and conv.padding_mode == "zeros"
-            and not isinstance(conv.padding, str)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        conv = self.conv
-        output: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x,
-            conv.weight,
-            conv.bias,
-            conv.padding,
-            conv.stride,
-            conv.dilation,
-            conv.groups,
-            self.activation,
-            self.limits,
-            "",
-        )
-        return output

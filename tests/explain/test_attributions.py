@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from kdlight.explain import EXPLAINERS, ExplainError, explain, explained
 from kdlight.explain import captum as door
 from kdlight.explain.base import Evidence
-from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, integrated_gradients, saliency
-from kdlight.explain.perturbations import lime, occlusion
+from kdlight.explain.captum import integrated_gradients, lime, occlusion
+from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, saliency
 from kdlight.options import OptionError
 
 needs_captum = pytest.mark.skipif(not importlib.util.find_spec("captum"), reason="captum is not installed")
@@ -68,8 +68,8 @@ def change(net: nn.Module, x: Tensor, index: int) -> float:
 def test_saliency_and_input_x_gradient_are_gradients_taken_by_hand(x: Tensor) -> None:
     net = Net(nn.ReLU6(), nn.GELU())
     by_hand = gradient(net, x, 2)
-    found = saliency(net, x, 2, silent).values
-    torch.testing.assert_close(found[0], by_hand.abs().amax(0))
+    parts = saliency(net, x, 2, silent).values
+    torch.testing.assert_close(parts[0], by_hand.abs().amax(0))
     torch.testing.assert_close(input_x_gradient(net, x, 2, silent).values, x[0] * by_hand)
 
 
@@ -95,9 +95,9 @@ def test_guided_backprop_drops_what_speaks_against_at_each_activation(x: Tensor,
 @needs_captum
 def test_integrated_gradients_add_up_to_the_change_in_score(x: Tensor) -> None:
     net = Net(nn.ReLU6(), nn.SiLU())
-    found = integrated_gradients(net, x, 1, silent)
-    assert float(found.values.sum()) == pytest.approx(change(net, x, 1), rel=0.02, abs=0.01)
-    assert found.note == ""
+    parts = integrated_gradients(net, x, 1, silent)
+    assert float(parts.values.sum()) == pytest.approx(change(net, x, 1), rel=0.02, abs=0.01)
+    assert parts.note == ""
 
 
 @needs_captum
@@ -110,8 +110,8 @@ def test_on_a_linear_net_each_equals_input_x_gradient(x: Tensor, method: Method)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.Hardswish, nn.GELU])
 def test_deeplift_adds_up_where_every_activation_has_its_rule(x: Tensor, activation: type[nn.Module]) -> None:
     net = Net(activation(), activation())
-    found = deeplift(net, x, 1, silent)
-    assert float(found.values.sum()) == pytest.approx(change(net, x, 1), rel=1e-3, abs=1e-4)
+    parts = deeplift(net, x, 1, silent)
+    assert float(parts.values.sum()) == pytest.approx(change(net, x, 1), rel=1e-3, abs=1e-4)
 
 
 def test_deeplift_is_the_ratio_of_changes_for_one_activation() -> None:
@@ -120,8 +120,8 @@ def test_deeplift_is_the_ratio_of_changes_for_one_activation() -> None:
     nn.init.constant_(net[0].weight, 2.0)
     nn.init.constant_(net[0].bias, 1.0)
     x = torch.tensor([3.0, 1.0, -1.0]).view(1, 3, 1, 1)  # 2 * 3 + 1 = 7 before, 6 after; 1 at the baseline
-    found = deeplift(net, x, 0, silent).values.flatten()
-    torch.testing.assert_close(found, torch.tensor([3.0, 1.0, -1.0]) * 2 * 5 / 6)
+    parts = deeplift(net, x, 0, silent).values.flatten()
+    torch.testing.assert_close(parts, torch.tensor([3.0, 1.0, -1.0]) * 2 * 5 / 6)
 
 
 @needs_captum
@@ -156,23 +156,23 @@ def test_nothing_to_guide_is_said(x: Tensor) -> None:
 @needs_captum
 def test_occlusion_is_the_mean_drop_over_the_squares_that_cover_a_pixel() -> None:
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    found = occlusion(Corner(), x, 1, silent).values
-    drops, covers = np.zeros((32, 32)), np.zeros((32, 32))
+    values = occlusion(Corner(), x, 1, silent).values
+    expected, covers = np.zeros((32, 32)), np.zeros((32, 32))
     for row in range(31):
         for column in range(31):  # 15 and 8 px at 224 are 2 and 1 at 32
             hidden = x.clone()
             hidden[:, :, row : row + 2, column : column + 2] = 0
-            drops[row : row + 2, column : column + 2] += 4 * float((x - hidden)[:, :, :8, :8].mean())
+            expected[row : row + 2, column : column + 2] += 4 * float((x - hidden)[:, :, :8, :8].mean())
             covers[row : row + 2, column : column + 2] += 1
-    np.testing.assert_allclose(found.numpy(), drops / covers, atol=1e-5)
-    assert not found[10:, 10:].any()
+    np.testing.assert_allclose(values.numpy(), expected / covers, atol=1e-5)
+    assert not values[10:, 10:].any()
 
 
 @needs_captum
 def test_occlusion_has_the_windows_of_the_study_at_its_size(x: Tensor) -> None:
-    found = occlusion(Corner(), torch.rand(1, 3, 32, 32), 1, silent, window=112, stride=56).values  # 16 and 8 at 32
-    assert found[:16, :16].min() > 0
-    assert not found[16:, 16:].any()
+    values = occlusion(Corner(), torch.rand(1, 3, 32, 32), 1, silent, window=112, stride=56).values  # 16 and 8 at 32
+    assert values[:16, :16].min() > 0
+    assert not values[16:, 16:].any()
 
 
 def test_options_are_declared_once_and_checked(x: Tensor) -> None:
@@ -189,13 +189,13 @@ def test_options_are_declared_once_and_checked(x: Tensor) -> None:
 def test_lime_finds_the_squares_that_count() -> None:
     x = torch.ones(1, 3, 32, 32)
     before = torch.random.get_rng_state()
-    found = lime(Corner(), x, 1, silent).values
+    weights = lime(Corner(), x, 1, silent).values
     assert torch.equal(torch.random.get_rng_state(), before)
     side = 32 // 8
-    cells = found[::side, ::side]
+    cells = weights[::side, ::side]
     assert (cells[:2, :2] > 0.15).all()  # 4 squares, each a quarter of the change, less what the Lasso takes off
     assert cells[2:].abs().max() < 0.02
-    torch.testing.assert_close(lime(Corner(), x, 1, silent).values, found)
+    torch.testing.assert_close(lime(Corner(), x, 1, silent).values, weights)
 
 
 @needs_captum

@@ -94,8 +94,8 @@ def test_the_first_component_is_that_of_a_decomposition(x: Tensor) -> None:
     maps = net.conv(x)[0].detach().flatten(1)  # (C, h w)
     centered = (maps - maps.mean(1, keepdim=True)).numpy()
     expected = np.linalg.eigh(centered.T @ centered)[1][:, -1]
-    found = eigencam(net, x, 0, silent).values.flatten().numpy()
-    assert abs(np.corrcoef(found, expected)[0, 1]) == pytest.approx(1, abs=1e-5)
+    cells = eigencam(net, x, 0, silent).values.flatten().numpy()
+    assert abs(np.corrcoef(cells, expected)[0, 1]) == pytest.approx(1, abs=1e-5)
 
 
 def test_ablation_is_the_drop_without_each_feature(x: Tensor) -> None:
@@ -190,7 +190,7 @@ def test_ablation_of_such_a_network_is_the_drop_without_a_feature(kind: str) -> 
 
     maps = cam_family.forward(net, x, 1)[0].maps
     total = float(net(x)[0, 1])
-    found = cam_family._drops(net, x, 1, total, maps, silent)[-1]
+    drops = cam_family._drops(net, x, 1, total, maps, silent)[-1]
     for k in (0, BATCH, maps[-1].shape[1] - 1):
 
         def without(_module: nn.Module, _inputs: object, output: Tensor, k: int = k) -> Tensor:
@@ -199,7 +199,7 @@ def test_ablation_of_such_a_network_is_the_drop_without_a_feature(kind: str) -> 
             return output
 
         handle = layer.register_forward_hook(without)
-        assert float(found[0, k]) == pytest.approx(total - float(net(x)[0, 1]), abs=1e-4)
+        assert float(drops[0, k]) == pytest.approx(total - float(net(x)[0, 1]), abs=1e-4)
         handle.remove()
 
 

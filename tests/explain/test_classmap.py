@@ -63,10 +63,10 @@ def test_grad_cam_is_the_class_map_where_there_is_one(name: str, x: Tensor) -> N
     torch.manual_seed(0)
     model = create_model(name, 3).eval()
     one = x[:1].repeat(1, 1, 3, 3)  # (1, 3, 96, 96)
-    found = [explain(model, one, index, "cam") for index in range(3)]
+    maps = [explain(model, one, index, "cam") for index in range(3)]
     expected = [explain(model, one, index, "gradcam") for index in range(3)]
     assert max(np.ptp(heat) for heat in expected) == 1
-    np.testing.assert_allclose(np.stack(found), np.stack(expected), atol=2e-3)
+    np.testing.assert_allclose(np.stack(maps), np.stack(expected), atol=2e-3)
 
 
 def test_layers_between_pooling_and_classifier_mean_no_class_map(x: Tensor) -> None:

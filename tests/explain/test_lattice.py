@@ -220,12 +220,12 @@ def pictured(corner: np.ndarray | None, rng: np.random.Generator) -> Tensor:
 def misses(finder: nn.Module, method: str, corners: list[tuple[int, int]]) -> np.ndarray:
     """Peak of the map minus center of the square (N, 2), in pixels."""
     rng = np.random.default_rng(1)
-    found = []
+    distances = []
     for corner in corners:
         heat = explain(finder, pictured(np.array(corner), rng)[None], 1, method)
         peak = np.unravel_index(int(heat.argmax()), heat.shape)
-        found.append(np.array(peak) - corner - (SQUARE - 1) / 2)
-    return np.array(found)
+        distances.append(np.array(peak) - corner - (SQUARE - 1) / 2)
+    return np.array(distances)
 
 
 def test_the_peak_is_within_half_a_cell_of_the_bright_square_wherever_it_is(finder: nn.Module) -> None:

@@ -177,10 +177,10 @@ def test_masks_that_are_few_are_scored_without_a_prediction(x: Tensor) -> None:
 
 @pytest.mark.parametrize("method", ["scorecam-fast", "scorecam-exact"])
 def test_the_share_that_is_told_grows_to_the_end(x: Tensor, method: str) -> None:
-    told: list[float] = []
-    explain(Net(channels=200).eval(), x, 0, method, lambda share, _words: told.append(share))
-    assert told == sorted(told)
-    assert told[-1] == 1
+    shares: list[float] = []
+    explain(Net(channels=200).eval(), x, 0, method, lambda share, _words: shares.append(share))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
 
 
 def test_a_large_network_takes_the_fast_way_unless_every_mask_is_asked_for(
@@ -196,30 +196,29 @@ def test_a_large_network_takes_the_fast_way_unless_every_mask_is_asked_for(
 
 def test_few_masks_are_all_scored(x: Tensor) -> None:
     net = Net(channels=24).eval()
-    found = explained(net, x, 0, "scorecam-fast")
-    np.testing.assert_allclose(found.heat, explain(net, x, 0, "scorecam-exact"), atol=1e-5)
-    assert found.note == ""
+    explanation = explained(net, x, 0, "scorecam-fast")
+    np.testing.assert_allclose(explanation.heat, explain(net, x, 0, "scorecam-exact"), atol=1e-5)
+    assert explanation.note == ""
 
 
 @pytest.mark.parametrize("name", ["", "kdlight_nano", "ofa595"])
-def test_a_prepared_network_gives_the_same_scores(name: str) -> None:
+def test_a_folded_network_gives_the_same_scores(name: str) -> None:
     torch.manual_seed(0)
     net = (create_model(name, 3) if name else Net()).eval()
     x = torch.rand(2, 3, 64, 64)
-    ready = scoring.prepared(net)
-    assert [m for m in ready.modules() if isinstance(m, scoring.Joined)]
+    ready = scoring.folded(net)
     assert name == "ofa595" or not [m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
     with torch.inference_mode():
         torch.testing.assert_close(ready(x), net(x), rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_norm_with_an_activation_inside_keeps_it() -> None:
-    """timm's, as in its DenseNet and ResNetV2: joined like a plain one it would lose its ReLU."""
+    """timm's, as in its DenseNet and ResNetV2: folded like a plain one it would lose its ReLU."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct2d(8), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4)).eval()
     x = torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(scoring.prepared(net)(x), net(x), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(scoring.folded(net)(x), net(x), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -230,13 +229,13 @@ def test_scores_are_the_networks_own_in_order(x: Tensor, monkeypatch: pytest.Mon
     maps, (lattice,) = torch.rand(40, 8, 8), lattices(net, [net.cam_layer], x)
     with torch.no_grad():
         expected = net(x * scoring.masks(maps, lattice, x.shape[-2:]))[:, 1]
-    told: list[int] = []
+    counts: list[int] = []
     with threaded(threads), scoring.Scorer(net, x, 1, lattice) as scorer:
-        found = scorer(maps, told.append)
+        scores = scorer(maps, counts.append)
         assert torch.get_num_threads() == 1
-    assert told[-1] == 40
-    assert told == sorted(set(told))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert counts[-1] == 40
+    assert counts == sorted(set(counts))
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
@@ -272,10 +271,10 @@ def test_predictions_are_those_of_a_gaussian_process() -> None:
     surrogate.learn(known, scores[known])
     length = float(surrogate.median.sqrt()) * surrogate.width
     kernel = RBF(length, "fixed") + WhiteKernel(NUGGET, "fixed")
-    own = GaussianProcessRegressor(kernel, optimizer=None).fit(
+    reference = GaussianProcessRegressor(kernel, optimizer=None).fit(
         points[known].numpy(), (scores[known] - scores[known].mean()).numpy()
     )
-    mean, deviation = own.predict(points.numpy(), return_std=True)
+    mean, deviation = reference.predict(points.numpy(), return_std=True)
     rest = [i for i in range(30) if i not in known.tolist()]
     np.testing.assert_allclose(surrogate.mean[rest], (mean + float(scores[known].mean()))[rest], atol=1e-6)
     np.testing.assert_allclose(surrogate.variance[rest], deviation[rest] ** 2 * surrogate.scale, rtol=1e-3, atol=1e-9)
