@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from kdlight.benchmark.timer import Report, Row, cores, interleave, machine, row
+from kdlight.benchmark.timer import Report, Row, interleave, machine, row
 from kdlight.bundle import Bundle
 from kdlight.data.dataset import Progress
 from kdlight.explain import DEFAULT, Explanation, explained, similarity
@@ -22,6 +22,7 @@ from kdlight.inference.engines import flushed_denormals, torch_threads
 from kdlight.models import Classifier, create_model, load_state
 from kdlight.models.mobilenet import load_backbone
 from kdlight.preprocessing import InputSpec
+from kdlight.processes import cores
 
 SCORE_CAM, EVERY_MASK = "Score-CAM of the teacher", "Score-CAM of the teacher, every mask"
 FAST = "Score-CAM of the teacher, fast"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kdlight.bundle.speed import Machine
 from kdlight.data.dataset import Progress
+from kdlight.processes import cores
 
 Way = Callable[[], Any]
 MOST_BUSY = 20.0
@@ -125,11 +125,6 @@ def machine() -> Machine:
         python=platform.python_version(),
         **{package: version(package) for package in ("torch", "onnxruntime", "numpy")},
     )
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

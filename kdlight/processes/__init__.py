@@ -9,7 +9,7 @@ from kdlight.processes.message import (
     MessageError,
     MessageLimits,
 )
-from kdlight.processes.process import Process, describe_exit
+from kdlight.processes.process import Process, cores, describe_exit
 
 __all__ = [
     "Channel",
@@ -20,5 +20,6 @@ __all__ = [
     "MessageError",
     "MessageLimits",
     "Process",
+    "cores",
     "describe_exit",
 ]

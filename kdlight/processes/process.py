@@ -72,6 +72,11 @@ def describe_exit(code: int) -> str:
     return f"signal {-code}"
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _environment(threads: int) -> dict[str, str]:
     """The parent's, with this very package in reach, so many threads, and no warnings that a test makes errors."""
     root = str(Path(__file__).resolve().parents[2])

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from kdlight import images
+from kdlight.processes import cores
 from kdlight.ui import words
-from kdlight.workers import Latency, QueueFull, Read, Request, Ticket, Verify, Workers, cores
+from kdlight.workers import Latency, QueueFull, Read, Request, Ticket, Verify, Workers
 
 R = TypeVar("R")
 JOBS_AT_ONCE = 4

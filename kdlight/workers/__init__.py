@@ -4,11 +4,11 @@ Nothing here imports torch; the processes do.
 """
 
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError
-from kdlight.workers.pool import Ticket, Workers, cores
-from kdlight.workers.requests import HeatMaps, Latency, Read, Request, Verification, Verify, Warm
+from kdlight.workers.pool import Workers
+from kdlight.workers.requests import Latency, Read, Request, Verification, Verify
+from kdlight.workers.ticket import Ticket
 
 __all__ = [
-    "HeatMaps",
     "Latency",
     "QueueFull",
     "Read",
@@ -17,9 +17,7 @@ __all__ = [
     "Ticket",
     "Verification",
     "Verify",
-    "Warm",
     "WorkerDied",
     "WorkerError",
     "Workers",
-    "cores",
 ]

@@ -1,4 +1,7 @@
-"""The worker process itself: one request at a time, until the app closes the socket or is gone."""
+"""The worker process itself: one request at a time, until the app closes the socket or is gone.
+
+`python -m kdlight.workers.child SOCKET PARENT THREADS [warm]`: started by `kdlight.workers.pool`, not by hand.
+"""
 
 from __future__ import annotations
 
@@ -80,3 +83,9 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os._exit(1)
+
+
+if __name__ == "__main__":
+    from kdlight.workers.models import warm_up
+
+    main(warm_up if "warm" in sys.argv else lambda threads: ["at once"])

@@ -11,8 +11,8 @@ from kdlight import bundle as bundles
 from kdlight.bundle.speed import Speed
 from kdlight.explain import Progress
 from kdlight.inference import Predictor
-from kdlight.reading import HeatMap, Reading, Role
-from kdlight.workers.requests import HeatMaps, Latency, Read, Verification, Verify, Warm
+from kdlight.reading import Reading
+from kdlight.workers.requests import Latency, Read, Verification, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,11 +26,6 @@ def read(request: Read, progress: Progress) -> Reading:
     progress(0.0, "Teacher and student are reading the scan")
     options = (request.explain, request.class_name, request.confirmed, request.modality)
     return predictor.read(request.image, *options, progress=progress)
-
-
-def heat_maps(request: HeatMaps, progress: Progress) -> dict[Role, HeatMap]:
-    options = (request.method, request.class_name, request.confirmed, request.modality)
-    return _predictor(request.bundle, progress).heat_maps(request.image, *options, progress=progress)
 
 
 def measure_latency(request: Latency, progress: Progress) -> Speed:
@@ -51,10 +46,6 @@ def verify(request: Verify, progress: Progress) -> Verification:
     bundle = bundles.load(request.bundle)
     progress(0.5, "Asking both models the golden cases")
     return Verification(bundle=bundle.card.id, sha256=bundle.sha256, **golden.check(bundle).to_json())
-
-
-def warm(request: Warm, progress: Progress) -> str:
-    return _predictor(request.bundle, progress).bundle.sha256
 
 
 def _predictor(path: Path, progress: Progress) -> Predictor:

@@ -10,14 +10,14 @@ import threading
 import time
 import traceback
 from collections import deque
-from concurrent.futures import Future
-from typing import Any, Generic, Literal
+from typing import Any
 
-from kdlight.processes import Channel, ChannelClosedError, ChannelSilentError, Failure, Process
+from kdlight.processes import Channel, ChannelClosedError, ChannelSilentError, Failure, Process, cores
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError, exception_of
 from kdlight.workers.requests import R, Request
+from kdlight.workers.ticket import Ticket
 
-MODULE = "kdlight.workers"
+MODULE = "kdlight.workers.child"
 STALL = 120.0
 """Seconds without a sign of life after which a worker is killed. Long work reports its progress."""
 GRACE = 5.0
@@ -26,55 +26,6 @@ IDLE = 0.5
 """Seconds between looks at an idle worker."""
 STARTS = 3
 """Starts that may fail in a row before requests are turned away at once."""
-
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-
-class Ticket(Generic[R]):
-    """One request on its way. Safe to ask from any thread; it changes only through the Workers that gave it."""
-
-    def __init__(self, number: int, request: Request[R], workers: Workers) -> None:
-        self.number = number
-        self.request = request
-        self.state: State = "waiting"
-        self.progress: tuple[float, str] = (0.0, "")
-        """Share done, 0 to 1, and words."""
-        self.begun = False
-        """Whether a worker said that it has taken it up; until then a running ticket waits for its warm-up."""
-        self.again = False
-        """Whether a process ended before it took this up, so that another was given it."""
-        self._workers = workers
-        self._future: Future[R] = Future()
-
-    @property
-    def position(self) -> int:
-        """How many requests are worked on or wait before this one; 0 once it is worked on."""
-        return self._workers.position(self)
-
-    @property
-    def done(self) -> bool:
-        """True once `result` answers at once: with an answer, or by raising."""
-        return self._future.done()
-
-    def result(self, timeout: float | None = None) -> R:
-        """The answer. Raises what the worker raised, a WorkerError without an answer, TimeoutError if not yet there."""
-        return self._future.result(timeout)
-
-    def cancel(self) -> None:
-        """The answer is no longer wanted: leaves the queue, or stops the work. Nothing happens if it is over."""
-        self._workers.cancel(self)
-
-    def finish(self, answer: Any = None, error: Exception | None = None) -> None:
-        """For Workers, under its lock: the end, whichever it is. The first end stands."""
-        if self.done:
-            return
-        cancelled = isinstance(error, RequestCancelled)
-        self.state = "cancelled" if cancelled else "failed" if error is not None else "done"
-        if error is not None:
-            self._future.set_exception(error)
-        else:
-            self.progress = (1.0, self.progress[1])
-            self._future.set_result(answer)
 
 
 class Worker(Process):
@@ -86,12 +37,10 @@ class Worker(Process):
         self.ready = False
         """Whether it said that it can be asked."""
 
-    def note_ready(self) -> bool:
-        """Take note of what came unasked; True if it is ready only now. Raises ChannelClosedError if it is gone."""
-        before = self.ready
+    def note_ready(self) -> None:
+        """Take note of what came unasked. Raises ChannelClosedError if it is gone."""
         while self.channel.waiting():
             self.ready = self.channel.receive().kind == "ready" or self.ready
-        return self.ready != before
 
 
 class Workers:
@@ -138,11 +87,6 @@ class Workers:
         return ticket
 
     @property
-    def ready(self) -> bool:
-        """Whether every process is up and can be asked."""
-        return len(self._processes) == len(self._slots) and all(p.ready for p in list(self._processes.values()))
-
-    @property
     def idle(self) -> bool:
         """Whether nothing is worked on and nothing waits."""
         with self._changed:
@@ -151,11 +95,6 @@ class Workers:
     @property
     def pids(self) -> list[int]:
         return [process.pid for process in list(self._processes.values())]
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Wait until `ready`; False if it takes longer."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.ready or self._closing, timeout) and self.ready
 
     def position(self, ticket: Ticket[Any]) -> int:
         """See `Ticket.position`."""
@@ -188,12 +127,6 @@ class Workers:
         for slot in self._slots:
             slot.join(10)
         atexit.unregister(self.close)
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _fill(self, slot: int) -> None:
         """The life of one slot: a process, its requests one by one, another process when it ends."""
@@ -244,8 +177,7 @@ class Workers:
         until = time.monotonic() + (float("inf") if self._keep is None else self._keep)
         with self._changed:
             while not self._closing and time.monotonic() < until:
-                if process.note_ready():
-                    self._changed.notify_all()
+                process.note_ready()
                 if self._waiting:
                     ticket = self._waiting.popleft()
                     ticket.state = "running"
@@ -315,8 +247,3 @@ class Workers:
         time.sleep(GRACE)
         if self._running.get(ticket) is process and ticket.begun:
             process.kill()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,17 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.config import Recipe
-from kdlight.explain import DEFAULT
 from kdlight.images import Image
 from kdlight.metrics import Flip
 from kdlight.metrics.localization import Localization
 from kdlight.options import Declared
-from kdlight.reading import HeatMap, Reading, Role
+from kdlight.reading import Reading, Role
 
 if TYPE_CHECKING:
     from kdlight.data.check import Check  # noqa: F401  named in a string below
-
-    pass
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -50,18 +47,6 @@ class Read(Request[Reading]):
     bundle: Path
     image: Image
     explain: str | None = None
-    class_name: str | None = None
-    confirmed: bool = False
-    modality: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class HeatMaps(Request[dict[Role, HeatMap]]):
-    """Both heat maps of one image."""
-
-    bundle: Path
-    image: Image
-    method: str = DEFAULT
     class_name: str | None = None
     confirmed: bool = False
     modality: str | None = None
@@ -95,13 +80,6 @@ class Verification(Answer):
 @dataclass(frozen=True)
 class Verify(Request[Verification]):
     """Checksums and golden cases."""
-
-    bundle: Path
-
-
-@dataclass(frozen=True)
-class Warm(Request[str]):
-    """Load a bundle, so that the first reading with it is as quick as the next: its sha256."""
 
     bundle: Path
 
@@ -250,10 +228,8 @@ class Compare(Request[Comparison]):
 
 FUNCTIONS: Mapping[type[Request[Any]], str] = {
     Read: "kdlight.workers.models:read",
-    HeatMaps: "kdlight.workers.models:heat_maps",
     Latency: "kdlight.workers.models:measure_latency",
     Verify: "kdlight.workers.models:verify",
-    Warm: "kdlight.workers.models:warm",
     ListCatalog: "kdlight.workers.jobs:catalog",
     CheckData: "kdlight.workers.jobs:check_data",
     EstimateTime: "kdlight.workers.jobs:estimate_time",

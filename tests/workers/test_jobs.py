@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,16 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    with Workers(2, threads=1, keep=30.0) as started:
+    with closing(Workers(2, threads=1, keep=30.0)) as started:
         yield started
 
 
 def test_a_job_answers_from_its_own_process(workers: Workers, labelled: Path) -> None:
     ticket = workers.submit(CheckData(str(labelled)))
-    found = ticket.result(60)
+    check = ticket.result(60)
     assert ticket.done
-    assert found.images == 12
-    assert found.counts["test"] == dict.fromkeys(CLASSES, 4)
+    assert check.images == 12
+    assert check.counts["test"] == dict.fromkeys(CLASSES, 4)
 
 
 def test_a_mistake_comes_back_as_its_sentence(workers: Workers, tmp_path: Path) -> None:
@@ -73,18 +74,21 @@ def test_waiting_is_bounded(workers: Workers) -> None:
 
 
 def test_the_catalog_holds_every_method_with_its_options(workers: Workers) -> None:
-    found = workers.submit(ListCatalog()).result(60)
-    assert found.methods["kd"].options == declared(METHODS["kd"])
-    assert {option.name: option.default for option in found.methods["kd"].options} == {"alpha": 0.7, "temperature": 4.0}
-    assert {name: network.role for name, network in found.networks.items()} == {n: m.role for n, m in MODELS.items()}
+    catalog = workers.submit(ListCatalog()).result(60)
+    assert catalog.methods["kd"].options == declared(METHODS["kd"])
+    assert {option.name: option.default for option in catalog.methods["kd"].options} == {
+        "alpha": 0.7,
+        "temperature": 4.0,
+    }
+    assert {name: network.role for name, network in catalog.networks.items()} == {n: m.role for n, m in MODELS.items()}
 
 
 def test_a_comparison_counts_what_the_models_say(
     tiny_bundle: Bundle, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
-    found = jobs.compare(Compare(tiny_bundle.path, str(labelled)), quiet)
-    evaluation = found.evaluation
+    comparison = jobs.compare(Compare(tiny_bundle.path, str(labelled)), quiet)
+    evaluation = comparison.evaluation
     assert evaluation is not None
     assert evaluation.metrics.n == 12
     assert evaluation.metrics.split == "test"
@@ -97,8 +101,8 @@ def test_a_comparison_counts_what_the_models_say(
         assert sum(evaluation.curves[role].reliability.count) == 12
     assert evaluation.flips == len(evaluation.shown)
     assert all(flip.file and flip.file.is_file() and flip.teacher != flip.student for flip in evaluation.shown)
-    assert found.speed is not None
-    times = {(row.role, row.engine) for row in found.speed.rows}
+    assert comparison.speed is not None
+    times = {(row.role, row.engine) for row in comparison.speed.rows}
     assert times >= {("teacher", "torch eager"), ("student", "ONNX Runtime")}
 
 
@@ -115,9 +119,9 @@ def test_maps_are_held_against_a_folder_of_outlines(
         outline = PIL.Image.new("L", (width, height))
         outline.paste(255, (0, 0, width // 2, height))
         outline.save(mask)
-    found = jobs.compare(Compare(tiny_bundle.path, str(labelled), masks=str(tmp_path / "masks")), quiet)
-    assert found.evaluation is not None
-    localization = found.evaluation.localization
+    comparison = jobs.compare(Compare(tiny_bundle.path, str(labelled), masks=str(tmp_path / "masks")), quiet)
+    assert comparison.evaluation is not None
+    localization = comparison.evaluation.localization
     assert localization is not None
     assert localization.images == 3
     assert localization.area == pytest.approx(0.5)
@@ -129,16 +133,16 @@ def test_maps_are_held_against_a_folder_of_outlines(
 
 def test_without_data_only_the_clock_is_asked(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MOST_BUSY", 101.0)
-    found = jobs.compare(Compare(tiny_bundle.path, None), quiet)
-    assert (found.evaluation, found.busy) == (None, None)
-    assert found.speed is not None
+    comparison = jobs.compare(Compare(tiny_bundle.path, None), quiet)
+    assert (comparison.evaluation, comparison.busy) == (None, None)
+    assert comparison.speed is not None
 
 
 def test_on_a_busy_machine_no_time_is_taken(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MOST_BUSY", -1.0)
-    found = jobs.compare(Compare(tiny_bundle.path, None), quiet)
-    assert (found.evaluation, found.speed) == (None, None)
-    assert "Try again when it is quiet." in (found.busy or "")
+    comparison = jobs.compare(Compare(tiny_bundle.path, None), quiet)
+    assert (comparison.evaluation, comparison.speed) == (None, None)
+    assert "Try again when it is quiet." in (comparison.busy or "")
 
 
 def test_an_estimate_grows_with_the_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kdlight.bundle import Bundle, BundleError
+from kdlight.explain import DEFAULT
 from kdlight.inference import IneligibleError, Predictor
 from kdlight.reading import ROLES, Reading
-from kdlight.workers import HeatMaps, Latency, Read, RequestCancelled, Verify, Warm, Workers
+from kdlight.workers import Latency, Read, RequestCancelled, Verify, Workers
 from tests.conftest import picture
 
 LONG = 300.0
@@ -20,30 +22,35 @@ LONG = 300.0
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    with Workers(threads=1) as started:
+    with closing(Workers(threads=1)) as started:
         yield started
 
 
 def test_a_reading_with_maps_is_the_predictors(workers: Workers, tiny_bundle: Bundle) -> None:
     got: Reading = workers.submit(Read(tiny_bundle.path, picture(), explain="gradcam")).result(LONG)
-    own = Predictor(tiny_bundle, threads=1).read(picture(), explain="gradcam")
+    expected = Predictor(tiny_bundle, threads=1).read(picture(), explain="gradcam")
     for role in ROLES:
-        mine, theirs = getattr(own, role), getattr(got, role)
+        mine, theirs = getattr(expected, role), getattr(got, role)
         np.testing.assert_allclose(list(theirs.probabilities.values()), list(mine.probabilities.values()), atol=1e-5)
         assert (theirs.prediction, theirs.prediction_set) == (mine.prediction, mine.prediction_set)
         np.testing.assert_allclose(theirs.heat_map.values, mine.heat_map.values, atol=1e-3)
         assert theirs.heat_map.note == mine.heat_map.note
-    assert got.map_similarity == pytest.approx(own.map_similarity, abs=1e-3)
-    assert got.to_json().keys() == own.to_json().keys()
-    assert (got.image, got.eligibility, got.bundle_sha256) == (own.image, own.eligibility, own.bundle_sha256)
+    assert got.map_similarity == pytest.approx(expected.map_similarity, abs=1e-3)
+    assert got.to_json().keys() == expected.to_json().keys()
+    assert (got.image, got.eligibility, got.bundle_sha256) == (
+        expected.image,
+        expected.eligibility,
+        expected.bundle_sha256,
+    )
 
 
 def test_heat_maps_for_a_chosen_class(workers: Workers, tiny_bundle: Bundle) -> None:
-    got = workers.submit(HeatMaps(tiny_bundle.path, picture(), class_name="normal")).result(LONG)
-    own = Predictor(tiny_bundle, threads=1).heat_maps(picture(), class_name="normal")
+    reading = workers.submit(Read(tiny_bundle.path, picture(), DEFAULT, class_name="normal")).result(LONG)
+    expected = Predictor(tiny_bundle, threads=1).heat_maps(picture(), class_name="normal")
     for role in ROLES:
-        assert got[role].class_name == "normal"
-        np.testing.assert_allclose(got[role].values, own[role].values, atol=1e-3)
+        heat = getattr(reading, role).heat_map
+        assert heat.class_name == "normal"
+        np.testing.assert_allclose(heat.values, expected[role].values, atol=1e-3)
 
 
 def test_refusals_come_back_as_themselves(workers: Workers, tiny_bundle: Bundle, tmp_path: Path) -> None:
@@ -55,7 +62,7 @@ def test_refusals_come_back_as_themselves(workers: Workers, tiny_bundle: Bundle,
 
 
 def test_a_changed_bundle_is_noticed(workers: Workers, bundle_copy: Path) -> None:
-    workers.submit(Warm(bundle_copy)).result(LONG)
+    workers.submit(Read(bundle_copy, picture())).result(LONG)
     (bundle_copy / "SHA256SUMS").write_text((bundle_copy / "SHA256SUMS").read_text("utf-8"), "utf-8")
     with (bundle_copy / "student.onnx").open("ab") as file:
         file.write(b"x")
@@ -72,7 +79,7 @@ def test_scorecam_can_be_cancelled(workers: Workers, tiny_bundle: Bundle) -> Non
     ticket.cancel()
     with pytest.raises(RequestCancelled):
         ticket.result(LONG)
-    assert workers.submit(Warm(tiny_bundle.path)).result(LONG) == tiny_bundle.sha256
+    assert workers.submit(Read(tiny_bundle.path, picture())).result(LONG).bundle_sha256 == tiny_bundle.sha256
     assert workers.pids == [pid]
 
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 
 from kdlight.explain import ExplainError
 from kdlight.inference import IneligibleError
-from kdlight.workers import QueueFull, RequestCancelled, Ticket, Warm, WorkerDied, WorkerError, Workers, pool
+from kdlight.workers import QueueFull, RequestCancelled, Ticket, Verify, WorkerDied, WorkerError, Workers, pool
 from tests.conftest import picture
 from tests.workers.fake_child import Act, Lie, Mirror, Said
 
@@ -34,7 +35,7 @@ def _tests_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    with Workers(threads=1, queue=3, module=FAKE) as started:
+    with closing(Workers(threads=1, queue=3, module=FAKE)) as started:
         yield started
 
 
@@ -52,7 +53,6 @@ def begun(workers: Workers, words: str) -> Ticket:
 
 
 def test_answers_come_from_one_other_process(workers: Workers) -> None:
-    assert workers.wait_ready(LONG)
     answers = [workers.submit(Act(f"say:{i}")).result(LONG) for i in range(3)]
     assert [a.word for a in answers] == ["0", "1", "2"]
     assert {a.pid for a in answers} == set(workers.pids) != {os.getpid()}
@@ -119,8 +119,7 @@ def test_a_death_costs_one_request_only(workers: Workers) -> None:
 
 
 def test_a_worker_that_dies_idle_is_replaced(workers: Workers) -> None:
-    assert workers.wait_ready(LONG)
-    (before,) = workers.pids
+    before = workers.submit(Act("say:up")).result(LONG).pid
     os.kill(before, signal.SIGKILL)
     until(lambda: workers.pids not in ([before], []))
     assert workers.submit(Act("say:on")).result(LONG).word == "on"
@@ -128,7 +127,7 @@ def test_a_worker_that_dies_idle_is_replaced(workers: Workers) -> None:
 
 def test_a_death_during_the_warm_up_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
-    with Workers(threads=1, module=FAKE) as workers:
+    with closing(Workers(threads=1, module=FAKE)) as workers:
         ticket = workers.submit(Act("say:still"))
         until(lambda: ticket.state == "running")
         (before,) = workers.pids
@@ -139,8 +138,8 @@ def test_a_death_during_the_warm_up_costs_nothing(tmp_path: Path, monkeypatch: p
 
 
 def test_silence_ends_a_worker() -> None:
-    with Workers(threads=1, module=FAKE, stall=5) as workers:
-        assert workers.wait_ready(LONG)
+    with closing(Workers(threads=1, module=FAKE, stall=5)) as workers:
+        assert workers.submit(Act("say:up")).result(LONG).word == "up"
         silent = workers.submit(Act("hang"))
         with pytest.raises(WorkerDied, match="no sign of life for 5 s"):
             silent.result(LONG)
@@ -150,7 +149,7 @@ def test_silence_ends_a_worker() -> None:
 def test_cancelling_during_the_warm_up_does_not_kill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "GRACE", 0.0)
     monkeypatch.setenv("FAKE_CHILD_SLOW_START", str(tmp_path / "go"))
-    with Workers(threads=1, module=FAKE) as workers:
+    with closing(Workers(threads=1, module=FAKE)) as workers:
         ticket = workers.submit(Act("sleep:600"))
         until(lambda: ticket.state == "running")
         assert ticket.progress == (0.0, "The reading process is starting")
@@ -163,7 +162,7 @@ def test_cancelling_during_the_warm_up_does_not_kill_it(tmp_path: Path, monkeypa
 
 def test_a_worker_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CHILD_BROKEN", "1")
-    with Workers(threads=1, module=FAKE) as workers:
+    with closing(Workers(threads=1, module=FAKE)) as workers:
         until(lambda: pool.STARTS and _turned_away(workers))
 
 
@@ -199,7 +198,7 @@ def test_values_that_cannot_be_sent_are_refused(workers: Workers) -> None:
 
 def test_unknown_requests_are_refused(workers: Workers) -> None:
     with pytest.raises(WorkerError, match=r"met a fault \(KeyError\)"):
-        workers.submit(Warm(Path("x"))).result(LONG)
+        workers.submit(Verify(Path("x"))).result(LONG)
     assert workers.submit(Act("say:on")).result(LONG).word == "on"
 
 
@@ -210,7 +209,7 @@ def test_an_answer_of_another_type_ends_the_worker_that_gave_it(workers: Workers
 
 
 def test_processes_that_are_not_kept_start_with_the_work_and_end_after_it() -> None:
-    with Workers(processes=3, threads=1, module=FAKE, keep=0.2) as workers:
+    with closing(Workers(processes=3, threads=1, module=FAKE, keep=0.2)) as workers:
         time.sleep(0.2)
         assert workers.pids == []
         running = begun(workers, "sleep:60")
@@ -223,7 +222,7 @@ def test_processes_that_are_not_kept_start_with_the_work_and_end_after_it() -> N
 
 
 def test_two_processes_work_at_once() -> None:
-    with Workers(processes=2, threads=1, module=FAKE) as workers:
+    with closing(Workers(processes=2, threads=1, module=FAKE)) as workers:
         one, two = begun(workers, "sleep:60"), begun(workers, "sleep:60")
         assert (one.state, two.state) == ("running", "running")
         assert len(set(workers.pids)) == 2
