@@ -1,16 +1,16 @@
-"""Methods of the grad-cam package (MIT, https://github.com/jacobgil/pytorch-grad-cam): its cells, on kdlight's lattice.
+"""Grad-CAM, and its kin from the grad-cam package (MIT, https://github.com/jacobgil/pytorch-grad-cam), on our lattice.
 
 The package computes what each cell is worth. What it does around that is left out: it enlarges cells as a picture,
 half a cell beside where the network looked (docs/heatmaps.md), runs a backward pass through the whole network, and
 writes into `model` and `grad`. Layers are watched and cells are drawn as for every other method here.
-The package takes some two seconds to import, so it is imported when the first of these methods is used.
+The package takes some two seconds to import, so it is imported when the first of its methods is used.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -20,10 +20,30 @@ from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress
 from kdlight.explain.classmap import linear_head
+from kdlight.explain.lattice import Lattice
 from kdlight.explain.watch import Counted, backward, cam_layers, fine_layers, forward, stacked
 
 BATCH = 32
 """Copies of the image that Ablation-CAM gives the network at once."""
+
+
+def gradcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
+    """L = ReLU(sum_k a_k A_k),  a_k = sum over positions of d logit / d A_k: Selvaraju et al. 2017.
+
+    https://arxiv.org/abs/1610.02391. The paper's a_k is the mean; the sum is the same map, and lets streams with grids
+    of their own be added up. The cells are the package's, without its import and its backward pass to the first layer.
+    """
+    watch = backward(model, cam_layers(model), x, class_index)
+    return Evidence(*weighted(watch.maps, watch.gradients, watch.lattices))
+
+
+def weighted(
+    maps: Sequence[Tensor], gradients: Sequence[Tensor], lattices: Sequence[Lattice]
+) -> tuple[Tensor, Lattice]:
+    """Maps and gradients (1, C_i, h_i, w_i) of each layer to signed cells (h, w) on the finest of their grids."""
+    pairs = zip(gradients, maps, strict=True)
+    cells, lattice = stacked([(g.sum((2, 3), keepdim=True) * m).sum(1) for g, m in pairs], lattices)
+    return cells.sum(0), lattice
 
 
 def gradcam_plus_plus(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:

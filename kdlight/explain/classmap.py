@@ -39,12 +39,7 @@ def mapped(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Logits (B, K) of x and the class maps (B, K, h, w), signed, in logits; None where the model has none."""
     logits, features = with_features(model, x)
     head = linear_head(model, features, logits)
-    return logits, None if head is None else class_maps(features, head)
-
-
-def class_maps(features: Tensor, head: nn.Linear) -> Tensor:
-    """Features (B, C, h, w) and the linear layer behind their mean to the maps (B, K, h, w)."""
-    return conv2d(features, head.weight[:, :, None, None])
+    return logits, None if head is None else conv2d(features, head.weight[:, :, None, None])
 
 
 def linear_head(model: nn.Module, features: Tensor, logits: Tensor) -> nn.Linear | None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kdlight.explain.base import Evidence, Progress, has_contrast
-from kdlight.explain.gradcam import weighted
+from kdlight.explain.cam_family import weighted
 from kdlight.explain.lattice import Axis
 from kdlight.explain.watch import backward, cam_layers, fine_layers
 

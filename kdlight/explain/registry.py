@@ -65,7 +65,7 @@ _ALL = (
               "kdlight, after Selvaraju et al. 2017 and Jiang et al. 2021",
               "The class map, kept where finer layers have something that speaks for the class too. The most exact of "
               "the maps here on outlined lesions."),
-    Explainer("gradcam", "Grad-CAM", "gradcam:gradcam", "Selvaraju et al. 2017",
+    Explainer("gradcam", "Grad-CAM", "cam_family:gradcam", "Selvaraju et al. 2017",
               "Weighs each feature by how much the class score follows it."),
     Explainer("gradcam++", "Grad-CAM++", "cam_family:gradcam_plus_plus", "Chattopadhay et al. 2018",
               "Grad-CAM that lets several places that show the class count alike."),
