@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import ValidationError
 
 from kdlight import runs
 from kdlight.config import Recipe, read_recipe
@@ -68,7 +69,7 @@ def test_update_changes_only_what_it_is_given(run: Run) -> None:
 
 @pytest.mark.parametrize("wrong", [{"state": "walking"}, {"phase": "lunch"}])
 def test_update_refuses_what_nobody_could_draw(run: Run, wrong: dict[str, str]) -> None:
-    with pytest.raises(RunError, match="Input should be"):
+    with pytest.raises(ValidationError, match="Input should be"):
         run.update(**wrong)
 
 

@@ -179,8 +179,6 @@ class FocalLoss(nn.Module):
 
     def __init__(self, gamma: float, weight: Tensor | None = None) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f"The focal loss has an exponent of {gamma}; 0 or above was expected.")
         self.gamma = gamma
         self.register_buffer("weight", weight, persistent=False)
         self.weight: Tensor | None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,7 @@ class Ensemble(Classifier):
 
     @property
     def _first(self) -> Classifier:
-        first = self.members[0]
-        if not isinstance(first, Classifier):
-            raise TypeError(f"A member is {type(first).__name__}; a Classifier was expected.")
-        return first
+        return cast(Classifier, self.members[0])
 
 
 def mean_answer(logits: Sequence[Tensor]) -> Tensor:

@@ -91,20 +91,15 @@ def stacked(maps: list[Tensor]) -> Tensor:
 
 
 def deepen(net: nn.Module, shallower: nn.Module) -> None:
-    """Give a pre-activation ResNet the weights of one with fewer blocks per stage; blocks of its own become identities.
+    """Give a pre-activation ResNet the weights of one with fewer blocks per stage; its other blocks become identities.
 
-    Raises ValueError if a tensor of the shallower network has no place.
+    Raises RuntimeError if a tensor of the shallower network has another shape.
     """
-    state, given = net.state_dict(), shallower.state_dict()
-    strange = [name for name, tensor in given.items() if name not in state or state[name].shape != tensor.shape]
-    if strange:
-        raise ValueError(
-            f"{strange[0]} of the shallower network has no place in the deeper one; one of its family was expected."
-        )
-    net.load_state_dict(given, strict=False)
+    weights = shallower.state_dict()
+    net.load_state_dict(weights, strict=False)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if name not in given and name.endswith("conv3.weight"):
+            if name not in weights and name.endswith("conv3.weight"):
                 parameter.zero_()
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,21 +36,17 @@ def positions(large: int, small: int, offset: int = 0, how: Selection = "uniform
 
     offset: 0 or above; 1 is the complement of 0, and where that is too small it is filled up from what 0 keeps. Random
     positions hang on `seed` and `large` alone, so a dimension is selected alike in every tensor. Raises ValueError if
-    small > large, for an unknown `how`, or for an offset below 0.
+    small > large.
     """
     if not 0 < small <= large:
         raise ValueError(f"Cannot select {small} of {large} elements; the source must be the larger network.")
-    if offset < 0:
-        raise ValueError(f"The offset of a selection is {offset}; 0 or above was expected.")
     if how == "uniform":
         return _uniform(large, small, offset)
     turn = torch.arange(offset * small, (offset + 1) * small) % large  # past the end it begins anew
     if how == "consecutive":
         return turn.sort().values
-    if how == "random":
-        drawn = torch.randperm(large, generator=torch.Generator().manual_seed(1_000_003 * seed + large))
-        return drawn[turn].sort().values
-    raise ValueError(f"Unknown selection {how!r}; one of {', '.join(get_args(Selection))} was expected.")
+    drawn = torch.randperm(large, generator=torch.Generator().manual_seed(1_000_003 * seed + large))
+    return drawn[turn].sort().values
 
 
 def select(tensor: Tensor, shape: torch.Size, offset: int = 0, how: Selection = "uniform", seed: int = 0) -> Tensor:
@@ -73,12 +69,10 @@ def select_weights(
 ) -> list[str]:
     """Fill `target` from the larger `source` of its family; tensors are paired by name, the classifier is left out.
 
-    seed is that of a random selection, offset as in `positions`. Returns the
-    names that were filled; tensors of `target` without a namesake of the same kind keep their values. Raises ValueError
-    if fewer than half could be paired, a namesake is smaller, or for an unknown word.
+    seed is that of a random selection, offset as in `positions`. Returns the names that were filled; tensors of
+    `target` without a namesake of the same kind keep their values. Raises ValueError if fewer than half could be
+    paired, or a namesake is smaller.
     """
-    if layers not in get_args(Layers):
-        raise ValueError(f"Unknown choice of layers {layers!r}; one of {', '.join(get_args(Layers))} was expected.")
     large, small = source.state_dict(), _once(target.state_dict(keep_vars=True))
     depths, small_depths = _depths(large), _depths(small)
     head = _classifier(target)

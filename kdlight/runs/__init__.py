@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
-from pydantic import ValidationError
 
 from kdlight import storage
 from kdlight.config import Recipe
@@ -103,12 +102,8 @@ class Run:
             os.fsync(log.fileno())
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the status; the others keep their value. Raises RunError for a value that none can have."""
-        try:
-            self._write(self._stored().changed(**changes))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            raise RunError(f"The {fault['loc'][0]} of a run is {fault['input']!r}; {fault['msg']}.") from error
+        """Change fields of the status; the others keep their value. Raises pydantic.ValidationError for a wrong one."""
+        self._write(self._stored().changed(**changes))
 
     def claim(self, resume: bool = False) -> None:
         """Make the calling process the run's own, and the run running.

@@ -58,15 +58,6 @@ def test_uniform_offsets_where_the_stride_does_not_divide() -> None:
     assert positions(6, 4, offset=1).tolist() == [0, 1, 4, 5]  # 1 and 4, and the ends of 0 2 3 5
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [({"how": "best"}, "one of uniform"), ({"offset": -1}, "offset"), ({"layers": "last"}, "first")],
-)
-def test_unknown_choices_are_named(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        select_weights(nn.Linear(4, 4), nn.Linear(2, 2), **options)
-
-
 def test_select_takes_the_same_positions_in_every_dimension() -> None:
     large = torch.arange(16.0).view(4, 4)
     assert select(large, torch.Size([2, 2])).tolist() == [[0, 2], [8, 10]]
