@@ -21,7 +21,12 @@ from kdlight.studies.gains import ONCE, OverSameStart
 from kdlight.studies.records import of_card
 from kdlight.ui import theme, words
 
-SHOWN = ("balanced_accuracy", "auc", "macro_f1", "ece")
+FIGURES = {
+    "balanced_accuracy": "Balanced accuracy",
+    "auc": "AUC",
+    "macro_f1": "Macro F1",
+    "ece": "Calibration error (ECE)",
+}
 MODELS = {
     "teacher": "Teacher",
     "student": "Student",
@@ -36,7 +41,7 @@ def table(bundle: Bundle, metrics: Metrics, timed: Speed | None) -> None:
     """One row per figure, one column per model, intervals inline; the student alone costs what the student does."""
     card, present = bundle.card, metrics.reports
     networks = [card.network("teacher" if model == "teacher" else "student") for model in present]
-    rows = [[words.METRICS[name], *(words.interval(getattr(r, name)) for r in present.values())] for name in SHOWN]
+    rows = [[title, *(words.interval(getattr(r, name)) for r in present.values())] for name, title in FIGURES.items()]
     rows += [
         ["Size on disk", *(words.megabytes(network.bytes) for network in networks)],
         ["Parameters", *(words.millions(network.parameters) for network in networks)],

@@ -9,15 +9,6 @@ import math
 from kdlight.explain import EXPLAINERS
 from kdlight.metrics import Interval
 
-METRICS: dict[str, str] = {
-    "balanced_accuracy": "Balanced accuracy",
-    "accuracy": "Accuracy",
-    "auc": "AUC",
-    "macro_f1": "Macro F1",
-    "ece": "Calibration error (ECE)",
-    "brier": "Brier score",
-}
-
 PRECISION = "Scores go from 0 to 1, in two decimals with 95 % intervals in brackets."
 ROUNDED = "Scores in two decimals; differences were taken before rounding, in points of 0.01."
 """How scores are written on every page: test sets of this size warrant no third decimal."""
@@ -76,10 +67,6 @@ def percent(probability: float) -> str:
 def megabytes(size: float) -> str:
     """Bytes in MB (10^6)."""
     return f"{number(size / 1e6)} MB" if size >= 1e5 else f"{number(size / 1e3)} kB"
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{number(seconds * 1e3)} ms" if seconds < 1 else f"{number(seconds)} s"
 
 
 def duration(seconds: float) -> str:

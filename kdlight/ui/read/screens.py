@@ -48,21 +48,16 @@ def nothing_yet() -> None:
 
 
 def _tiles(title: str, samples: list[Sample]) -> None:
-    """Samples of one kind in a row, or as many rows as the window asks for."""
+    """Samples of one kind, picture and name, in a row or as many rows as the window asks for; a click opens one."""
     if not samples:
         return
     theme.line(title)
     with st.container(horizontal=True, gap="small"):
         for sample in samples:
-            _tile(sample)
-
-
-def _tile(sample: Sample) -> None:
-    """Picture and name, a click opens it."""
-    with st.container(width=TILE, gap="xsmall"):
-        st.html(f'<img class="kd-thumb" src="{scans.thumbnail(sample.name)}" alt="{words.safe(sample.words)}">')
-        name = sample.name.removesuffix(" phantom")
-        st.button(name, key=sample.name, help=sample.words, width="stretch", on_click=scans.open_sample, args=[sample])
+            tile = st.container(width=TILE, gap="xsmall")
+            picture, name = scans.thumbnail(sample.name), sample.name.removesuffix(" phantom")
+            tile.html(f'<img class="kd-thumb" src="{picture}" alt="{words.safe(sample.words)}">')
+            tile.button(name, sample.name, sample.words, on_click=scans.open_sample, args=[sample], width="stretch")
 
 
 def rejected() -> None:

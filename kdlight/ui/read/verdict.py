@@ -70,22 +70,13 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     """What the answers rest on, as HTML: what holds the pair down, its test, and how alike the two maps are."""
     yield from (f"<b>{words.safe(caveat)}</b>" for caveat in pair.caveats(bundle.card))
-    yield tested_on(bundle)
-    if reading.map_similarity is not None:
-        yield alike(reading.map_similarity)
-
-
-def tested_on(bundle: Bundle) -> str:
-    """The card's own figures, with their intervals."""
     metrics = bundle.card.metrics
     teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)
-    return f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."
-
-
-def alike(r: float) -> str:
-    """How alike the two maps are, in words and as the correlation it is."""
-    how = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
-    return f"Their maps look at {how} (correlation {r:.2f})."
+    yield f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."
+    r = reading.map_similarity
+    if r is not None:
+        where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
+        yield f"Their maps look at {where} (correlation {r:.2f})."
 
 
 def _leaning(opinion: Opinion, bundle: Bundle) -> str:
