@@ -44,7 +44,8 @@ theme.line(f"{measurement.source(bundle, metrics, evaluation is not None)} {word
 if measured.busy:
     st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
-st.html(pair.caveats_html(bundle.card))
+for caveat in pair.caveats(bundle.card):
+    theme.line(f"<b>{caveat}</b>")
 pair.table(bundle, metrics, timed)
 if evaluation is None:
     theme.line(words.safe(pair.gain_sentence(bundle.card)))

@@ -78,6 +78,20 @@ def test_without_data_the_recorded_test_is_shown(app: AppTest) -> None:
     assert "Multiply-adds" in text
 
 
+def test_a_pair_without_caveats_is_drawn_without_one(app: AppTest, library: Path) -> None:
+    file = library / "tiny_mri" / "card.json"
+    assert "<b>Teacher started from random weights.</b>" in said(page(app, "compare"))
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["teacher"]["start_kind"] = "file"
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+    text = said(app.run())
+    assert not app.exception
+    assert "As recorded in the card" in text
+    assert "Student alone" in text
+    assert "started from random weights" not in text
+
+
 def test_measure_starts_a_job_on_the_named_folder(
     app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
