@@ -1,8 +1,4 @@
-"""Handcrafted features of a picture: uint8 RGB (S, S, 3) to a vector of float64.
-
-Deep and handcrafted features with an SVM (arXiv 2101.07866): its abstract does not give them. Ours are HOG, LBP, GLCM
-and intensity statistics as scikit-image and SciPy compute them, with the figures below.
-"""
+"""Handcrafted features of a picture, by scikit-image: uint8 RGB (S, S, 3) to a vector of float64."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def inspect(
     """How a file is read: modality, size, bits, frames, window, what was removed; or why it is refused."""
     if len(files) == 1 and not files[0].is_dir():
         return _one(files[0], frame)
-    from kdlight.images.table import outcomes, render
+    from kdlight.images.reading import outcomes, render
 
     rows = outcomes(files)
     read = sum(row.read for row in rows)

@@ -47,7 +47,7 @@ class Few(Part):
 
 
 class Sizes(Part):
-    """Rows and columns: smallest, median and largest side by side; and how many images are in color."""
+    """Rows and columns: smallest, median and largest of each; and how many images are in color."""
 
     smallest: tuple[int, int]
     median: tuple[int, int]
@@ -106,7 +106,7 @@ class Seen(NamedTuple):
 
 
 def check(dataset: Dataset, progress: Progress | None = None) -> Check:
-    """Decode every image of a set and report."""
+    """Decode every image of a set and report. `progress`: of the images decoded."""
     seen, unreadable = _decode_all(dataset, progress)
     counts = {split: dataset.split(split).counts() for split in dataset.splits}
     result = Check(

@@ -18,8 +18,6 @@ CLASSES = ("COVID-19", "Non-COVID", "Normal")
 FOLDERS = {"Train": "train", "Val": "val", "Test": "test"}
 LUNGS = "Lung Segmentation Data"
 IMAGES = "images"
-MASKS = "masks"
-"""How the name of a folder of masks ends."""
 
 
 def is_covidquex(root: Path) -> bool:
@@ -64,7 +62,7 @@ def _part(root: Path) -> Path:
 
 def _masks(folder: Path) -> list[Path]:
     """The folders of masks of a class, that of the infection last."""
-    masks = [inner for inner in visible_folders(folder) if inner.name.lower().endswith(MASKS)]
+    masks = [inner for inner in visible_folders(folder) if inner.name.lower().endswith("masks")]
     return sorted(masks, key=lambda inner: "infection" in inner.name.lower())
 
 

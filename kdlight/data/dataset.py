@@ -106,9 +106,8 @@ class LeftOut:
 class Structure:
     """How a set was understood: where its splits and groups come from.
 
-    folders in classes, folders above classes: folders stand for splits, for patients; table: the columns of a
-    manifest; set: what is known of a published set; none, file: the data names none, so splits are carved and each
-    file is a group of its own.
+    table: the columns of a manifest; set: what is known of a published set; none, file: the data names none, so splits
+    are carved and each file is a group of its own.
     """
 
     splits: Literal["none", "folders", "folders in classes", "table", "set"] = "set"

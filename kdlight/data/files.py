@@ -25,8 +25,7 @@ from kdlight.images.tiff import pages
 FRAMES = "frames"
 """The task that takes every frame of a file as an image: `PATH#frames`."""
 PLAIN = ("jpeg", "png")
-"""Decoded in this process by the sandbox's own function: the person's own training set, thousands of files, a child for
-each would take several times as long."""
+"""Decoded in this process: the person's training set, thousands of files, for which children would take too long."""
 
 
 class Row(NamedTuple):
@@ -135,11 +134,10 @@ def frame_count(path: Path, _size: int, _changed: int) -> int:
 
 
 def labelled(root: Path, labels: Labels, task: str = "") -> Dataset:
-    """Labels as a set, sorted so that the order never hangs on the file system.
+    """Labels as a set, sorted so that the order never hangs on the file system. Raises DataError.
 
-    Of a file of several frames the first is read, as everywhere where no frame is named, and the others are left out
-    and counted; with the task FRAMES each is an image of the file's group. An image that lies where a mask does is in
-    the group of the image beside it. Raises DataError.
+    Of a file of several frames the first is read and the others are counted as left out; with the task FRAMES each is
+    an image of the file's group. An image that lies where a mask does is in the group of the image beside it.
     """
     rows, ledger = sorted(labels.rows), labels.ledger
     if not rows:

@@ -1,10 +1,9 @@
 """What folders below the classes say: `<class>/train` and `<class>/test` are splits, `<class>/<patient>` are groups.
 
 A level of folders stands for patients where its names are numbered or speak of a patient, or are many; magnifications,
-parts of an archive and kinds of lesion are none. The first such level counts, so that all that lies below a patient is
-one group. The same name twice is taken for the same patient, in two classes and in two splits too: at worst a group is
-too large, never does it straddle. A few numbers alone, of which some class has fewer than there are splits, are none
-(years, hospitals): the set could not be split by them. The rules are ours; a manifest.csv says otherwise.
+parts of an archive and kinds of lesion are none. The first such level counts. The same name is the same patient in all
+classes and splits: at worst a group is too large, never does it straddle. A few numbers alone (years, hospitals), of
+which a class has fewer than there are splits, are none. The rules are ours; a manifest.csv says otherwise.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Masks: outlines that lie beside the images of a set. They are ground truth for heat maps, never images of the set.
 
-A file is a mask where its place says so and its content does: `x_mask.png` beside `x.png` (BUSI), a folder of masks
-beside a folder of images (COVID-19 Radiography), or a tree of masks with the names of the images; and it holds two
-values only, or a few, in the image's proportions. Place alone is not enough: a photograph of somebody who wears a mask
-may be called so. The words, the number of files that are looked into and the bounds on their content are ours.
+A file is a mask where its place says so (`x_mask.png` beside `x.png`, a folder or a tree of masks with the names of
+the images) and its content does: two values only, or a few, in the image's proportions. The words and bounds are ours.
 """
 
 from __future__ import annotations
@@ -22,9 +20,6 @@ from numpy.typing import NDArray
 from kdlight.data.dataset import DataError, Dataset, plain_name, printable, split_word
 from kdlight.data.files import decode_file
 from kdlight.data.walk import Ledger, Parts, images_of, in_threads, walk
-
-Key = tuple[Parts, str]
-"""Folders and name without its ending, as an image and its mask have them in common."""
 
 _WORD = r"(?:masks?|segmentations?|seg|gt|ground[ _-]?truth|annotations?|lesion|contours?)"
 _ENDING = re.compile(rf"(?P<stem>.+?)[ _.-]{_WORD}(?:[ _-]?\(?\d+\)?)?", re.IGNORECASE)
@@ -76,7 +71,8 @@ def paired(root: Path, files: Sequence[Parts]) -> Paired:
     placed = _by_place(files)
     masks = _by_content(root, placed)
     homes = {_mask_home(parts) for parts in masks}
-    lost = [parts for parts in files if parts not in placed and _is_named(parts) and _mask_home(parts) in homes]
+    named = [p for p in files if p not in placed and (_mask_folder(p) is not None or len(_stems(p)) > 1)]
+    lost = [parts for parts in named if _mask_home(parts) in homes]
     alone = tuple(parts for parts in lost if looks_like_mask(root.joinpath(*parts)))
     by_image: dict[Parts, list[Parts]] = defaultdict(list)
     for mask, image in sorted(masks.items()):
@@ -152,13 +148,18 @@ def looks_like_mask(path: Path, image: Path | None = None) -> bool:
         shape = pixels.shape[:2] if image is None else decode_file(image).shape
     except DataError:
         return False
-    return _same_proportions(pixels.shape[:2], shape) and (_levels(pixels) <= LEVELS or _near_two(pixels))
+    if not _same_proportions(pixels.shape[:2], shape):
+        return False
+    gray = _brightness(pixels)
+    top = float(gray.max())
+    near_two = top > 2 * NEAR and float(np.mean((gray <= NEAR) | (gray >= top - NEAR))) >= SHARE
+    return near_two or _levels(pixels) <= LEVELS
 
 
 def _by_place(files: Sequence[Parts]) -> dict[Parts, Parts]:
     """Files that may be masks by where they lie, with their images."""
     beside = {(parts[:-1], _stem(parts)): parts for parts in files}
-    images: dict[Key, Parts] = {}
+    images: dict[tuple[Parts, str], Parts] = {}
     homes: dict[Parts, list[Parts]] = defaultdict(list)
     stems: dict[str, list[Parts]] = defaultdict(list)
     for parts in files:
@@ -206,10 +207,7 @@ def _folded(folder: str) -> str:
 
 
 def _homes(parts: Parts) -> list[Parts]:
-    """The folders of a path without what says image; for a mask without its folder, or with what that is named after.
-
-    `train_masks` is named after `train`, `lung masks` after no folder of images.
-    """
+    """The folders of a path without what says image; of a mask without its folder, or with `train` of `train_masks`."""
     cut = _mask_folder(parts)
     named = [_IMAGE_ENDING.sub("", part) for part in parts[:-1]]
     whole = tuple(part for n, part in enumerate(named) if n != cut and not _IMAGE_FOLDER.fullmatch(part))
@@ -230,10 +228,6 @@ def _mask_home(parts: Parts) -> Parts | None:
     return None if cut is None else parts[: cut + 1]
 
 
-def _is_named(parts: Parts) -> bool:
-    return _mask_folder(parts) is not None or len(_stems(parts)) > 1
-
-
 def _stem(parts: Parts) -> str:
     return plain_name(printable(Path(parts[-1]).stem)).casefold()
 
@@ -252,12 +246,6 @@ def _same_proportions(one: Sequence[int], other: Sequence[int]) -> bool:
 def _levels(pixels: NDArray[np.generic]) -> int:
     """How many values, or colors, there are."""
     return len(np.unique(pixels.reshape(-1, 3), axis=0)) if pixels.ndim == 3 else len(np.unique(pixels))
-
-
-def _near_two(pixels: NDArray[np.generic]) -> bool:
-    gray = _brightness(pixels)
-    top = float(gray.max())
-    return top > 2 * NEAR and float(np.mean((gray <= NEAR) | (gray >= top - NEAR))) >= SHARE
 
 
 def _foreground(pixels: NDArray[np.generic]) -> NDArray[np.bool_]:

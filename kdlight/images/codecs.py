@@ -154,10 +154,10 @@ _DECODERS: dict[str, Callable[[bytes, np.ndarray | None], np.ndarray]] = {
 
 
 def _photometric(stream: Codestream, header: PixelHeader) -> str:
-    """The color space of what the decoder returned: by the stream's own word where it has one, else by the header's.
+    """The color space of what the decoder returned: by the stream where it says so, else by the header.
 
-    JPEG 2000 without a component transform holds what the header names. YBR_ICT then means luma and chroma that nobody
-    turned back. YBR_RCT cannot mean that (its chroma takes a sign and one bit more than its luma), so it is RGB.
+    YBR_ICT in JPEG 2000 without a component transform is luma and chroma that nobody turned back; YBR_RCT, whose
+    chroma takes a sign and one bit more, cannot be.
     """
     if header.samples == 3 and stream.rgb:
         return "RGB"
@@ -170,9 +170,8 @@ def _photometric(stream: Codestream, header: PixelHeader) -> str:
 def _stored_values(decoded: np.ndarray, stream: Codestream, header: PixelHeader) -> np.ndarray:
     """The bits that count by the header, with the header's sign, whatever else was compressed with them.
 
-    A codestream of more than Bits Stored holds whole words, overlays and all; of Bits Stored or less it holds the
-    values only. Two's complement is of Bits Stored, not of the codestream's precision (JPEG knows no sign, so writers
-    that mean signed values encode all their bits), except where a JPEG 2000 stream is signed itself.
+    A codestream of more than Bits Stored holds whole words, overlays and all. Two's complement is of Bits Stored, not
+    of the codestream's precision, except where a JPEG 2000 stream is signed itself.
     """
     size = max(8, header.allocated, 8 * decoded.dtype.itemsize)
     wide = decoded.astype(np.dtype(f"{decoded.dtype.kind}{size // 8}")).view(np.dtype(f"u{size // 8}"))

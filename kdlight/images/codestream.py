@@ -121,24 +121,18 @@ def _jpeg2000(data: bytes) -> Codestream:
 
 
 def _main_header(data: bytes) -> tuple[bytes, int]:
-    """The default coding style (T.800 A.6.1: component transform at 4, wavelet at 9), and where the tile-parts begin.
-
-    Raises IndexError where one of them is missing.
-    """
+    """Default coding style (T.800 A.6.1: component transform at 4, wavelet at 9) and start of the tile-parts."""
     style = b""
     for marker, segment, end in segments(data):
         if marker == _COD:
             style = segment
         elif marker == _SOT and len(style) >= 10:
             return style, end - len(segment) - 4
-    raise IndexError
+    raise IndexError  # one of them is missing
 
 
 def _jpeg2000_end(data: bytes, at: int, tiles: int) -> int | None:
-    """Where the last tile-part ends, if an end marker follows or every tile is whole without one (T.800 A.4.2).
-
-    `at`: where the first tile-part begins. Zeros at the end may have been written over data, so none are taken for it.
-    """
+    """Where the last tile-part ends, if an end marker follows or every tile is whole without one (T.800 A.4.2)."""
     seen = set()
     while data[at : at + 2] == _TILE_PART and at + 12 <= len(data):
         tile, length = struct.unpack_from(">HI", data, at + 4)
@@ -146,7 +140,7 @@ def _jpeg2000_end(data: bytes, at: int, tiles: int) -> int | None:
         at = at + length if length >= 14 else data.find(_EOC, at + 12)
         if at < 0 or at > len(data):
             return None
-    whole = len(seen) == tiles and data[at - 1] and data[at - 2 : at] != _EOC
+    whole = len(seen) == tiles and data[at - 1] and data[at - 2 : at] != _EOC  # zeros may lie over lost data
     return at if _EOC in data[at : at + 4] or (whole and not any(data[at:])) else None
 
 

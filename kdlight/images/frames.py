@@ -79,9 +79,8 @@ def _numbers(data: bytes, kind: str) -> tuple[int, ...]:
 def native_frame(data: bytes, header: PixelHeader, frame: int, little: bool = True, words: bool = False) -> np.ndarray:
     """Stored values (rows, columns) or (rows, columns, 3) of one uncompressed frame; only its bytes are touched.
 
-    `words`: the element's VR is OW, which swaps pairs of 8-bit samples in big endian files. pydicom takes the layout
-    from a header that is checked here first: it would read on into the next frame, and refuses a label of halved
-    color on samples that some writers forget to halve.
+    `words`: the element's VR is OW, which swaps pairs of 8-bit samples in big endian files. The header is checked here
+    first: pydicom would read on into the next frame, and refuses a halved label on samples that are not halved.
     Raises TruncatedError where the element is shorter than the header says, HeaderError where it is far longer.
     """
     bits = header.rows * header.columns * header.samples * header.allocated

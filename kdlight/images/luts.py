@@ -97,11 +97,7 @@ def fitting_windows(pixels: np.ndarray, header: PixelHeader, empty: np.ndarray |
 
 
 def unmeasured(stored: np.ndarray, ds: Dataset, header: PixelHeader) -> np.ndarray | None:
-    """Where stored values are padding (PS3.3 C.7.5.1.1.2) or no number: (H, W) bool, None where there are none.
-
-    Padding is a value, or a range with both its ends. It is stored as the pixels are, so its sign and bits are
-    theirs, whichever of US and SS its writer chose.
-    """
+    """Where stored values are padding (PS3.3 C.7.5.1.1.2) or no number: (H, W) bool, None where there are none."""
     empty = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(stored.shape, bool)
     prefix = header.keyword.removesuffix("PixelData")  # empty, Float, DoubleFloat
     ends = [_padding(ds, f"{prefix}PixelPadding{end}", header) for end in ("Value", "RangeLimit")]
@@ -112,7 +108,7 @@ def unmeasured(stored: np.ndarray, ds: Dataset, header: PixelHeader) -> np.ndarr
 
 
 def _padding(ds: Dataset, keyword: str, header: PixelHeader) -> float | None:
-    """A broken value is none: only the fitted window depends on it."""
+    """With the pixels' sign and bits, whichever of US and SS its writer chose; a broken value is none."""
     try:
         value = number(ds, keyword)
     except HeaderError:
@@ -126,11 +122,9 @@ def _padding(ds: Dataset, keyword: str, header: PixelHeader) -> float | None:
 def voi_lut(ds: Dataset, header: PixelHeader, frame: int, little: bool) -> tuple[np.ndarray, int] | None:
     """The file's VOI LUT as uint8 and the value of its first entry; None where it has none, or none that can be right.
 
-    A frame's own stands in its Frame VOI LUT Sequence. The descriptor's bits are at times those of the words that
-    hold the entries (16), not of the entries, so the scale ends where the table's own highest value needs no further
-    bit: a table of 12 bits that reaches 4000 keeps 12 bits, and none has fewer than 8 (PS3.3 C.11.2.1.1). One step
-    above the scale, as where a writer rounds to 0..1024, needs no further bit and is shown as its end. A table that is
-    short, or goes further beyond its bits, is broken; the next one, a window or the fit then shows the picture.
+    The descriptor's bits are at times those of the words (16), not of the entries, so the scale ends where the highest
+    entry needs no further bit: a table that reaches 4000 has 12 bits, and none fewer than 8 (PS3.3 C.11.2.1.1). One
+    step above the scale, as where a writer rounds to 0..1024, is shown as its end; what goes further is broken.
     """
     for item in _tables(macro(ds, frame, "FrameVOILUTSequence"), "VOILUTSequence"):
         try:

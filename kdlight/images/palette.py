@@ -1,8 +1,6 @@
 """PALETTE COLOR to RGB: lookup tables of the header, plain and segmented (DICOM PS3.3 C.7.6.3.1.5, C.7.9.2).
 
-pydicom expands segmented tables (but for a copied ramp that starts from 0, which it refuses). Plain ones are read here:
-it takes those of big endian files for little endian, refuses an odd number of bytes for their padding, and reads the
-sign of the first index off a VR that writers get wrong.
+pydicom expands segmented tables; plain ones it gets wrong in big endian files, at odd lengths and at negative indices.
 """
 
 from __future__ import annotations

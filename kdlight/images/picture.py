@@ -186,10 +186,7 @@ def _bytes(picture: PIL.Image.Image) -> np.ndarray:
 
 
 def _rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Lab by its own definition; CMYK as Adobe writes it (inverted), or not inverted where that would be all black.
-
-    Readers differ on CMYK without a word on its inversion; of the two readings the one with a picture in it is taken.
-    """
+    """Lab by its own definition; CMYK as Adobe writes it (inverted), or not inverted where that would be all black."""
     if picture.mode == "LAB":
         lab, srgb = PIL.ImageCms.createProfile("LAB"), PIL.ImageCms.createProfile("sRGB")
         turned = PIL.ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")

@@ -77,9 +77,7 @@ def _over_black(raster: Raster) -> np.ndarray:
 def _gray(values: np.ndarray, raster: Raster) -> tuple[np.ndarray, tuple[Window, ...]]:
     """Gray values as they are, float32 (H, W), and the windows that fit them; 8 bits are shown as stored.
 
-    What is no number or no data becomes the lowest value that was measured, as what is no number does in DICOM. Where a
-    few values lie far outside of all others (a hot pixel, a burned-in mark, a value for no data), the first window
-    fits the others.
+    What is no number or no data becomes the lowest value that was measured; the first window fits without outliers.
     """
     if values.dtype == np.uint8 and raster.bits == 8:
         return values.astype(np.float32), (Window(127.5, 255, "full"),)
@@ -126,11 +124,10 @@ def _bulk(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
 
 
 def _color(values: np.ndarray, bits: int) -> np.ndarray:
-    """RGB (H, W, 3) uint8, scaled by the full range and rounded, not cut.
+    """RGB (H, W, 3) uint8, scaled by the full range and rounded, not cut; the lowest value below 0 is black.
 
-    Full is what the bits hold; of words of 16 bits and more the least of 8, 10, 12, 14, 16, 32 or 64 bits that holds
-    the brightest sample, since cameras store 10, 12 and 14 bits in 16. Floats are full at 1, else at 255, else at their
-    brightest. Where there are values below 0, the lowest is black.
+    Full is what the bits hold; in words of 16 bits and more the least of _DEPTHS that holds the brightest sample.
+    Floats are full at 1, else at 255, else at their brightest.
     """
     if values.dtype == np.uint8 and bits == 8:
         return np.ascontiguousarray(values)

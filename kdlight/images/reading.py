@@ -1,10 +1,13 @@
-"""From a path or bytes to an Image."""
+"""From a path or bytes to an Image, and how the files of folders are read, as a table."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from kdlight.images.errors import EmptyError, MissingError, TooBigError
+from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
 from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX, Decoder
@@ -26,7 +29,7 @@ def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Imag
     if not data:
         raise EmptyError("The file is empty: it holds no bytes. Copy it again.")
     if len(data) > LIMITS.bytes:
-        raise _too_long()
+        raise TooBigError(f"The file is larger than {LIMITS.bytes // 1024**2} MB, the limit for one file.")
     if sniff(data[:_HEAD]) is None:
         raise refusal(data[:_HEAD])
     return (decoder or SANDBOX).decode(data, frame)
@@ -42,10 +45,63 @@ def warm() -> None:
     SANDBOX.start()
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one file is read. `reason` is empty where it was; `words` say what it is, or why it was refused."""
+
+    file: str
+    read: bool
+    reason: str
+    words: str
+    seconds: float
+
+
+def outcomes(paths: Iterable[Path | str]) -> list[Outcome]:
+    """How each file is read. Folders are walked in name order."""
+    rows = []
+    for path in map(Path, paths):
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        rows += [_outcome(p, path if path.is_dir() else path.parent) for p in inside]
+    return rows
+
+
+def render(rows: list[Outcome]) -> str:
+    """The rows as text, then the counts."""
+    lines = [f"{row.reason or 'read':<13} {row.seconds:6.3f} s  {row.file}: {row.words}" for row in rows]
+    count = sum(row.read for row in rows)
+    return "\n".join([*lines, f"{len(rows)} files: {count} read, {len(rows) - count} refused"])
+
+
+def _outcome(path: Path, root: Path) -> Outcome:
+    start, reason = time.perf_counter(), ""
+    try:
+        words = summary(read(path))
+    except ImageError as error:
+        reason, words = error.reason, str(error)
+    seconds = round(time.perf_counter() - start, 4)
+    return Outcome(path.relative_to(root).as_posix(), not reason, reason, words, seconds)
+
+
+def summary(image: Image) -> str:
+    """One line for people: `DICOM, CT, 512 x 512, 12 bit, MONOCHROME2, frame 1/20, RLE Lossless`."""
+    rows, columns = image.shape
+    parts = [
+        image.format.upper(),
+        image.modality or "modality not given",
+        f"{columns} x {rows}",
+        f"{image.bits} bit",
+        image.photometric,
+        f"frame {image.frame + 1}/{image.frames}" if image.frames > 1 else "",
+        image.units,
+        image.transfer_syntax or "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def _load(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(LIMITS.bytes + 1)
+            return file.read(LIMITS.bytes + 1)
     except IsADirectoryError:
         raise MissingError("The path is a folder; one image file was expected.") from None
     except PermissionError:
@@ -56,8 +112,3 @@ def _load(path: Path) -> bytes:
         raise MissingError("The file does not exist; one was expected. Check its name and folder.") from None
     except OSError as error:
         raise MissingError(f"The file cannot be opened ({error.strerror}); take a copy of it.") from None
-    return data
-
-
-def _too_long() -> TooBigError:
-    return TooBigError(f"The file is larger than {LIMITS.bytes // 1024**2} MB, the limit for one file.")

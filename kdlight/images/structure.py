@@ -1,7 +1,7 @@
-"""The bones of a DICOM file: where its data set begins, how it is encoded, how deep it nests, whether it is whole.
+"""Where a DICOM file's data set begins, its encoding and nesting, and whether it is whole (PS3.5 and PS3.10 chapter 7).
 
 pydicom reads the values; this walk over tags and lengths comes first, so that a hostile or broken file gets its true
-reason and no parser recurses into it (encoding: DICOM PS3.5 chapter 7, file meta: PS3.10 chapter 7).
+reason and no parser recurses into it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from kdlight.images.limits import LIMITS, Limits
 from kdlight.images.sniff import VRS
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -61,11 +60,7 @@ def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
 
 
 def _meta(data: bytes, position: int) -> tuple[str | None, int]:
-    """Transfer syntax and the position after the file meta group, which is always explicit little endian.
-
-    Some writers copy a second file meta group into the data set, at times with its preamble: it is passed over, and
-    the first one holds.
-    """
+    """Transfer syntax and the position after the file meta group; a second one that writers copy in is passed over."""
     syntax = None
     while data[position : position + 2] == b"\x02\0" and data[position + 4 : position + 6] in VRS:
         tag, _, length, value = _header(data, position, False, "<")
@@ -130,10 +125,7 @@ class _Walk:
 
 
 def _mended(body: bytes, walk: _Walk, little: bool) -> tuple[bytes, int | None]:
-    """The data set without stray delimiters, and with one that is missing after the pixels: else no parser reads on.
-
-    Both are faults of writers that leave every value as it was. Also where the pixel data ends in what is returned.
-    """
+    """The data set without stray delimiters and with a missing one after the pixels; where the pixels end in it."""
     bounds = [0, *(edge for at in walk.strays for edge in (at, at + 8)), len(body)]
     pieces = [body[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
     shift = -8 * sum(at < (walk.pixels_end or 0) for at in walk.strays)

@@ -96,10 +96,7 @@ def _decoded(page: TiffPage) -> np.ndarray:
 
 
 def _without_extras(values: np.ndarray, page: TiffPage) -> np.ndarray:
-    """Without the extra samples, but for an alpha channel that the colors are not multiplied with.
-
-    Colors that are lie on black as they are; a sample of unspecified meaning is data that the file does not explain.
-    """
+    """Without the extra samples, but for an alpha channel that the colors are not multiplied with."""
     if values.ndim == 2:
         return values
     channels = 3 if page.photometric == 2 else 1

@@ -1,6 +1,6 @@
 """Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
 
-from kdlight.metrics.calibration import conformal_qhat, coverage, fit_temperature, prediction_sets, softmax
+from kdlight.metrics.calibration import conformal_qhat, fit_temperature, prediction_sets, softmax
 from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
 from kdlight.metrics.paired import FlipCounts, agreement, difference, flips, mcnemar
@@ -35,7 +35,6 @@ __all__ = [
     "brier",
     "conformal_qhat",
     "confusion_matrix",
-    "coverage",
     "difference",
     "ece",
     "fit_temperature",

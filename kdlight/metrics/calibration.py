@@ -65,10 +65,3 @@ def prediction_sets(probabilities: Any, qhat: float) -> NDArray[np.bool_]:
     chosen = (1 - p) <= qhat
     chosen[np.arange(len(p)), p.argmax(axis=1)] = True
     return chosen
-
-
-def coverage(probabilities: Any, labels: Any, qhat: float) -> tuple[float, float]:
-    """(share of sets that hold the truth, mean number of classes in a set)."""
-    p, y = checked(probabilities, labels)
-    chosen = prediction_sets(p, qhat)
-    return float(chosen[np.arange(len(y)), y].mean()), float(chosen.sum(axis=1).mean())

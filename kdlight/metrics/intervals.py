@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,14 +31,6 @@ class Interval:
     value: float
     low: float | None = None
     high: float | None = None
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any] | None) -> Interval | None:
-        """From {"value", "low", "high"} as JSON has it; None where there is no value."""
-        if not values or values.get("value") is None:
-            return None
-        low, high = (None if values.get(key) is None else float(values[key]) for key in ("low", "high"))
-        return cls(float(values["value"]), low, high)
 
     def __format__(self, spec: str) -> str:
         spec = spec or ".2f"

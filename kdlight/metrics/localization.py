@@ -1,8 +1,7 @@
 """How well a heat map covers what a person outlined: its share inside, the lift over an even map, the pointing game.
 
-The pointing game is Zhang et al., ECCV 2016, https://arxiv.org/abs/1608.00507: is the map's largest value inside? The
-share of a map inside a box or outline is the energy-based pointing game of Wang et al. 2020 (Score-CAM). Dividing it by
-the outline's share of the area, so that a map that says nothing has 1, is ours.
+Pointing game: Zhang et al., ECCV 2016, https://arxiv.org/abs/1608.00507; share: the energy-based one of Wang et al.
+2020 (Score-CAM). Dividing the share by the outline's share of the area is ours.
 """
 
 from __future__ import annotations

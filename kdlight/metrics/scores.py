@@ -1,8 +1,7 @@
 """Scores of predicted probabilities against the truth.
 
-Each score is one function of weights: a row of weights says how many times each image counts, so a single image set
-(all ones) gives the value and a thousand bootstrap draws are a thousand rows of one matrix product.
-Undefined values are NaN inside and None outside: a class without images has no recall, one class alone has no AUC.
+Each is a function of weights, how many times each image counts: ones give the value, and a thousand bootstrap draws are
+a thousand rows of one matrix product. Undefined values are NaN inside and None outside.
 """
 
 from __future__ import annotations
@@ -79,14 +78,8 @@ def specificities(p: Floats, y: Ints, weights: Floats) -> Floats:
     return ratio(others - false_alarms, others)
 
 
-def aucs(p: Floats, y: Ints, weights: Floats) -> Floats:
-    """(D, K): one class against the rest, the chance that its image scores higher than another; ties count half."""
-    return np.stack([_auc(p[:, k], y == k, weights) for k in range(p.shape[1])], axis=1)
-
-
 def _auc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    if positive.all() or not positive.any():
-        return np.full(len(weights), np.nan)
+    """(D,): the chance that a positive image scores higher than a negative one; ties count half."""
     order = np.argsort(score, kind="stable")
     ranked = weights[:, order]
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))  # the first of each run of equal scores
@@ -108,7 +101,7 @@ def _macro_auc(p: Floats, y: Ints, weights: Floats) -> Floats:
     present = np.unique(y)
     if len(present) < 2:
         return np.full(len(weights), np.nan)
-    return np.asarray(aucs(p, y, weights)[:, present].mean(axis=1))
+    return np.asarray(np.mean([_auc(p[:, k], y == k, weights) for k in present], axis=0))
 
 
 def _macro_f1(p: Floats, y: Ints, weights: Floats) -> Floats:

@@ -40,7 +40,7 @@ def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run
     assert [row["seed"] for row in second.json["seeds"]] == [0, 1]
     assert second.json["seeds"][0] == first.json["seeds"][0]
     assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
-    assert second.json["gain"] == in_words(Interval.of(second.json["gain_over_alone"]))
+    assert second.json["gain"] == in_words(Interval(**second.json["gain_over_alone"]))
     assert bundle.load(second.json["bundle"]).card.metrics.study.to_json()["seeds"] == second.json["seeds"]
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from kdlight.images import read
-from kdlight.images.table import outcomes, render
+from kdlight.images.reading import outcomes, render
 
 REFUSED = {
     "ExplVR_BigEndNoMeta.dcm": ("no-pixels", "RT Ion Plan"),

@@ -122,9 +122,3 @@ def test_an_interval_is_written_in_one_way(interval: metrics.Interval, spec: str
 )
 def test_the_bounds_decide_the_side_of_zero(interval: metrics.Interval, sides: tuple[bool, ...]) -> None:
     assert (interval.above_zero, interval.spans_zero, interval.below_zero) == sides
-
-
-def test_an_interval_is_read_from_json() -> None:
-    assert metrics.Interval.of({"value": 1, "low": None, "high": 2.0}) == metrics.Interval(1.0, None, 2.0)
-    assert metrics.Interval.of(None) is None
-    assert metrics.Interval.of({"value": None, "low": None, "high": None}) is None

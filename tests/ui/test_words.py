@@ -30,9 +30,9 @@ def test_a_probability_is_never_rounded_to_certainty(p: float, text: str) -> Non
 
 
 def test_an_estimate_comes_with_its_interval() -> None:
-    assert words.interval(Interval.of({"value": 0.917, "low": 0.884, "high": 0.951})) == "0.92 [0.88, 0.95]"
-    assert words.interval(Interval.of({"value": None, "low": None, "high": None})) == "not measured"
-    assert words.interval(Interval.of({"value": 0.5, "low": None, "high": None})) == "0.50"
+    assert words.interval(Interval(0.917, 0.884, 0.951)) == "0.92 [0.88, 0.95]"
+    assert words.interval(None) == "not measured"
+    assert words.interval(Interval(0.5)) == "0.50"
 
 
 def test_a_tiny_p_value_is_not_spelled_out() -> None:
