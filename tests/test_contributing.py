@@ -149,7 +149,7 @@ ADDITIONS = {
         "kdlight/explain/registry.py",
         (
             ("_ALL = (", ""),
-            ("    Explainer(", '    Explainer("toy", "Toy", "toy:toy", "none", "Sums.", per_class=False),'),
+            ("    Explainer(", '    Explainer("toy", "Toy", "toy:toy", "none", "Sums."),'),
         ),
     ),
     "a layout of labeled sets": Addition(

@@ -36,10 +36,6 @@ class Explainer:
     """Whether it takes gradients of the score."""
     cost: Literal["fast", "slow"] = "fast"
     """slow: a map takes seconds rather than a moment, and reports progress."""
-    per_class: bool = True
-    """Whether the map is another one for another class."""
-    signed: bool = True
-    """Whether it tells what speaks for the class from what speaks against it."""
     needs: str = ""
     """The package it needs beyond kdlight's own requirements."""
 
@@ -77,7 +73,7 @@ _ALL = (
               "What speaks for the class, cell by cell, averaged over coarse and finer layers."),
     Explainer("eigencam", "EigenCAM", "cam_family:eigencam", "Muhammad & Yeasin 2020",
               "What the features have most in common, whatever the class: the same map for every answer.",
-              gradients=False, per_class=False, signed=False),
+              gradients=False),
     Explainer("ablationcam", "Ablation-CAM", "cam_family:ablationcam", "Desai & Ramaswamy 2020",
               "Weighs each feature by how far the class score drops without it: at once for models that pool right "
               "before their last layer.", gradients=False, cost="slow"),
@@ -97,7 +93,7 @@ _ALL = (
               "Hides one square of the image after the other and measures how far the score drops.",
               gradients=False, cost="slow", needs="captum"),
     Explainer("saliency", "Saliency", "gradients:saliency", "Simonyan et al. 2014",
-              "How strongly the score follows each pixel, for or against.", signed=False),
+              "How strongly the score follows each pixel, for or against."),
     Explainer("ixg", "Input x gradient", "gradients:input_x_gradient", "Shrikumar et al. 2016",
               "Each pixel's value times how strongly the score follows it."),
     Explainer("guided", "Guided backprop", "gradients:guided_backprop", "Springenberg et al. 2015",

@@ -79,13 +79,9 @@ class Failure(BaseModel):
         return cls(name=type(error).__name__, message=message, reasons=tuple(getattr(error, "reasons", ())))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Message:
+class Message(Header):
     """One message as it arrived. body: plain JSON values and arrays, not yet checked: see `parse`."""
 
-    kind: Kind
-    number: int
-    name: str
     body: Any
 
     def parse(self, kind: type[T]) -> T:
@@ -157,7 +153,7 @@ class Channel:
                 body = json.loads(text, object_hook=lambda d: arrays[d[_ARRAY]] if d.keys() == {_ARRAY} else d)
             except (ValueError, LookupError, TypeError, RecursionError) as error:
                 raise MessageError(f"A message is not in its form: {type(error).__name__}.") from None
-        return Message(header.kind, header.number, header.name, body)
+        return Message(**dict(header), body=body)
 
     def waiting(self) -> bool:
         """Whether something came (or the other side went)."""

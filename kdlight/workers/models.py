@@ -35,8 +35,8 @@ def measure_latency(request: Latency, progress: Progress) -> Speed:
         progress(done / total, f"Round {done} of {total}")
 
     measure = quiet_latency if request.quiet else latency
-    bundle, settings = bundles.load(request.bundle), (request.size, request.threads, request.runs, request.warmups)
-    return Speed.model_validate(measure(bundle, *settings, progress=report).model_dump())
+    timed = measure(bundles.load(request.bundle), request.size, progress=report)
+    return Speed.model_validate(timed.model_dump())
 
 
 def verify(request: Verify, progress: Progress) -> Verification:

@@ -143,18 +143,16 @@ class Workers:
 
     def _start(self, slot: int) -> Worker | None:
         with self._changed:
-            if self._keep is not None:
-                self._changed.wait_for(lambda: self._closing or len(self._waiting) > self._free())
+            if self._keep is not None:  # as many as work, and one for each that waits
+                self._changed.wait_for(
+                    lambda: self._closing or len(self._waiting) + len(self._running) > len(self._processes)
+                )
             if self._closing:
                 return None
             with contextlib.suppress(OSError):
                 warm = self._keep is None
                 self._processes[slot] = Worker(self._module, self._threads, warm, self.stall)
             return self._processes.get(slot)
-
-    def _free(self) -> int:
-        """Processes that work on nothing; a request that waits has one of them."""
-        return len(self._processes) - len(self._running)
 
     def _run(self, process: Worker) -> str:
         """Serve until the process ends or is needed no more; returns in words how it ended."""
@@ -180,7 +178,6 @@ class Workers:
                 process.note_ready()
                 if self._waiting:
                     ticket = self._waiting.popleft()
-                    ticket.state = "running"
                     self._running[ticket] = process
                     return ticket
                 self._changed.wait(IDLE)
@@ -224,7 +221,7 @@ class Workers:
                     sentence = f"The reading process ended while it worked on this ({how}). A new one is starting."
                     ticket.finish(error=WorkerDied(f"{sentence} Try again."))
                 else:
-                    ticket.again, ticket.state = True, "waiting"
+                    ticket.again = True
                     self._waiting.appendleft(ticket)
             self._changed.notify_all()
 

@@ -58,9 +58,6 @@ class Latency(Request[Speed]):
 
     bundle: Path
     size: int = 224
-    threads: int = 1
-    runs: int = 50
-    warmups: int = 10
     quiet: bool = False
     """Refuse with a BusyError while other work keeps the machine busy, before and after."""
 

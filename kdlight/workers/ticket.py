@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic
 
-from kdlight.workers.errors import RequestCancelled
 from kdlight.workers.requests import R, Request
 
 if TYPE_CHECKING:
     from kdlight.workers.pool import Workers
-
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class Ticket(Generic[R]):
@@ -20,7 +17,6 @@ class Ticket(Generic[R]):
     def __init__(self, number: int, request: Request[R], workers: Workers) -> None:
         self.number = number
         self.request = request
-        self.state: State = "waiting"
         self.progress: tuple[float, str] = (0.0, "")
         """Share done, 0 to 1, and words."""
         self.begun = False
@@ -52,8 +48,6 @@ class Ticket(Generic[R]):
         """For Workers, under its lock: the end, whichever it is. The first end stands."""
         if self.done:
             return
-        cancelled = isinstance(error, RequestCancelled)
-        self.state = "cancelled" if cancelled else "failed" if error is not None else "done"
         if error is not None:
             self._future.set_exception(error)
         else:
