@@ -232,13 +232,6 @@ class StudyRecord(LenientPart):
         return self.gain_over_alone if self.init in SAME_WEIGHTS else self.gain_over_same_start
 
     @property
-    def same_start_score(self) -> float | None:
-        """Mean score of that baseline; None where it was not trained."""
-        if not self.taught:
-            return None
-        return self.mean.alone if self.init in SAME_WEIGHTS else self.mean.same_start
-
-    @property
     def proven(self) -> bool:
         """Whether the interval of `over_same_start` lies above 0, over two seeds or more."""
         gain = self.over_same_start

@@ -545,7 +545,7 @@ def test_the_baseline_is_taken_from_a_study_without_a_teacher_without_an_interva
     taught = read(study("taught", **of_start("general")))
     alone = read(study("alone", **of_start("general", "alone", seeds=untaught)))
     found = with_baseline(taught, [taught, alone])
-    assert found.same_start_score == pytest.approx(0.74)
+    assert found.mean.same_start == pytest.approx(0.74)
     assert over_same_start(found).words == "not proven: +1.0 points, without an interval"
     assert [row.same_start for row in found.seeds] == [0.69, 0.79]
     others = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kdlight.bundle.study_record import StudyNetwork
+from kdlight.bundle.study_record import SAME_WEIGHTS, StudyNetwork
 from kdlight.metrics import Interval
 from kdlight.studies import StudyRecord
 from kdlight.studies.gains import over_same_start
@@ -128,7 +128,9 @@ def _mean(record: StudyRecord, model: str) -> str:
 
 
 def _same_start(record: StudyRecord) -> str:
-    return _number(record.same_start_score, "{:.3f}")
+    """Mean of the student from the same starting weights without its teacher, where there was one."""
+    score = record.mean.alone if record.init in SAME_WEIGHTS else record.mean.same_start
+    return _number(score if record.taught else None, "{:.3f}")
 
 
 def _mcnemar(record: StudyRecord) -> str:
