@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms import v2
 
 from kdlight import bundle as bundles
-from kdlight.benchmark.batch import CHUNK, Memory, generate, overlapped
+from kdlight.benchmark.batch import CHUNK, generate, overlapped
 from kdlight.benchmark.explain import EVERY_MASK, FAST, SCORE_CAM, given, prepared, ways_of
 from kdlight.benchmark.loops import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 from kdlight.benchmark.timer import interleave, machine, milliseconds, ratio, row
@@ -307,7 +307,7 @@ def folder(bundle: Path, threads: int, files: int = 200) -> dict[str, Any]:
         times: dict[str, list[float]] = {}
         for number, chunk in enumerate(chunks):
             ways = {
-                PREDICT: partial(overlapped, single, chunk, Memory()),
+                PREDICT: partial(overlapped, single, chunk),
                 BY_HAND: partial(by_hand, predictor, chunk),
             }
             for name, taken in interleave(ways, 1, 0, number).items():

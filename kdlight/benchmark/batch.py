@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from pydantic import BaseModel, ConfigDict
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from kdlight.benchmark.timer import Report, Row, interleave, machine, milliseconds, row
+from kdlight.benchmark.timer import Figures, Report, Row, interleave, machine, milliseconds, row
 from kdlight.bundle import Bundle
 from kdlight.data.dataset import Progress
 from kdlight.images import read
@@ -50,10 +50,8 @@ class BatchRow(Row):
     files_per_second: float
 
 
-class Alone(BaseModel):
+class Alone(Figures):
     """The candidate over files that nothing else reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: int
     files_per_second: float
@@ -62,8 +60,12 @@ class Alone(BaseModel):
 class BatchReport(Report):
     """`ratio` is the baseline's median time per file over the candidate's."""
 
+    benchmark: str = "batch"
+    warmups: int = len(SYNTAXES)
+    candidate: str = CANDIDATE
+    baseline: str = BASELINE
     bundle: str
-    seed: int
+    seed: int = 0
     chunk: int = CHUNK
     batch: int = BATCH
     ahead: int = AHEAD
@@ -79,7 +81,7 @@ class BatchReport(Report):
 
 
 def throughput(
-    bundle: Bundle, files: int = 2000, threads: int | None = None, seed: int = 0, progress: Progress | None = None
+    bundle: Bundle, files: int = 2000, threads: int | None = None, progress: Progress | None = None
 ) -> BatchReport:
     """Files per second over generated DICOM files, both ways on every chunk of them, in an order drawn anew.
 
@@ -89,70 +91,64 @@ def throughput(
     """
     if files < CHUNK:
         raise ValueError(f"{files} files were asked for; at least {CHUNK} are needed to time a chunk.")
-    threads = threads or cores()
-    total = files - files % CHUNK
+    threads, total, memory = threads or cores(), files - files % CHUNK, Memory()
     raced = min(total, RACED)
-    memory = Memory()
+
+    def done(count: int) -> None:
+        memory.note(count)
+        if progress is not None:
+            progress(count, total)
+
+    alone = None
     with torch_threads(threads), tempfile.TemporaryDirectory() as folder:
         plain, single = Predictor(bundle, threads), Predictor(bundle, 1)
         made = generate(Path(folder), raced)
-        times = race(plain, single, made, total, seed, memory, progress)
-        alone = read_alone(single, linked(made, total - raced), raced, memory, progress) if total > raced else None
+        times = race(plain, single, made, memory, done)
+        if more := linked(made, total - raced):
+            ms = milliseconds(lambda: overlapped(single, more, lambda count, _: done(raced + count)))
+            alone = Alone(files=len(more), files_per_second=1000 * len(more) / ms)
     rows = [
         BatchRow(**row(name, taken).model_dump(), files_per_second=1000 * len(taken) / sum(taken))
         for name, taken in times.items()
     ]
     return BatchReport(
-        benchmark="batch",
         bundle=bundle.card.id,
         machine=machine(),
         threads=threads,
-        warmups=len(SYNTAXES),
         runs=raced // CHUNK,
-        seed=seed,
         files=raced,
         rows=tuple(rows),
-        candidate=CANDIDATE,
-        baseline=BASELINE,
         ratio=rows[0].p50_ms / rows[1].p50_ms,
         memory_mb={min(EARLY, total): round(memory.early, 1), total: round(memory.peak, 1)},
         alone=alone,
     )
 
 
+class Memory:
+    """The largest resident set of this process in MB, up to EARLY files and up to the last."""
+
+    early = peak = 0.0
+
+    def note(self, done: int) -> None:
+        self.peak = max(self.peak, psutil.Process().memory_info().rss / 2**20)
+        if done <= EARLY:
+            self.early = self.peak
+
+
 def race(
-    plain: Predictor,
-    single: Predictor,
-    files: list[Path],
-    total: int,
-    seed: int,
-    memory: Memory,
-    progress: Progress | None,
+    plain: Predictor, single: Predictor, files: list[Path], memory: Memory, done: Callable[[int], None]
 ) -> dict[str, list[float]]:
-    """Milliseconds per file of both ways, the baseline first, for each chunk of the files."""
+    """Milliseconds per file of both ways, the baseline first, for each chunk of the files; done(count) after each."""
     one_by_one(plain, files[: len(SYNTAXES)])
     times: dict[str, list[float]] = {BASELINE: [], CANDIDATE: []}
     for start in range(0, len(files), CHUNK):
         chunk = files[start : start + CHUNK]
-        ways = {BASELINE: partial(one_by_one, plain, chunk), CANDIDATE: partial(overlapped, single, chunk, memory)}
-        for name, taken in interleave(ways, 1, 0, seed + start).items():
+        note = partial(lambda start, count, _: memory.note(start + count), start)
+        ways = {BASELINE: partial(one_by_one, plain, chunk), CANDIDATE: partial(overlapped, single, chunk, note)}
+        for name, taken in interleave(ways, 1, 0, start).items():
             times[name] += [ms / CHUNK for ms in taken]
-        memory.note(start + CHUNK, total)
-        if progress is not None:
-            progress(start + CHUNK, total)
+        done(start + CHUNK)
     return times
-
-
-class Memory:
-    """The largest resident set of this process in MB, up to EARLY files and up to the last."""
-
-    def __init__(self) -> None:
-        self.early = self.peak = 0.0
-
-    def note(self, done: int, _total: int) -> None:
-        self.peak = max(self.peak, psutil.Process().memory_info().rss / 2**20)
-        if done <= EARLY:
-            self.early = self.peak
 
 
 def one_by_one(predictor: Predictor, files: list[Path]) -> None:
@@ -163,23 +159,10 @@ def one_by_one(predictor: Predictor, files: list[Path]) -> None:
             predictor.probabilities(role, x)
 
 
-def overlapped(predictor: Predictor, files: list[Path], memory: Memory) -> None:
+def overlapped(predictor: Predictor, files: list[Path], progress: Progress | None = None) -> None:
     """`read_files` as the command runs it, with its file written and synced."""
     with tempfile.TemporaryDirectory() as folder:
-        read_files(predictor, files, Path(folder), confirmed=True, progress=memory.note)
-
-
-def read_alone(
-    predictor: Predictor, files: list[Path], before: int, memory: Memory, progress: Progress | None
-) -> Alone:
-    def note(done: int, total: int) -> None:
-        memory.note(before + done, before + total)
-        if progress is not None:
-            progress(before + done, before + total)
-
-    with tempfile.TemporaryDirectory() as folder:
-        ms = milliseconds(lambda: read_files(predictor, files, Path(folder), confirmed=True, progress=note))
-    return Alone(files=len(files), files_per_second=1000 * len(files) / ms)
+        read_files(predictor, files, Path(folder), confirmed=True, progress=progress)
 
 
 def linked(files: list[Path], count: int) -> list[Path]:
@@ -194,12 +177,11 @@ def generate(folder: Path, count: int) -> list[Path]:
     """`count` DICOM files of 512 x 512 pixels and 12 bits in `folder`, drawn from a seed, in SYNTAXES by turns."""
     kinds = list(SYNTAXES.values())
     drawn = [_draw(number, kinds[number % len(kinds)]) for number in range(min(count, DIFFERENT * len(kinds)))]
-    files = []
-    for number in range(count):
+    files = [folder / f"{number:06d}.dcm" for number in range(count)]
+    for number, file in enumerate(files):
         data = drawn[number % len(drawn)]
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
-        files.append(folder / f"{number:06d}.dcm")
-        data.save_as(files[-1], enforce_file_format=True)
+        data.save_as(file, enforce_file_format=True)
     return files
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from kdlight.benchmark.timer import Report, Row, interleave, machine, row
+from kdlight.benchmark.timer import Figures, Report, Row, interleave, machine, row
 from kdlight.bundle import Bundle
 from kdlight.data.dataset import Progress
 from kdlight.explain import DEFAULT, Explanation, explained, similarity
@@ -42,10 +41,8 @@ class ExplainRow(Row):
     """Of a way of Score-CAM: median correlation with the map of every mask, on the same image; None where flat."""
 
 
-class Likeness(BaseModel):
+class Likeness(Figures):
     """Correlation (Pearson) of a quick way's maps with those of every mask, over `images`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int
     flat: int
@@ -71,7 +68,7 @@ class ExplainReport(Report):
     size: int
     """Side of the input in pixels."""
     images: int
-    seed: int
+    seed: int = 0
     rows: tuple[ExplainRow, ...]
     ratios: dict[str, float]
     """The baseline's median over each row's."""
@@ -84,7 +81,6 @@ def explain_speed(
     size: int = 224,
     runs: int = 5,
     threads: int | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
     weights: Path | None = None,
     likeness: Sequence[Path] = (),
@@ -96,12 +92,14 @@ def explain_speed(
     threads: every core by default. progress(done, total) counts runs, then the images of `likeness`. Raises ValueError
     for less than one run or thread.
     """
-    threads = _checked(runs, threads)
+    threads = cores() if threads is None else threads
+    if runs < 1 or threads < 1:
+        raise ValueError(f"{runs} runs on {threads} threads were asked for; at least 1 of each was expected.")
     spec, golden = replace(bundle.spec, size=size), sorted((bundle.path / "golden").glob("case_*.png"))
     ways = ways_of(given(weights) if weights else bundle.model("teacher"), bundle.model("student"))
     inputs = prepared(spec, images or golden)
     with torch_threads(threads), flushed_denormals():
-        times, pearson = timed(ways, inputs, runs, seed, progress)
+        times, pearson = timed(ways, inputs, runs, progress)
         near = compared(ways, prepared(spec, likeness), progress) if likeness else {}
     ratios = {name: float(np.median(times[EVERY_MASK]) / np.median(taken)) for name, taken in times.items()}
     rows = [ExplainRow(**row(n, t).model_dump(), runs=runs, pearson=pearson.get(n)) for n, t in times.items()]
@@ -114,7 +112,6 @@ def explain_speed(
         threads=threads,
         runs=runs,
         images=min(runs, len(inputs)),
-        seed=seed,
         rows=tuple(rows),
         ratio=ratios[SCORE_CAM],
         ratios=ratios,
@@ -148,7 +145,7 @@ def prepared(spec: InputSpec, paths: Sequence[Path]) -> list[Tensor]:
 
 
 def timed(
-    ways: dict[str, Way], inputs: Sequence[Tensor], runs: int, seed: int, progress: Progress | None
+    ways: dict[str, Way], inputs: Sequence[Tensor], runs: int, progress: Progress | None
 ) -> tuple[dict[str, list[float]], dict[str, float | None]]:
     """Milliseconds of each way, and the median correlation of each way of Score-CAM with every mask."""
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -157,13 +154,13 @@ def timed(
         x = inputs[max(number, 0) % len(inputs)]
         maps: dict[str, Explanation] = {}
         calls = {name: lambda n=name, x=x, maps=maps: maps.update({n: ways[n](x)}) for name in ways}
-        taken = interleave(calls, 1, 0, seed + number + 1)
+        taken = interleave(calls, 1, 0, number + 1)
         if number >= 0:
             for name in ways:
                 times[name] += taken[name]
             for name, values in near.items():
-                value = similarity(maps[name].heat, maps[EVERY_MASK].heat)
-                values += [] if value is None else [value]
+                if (value := similarity(maps[name].heat, maps[EVERY_MASK].heat)) is not None:
+                    values.append(value)
         if progress is not None:
             progress(number + 2, runs + 1)
     return times, {name: float(np.median(values)) if values else None for name, values in near.items()}
@@ -172,35 +169,25 @@ def timed(
 def compared(ways: dict[str, Way], inputs: Sequence[Tensor], progress: Progress | None) -> dict[str, Likeness]:
     """The quick ways of Score-CAM against every mask, image by image."""
     values: dict[str, list[float]] = {SCORE_CAM: [], FAST: []}
-    kept: dict[str, list[bool]] = {SCORE_CAM: [], FAST: []}
+    as_stated: dict[str, list[bool]] = {SCORE_CAM: [], FAST: []}
     for number, x in enumerate(inputs):
         whole = ways[EVERY_MASK](x).heat
         for name in values:
             explanation = ways[name](x)
             value, estimate = similarity(explanation.heat, whole), explanation.estimate
-            values[name] += [] if value is None else [value]
-            kept[name] += [] if value is None or estimate is None else [value >= estimate.pearson]
+            if value is not None:
+                values[name].append(value)
+                as_stated[name] += [value >= estimate.pearson] if estimate else []
         if progress is not None:
             progress(number + 1, len(inputs))
-    return {name: _summary(values[name], kept[name], len(inputs)) for name in values}
+    return {name: _likeness(values[name], as_stated[name], len(inputs)) for name in values}
 
 
-def _checked(runs: int, threads: int | None) -> int:
-    threads = cores() if threads is None else threads
-    if runs < 1 or threads < 1:
-        raise ValueError(f"{runs} runs on {threads} threads were asked for; at least 1 of each was expected.")
-    return threads
-
-
-def _summary(values: list[float], kept: list[bool], images: int) -> Likeness:
-    least, p05, median = (float(v) for v in np.percentile(values, (0, 5, 50))) if values else (None, None, None)
+def _likeness(values: list[float], as_stated: list[bool], images: int) -> Likeness:
+    least, p05, median = np.percentile(values, (0, 5, 50)).tolist() if values else (None, None, None)
+    near = float(np.mean(as_stated)) if as_stated else None
     return Likeness(
-        images=images,
-        flat=images - len(values),
-        median=median,
-        p05=p05,
-        least=least,
-        as_near_as_stated=float(np.mean(kept)) if kept else None,
+        images=images, flat=images - len(values), median=median, p05=p05, least=least, as_near_as_stated=near
     )
 
 
@@ -208,7 +195,7 @@ def given(weights: Path) -> Classifier:
     """MobileNetV2 with a whole state dict, its classifier included. Raises ValueError for another network's."""
     state = load_state(weights)
     head = {tensor.dim(): tensor for name, tensor in state.items() if name.startswith("classifier")}
-    if sorted(t.dim() for name, t in state.items() if name.startswith("classifier")) != [1, 2]:
+    if sum(name.startswith("classifier") for name in state) != 2 or set(head) != {1, 2}:
         raise ValueError(f"{weights.name} has no single linear classifier; give a whole MobileNetV2 state dict.")
     model: Any = create_model("mobilenetv2", len(head[2])).eval()
     load_backbone(model, state)

@@ -6,17 +6,17 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
 import torch
-from pydantic import BaseModel, ConfigDict
 from torchvision import transforms  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight import bundle as bundles
-from kdlight.benchmark.timer import Report, Row, Way, check_quiet, interleave, machine, row
+from kdlight.benchmark.timer import Figures, Report, Row, Way, check_quiet, interleave, machine, row
 from kdlight.bundle import Bundle
 from kdlight.bundle.speed import CHANNELS_LAST, ONNX, TORCH, Speed
 from kdlight.compress import export_onnx
@@ -51,6 +51,11 @@ class Measured:
     """Side of the decoded image."""
 
     @property
+    def student(self) -> Measured:
+        """The shipped student measured as this one."""
+        return Measured("student", ONNX, "image" if self.route == "maps" else self.route, self.pixels)
+
+    @property
     def name(self) -> str:
         network = "Grad-CAM of both" if self.role is None else f"{self.role}, {self.engine}"
         ends = {"cold": "; cold", "network": ""}
@@ -69,10 +74,8 @@ class LatencyRow(Row):
     pixels: int | None
 
 
-class Bound(BaseModel):
+class Bound(Figures):
     """How long each network's multiply-adds alone would take at the processor's measured peak."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     peak_gmacs: float
     """Multiply-adds (1e9 a second) of a float32 matrix product, the best of ten."""
@@ -99,7 +102,7 @@ class LatencyReport(Report):
     batch: int = 1
     size: int
     """Side of the networks' input in pixels."""
-    seed: int
+    seed: int = 0
     rows: tuple[LatencyRow, ...]
     ratios: dict[str, float]
     """Each row's median over that of the shipped student measured the same way."""
@@ -113,7 +116,6 @@ def latency(
     threads: int = 1,
     runs: int = RUNS,
     warmups: int = WARMUPS,
-    seed: int = 0,
     progress: Progress | None = None,
     images: Sequence[int] = (),
 ) -> LatencyReport:
@@ -127,14 +129,15 @@ def latency(
     _check(size, threads, runs, warmups)
     with torch_threads(threads):
         networks = engines(bundle, threads)
-        alone = _networks(networks, size, seed)
-        ways = alone | (whole_ways(bundle, networks, size, threads, images) if images else {})
-        times = interleave(_named(ways), runs, warmups, seed, progress, BLOCK, LEAD)
+        x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32))
+        ways: dict[Measured, Way] = {network: partial(engine, x) for network, engine in networks.items()}
+        cold = {dataclasses.replace(way, route="cold"): call for way, call in ways.items()} if images else {}
         if images:
-            cold = {dataclasses.replace(way, route="cold"): call for way, call in alone.items()}
-            times |= interleave(_named(cold), runs, warmups, seed)
-            ways |= cold
+            ways |= whole_ways(bundle, networks, size, threads, images)
+        times = interleave(_named(ways), runs, warmups, 0, progress, BLOCK, LEAD)
+        times |= interleave(_named(cold), runs, warmups) if cold else {}
         bound = Bound.of(bundle, size) if images else None
+    ways |= cold
     p50 = {way: float(np.median(times[way.name])) for way in ways}
     return LatencyReport(
         bundle=bundle.card.id,
@@ -144,10 +147,11 @@ def latency(
         threads=threads,
         warmups=warmups,
         runs=runs,
-        seed=seed,
-        rows=tuple(_row(way, times[way.name]) for way in ways),
+        rows=tuple(
+            LatencyRow(**row(way.name, times[way.name]).model_dump(), **dataclasses.asdict(way)) for way in ways
+        ),
         ratio=p50[BASELINE] / p50[CANDIDATE],
-        ratios={way.name: ms / p50[_candidate(way)] for way, ms in p50.items()},
+        ratios={way.name: ms / p50[way.student] for way, ms in p50.items()},
         bound=bound,
     )
 
@@ -193,12 +197,12 @@ def whole_ways(
     for side in images:
         image = drawn(side, bool(card.eligibility.color))
         for network, engine in engines.items():
-            temperature = card.temperature(network.role or "student")
             way = dataclasses.replace(network, route="image", pixels=side)
-            ways[way] = _answer(sized.spec, image, engine, temperature)
+            ways[way] = _answer(sized.spec, image, engine, card.temperature(network.role or "student"))
         plain = Measured("teacher", TRANSFORMS, "image", side)
         ways[plain] = _by_transforms(sized.spec, image, engines[BASELINE], card.temperature("teacher"))
-        ways[Measured(None, "as read", "maps", side)] = _maps(predictor, image)
+        maps = partial(predictor.heat_maps, image, "gradcam", confirmed=True)
+        ways[Measured(None, "as read", "maps", side)] = maps
     return ways
 
 
@@ -211,42 +215,17 @@ def drawn(side: int, color: bool) -> Image:
     return Image(pixels=values, sha256="drawn", format="png", bits=8, windows=windows)
 
 
-def _networks(engines: Mapping[Measured, Engine], size: int, seed: int) -> dict[Measured, Way]:
-    """Each engine on one prepared input."""
-    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 3, size, size)).astype(np.float32))
-    return {network: lambda engine=engine: engine(x) for network, engine in engines.items()}  # type: ignore[misc]
-
-
 def _answer(spec: InputSpec, image: Image, engine: Engine, temperature: float) -> Way:
     return lambda: softmax(engine(spec.prepare(image)[None]), temperature)
 
 
-def _maps(predictor: Predictor, image: Image) -> Way:
-    return lambda: predictor.heat_maps(image, "gradcam", confirmed=True)
-
-
 def _by_transforms(spec: InputSpec, image: Image, engine: Engine, temperature: float) -> Way:
     """As most scripts do it: a Pillow picture in RGB, torchvision's transforms, the network."""
-    pixels = image.display()
-    side = (spec.size, spec.size)
+    pixels, side = image.display(), (spec.size, spec.size)
     steps = transforms.Compose(
         [transforms.Resize(side), transforms.ToTensor(), transforms.Normalize(spec.mean, spec.std)]
     )
-
-    def picture() -> PIL.Image.Image:
-        return PIL.Image.fromarray(pixels).convert("RGB")
-
-    return lambda: softmax(engine(steps(picture())[None]), temperature)
-
-
-def _row(way: Measured, times: list[float]) -> LatencyRow:
-    return LatencyRow(**row(way.name, times).model_dump(), **dataclasses.asdict(way))
-
-
-def _candidate(way: Measured) -> Measured:
-    """The shipped student measured as this one."""
-    route: Route = "image" if way.route == "maps" else way.route
-    return Measured("student", ONNX, route, way.pixels)
+    return lambda: softmax(engine(steps(PIL.Image.fromarray(pixels).convert("RGB"))[None]), temperature)
 
 
 def _named(ways: Mapping[Measured, Way]) -> dict[str, Way]:

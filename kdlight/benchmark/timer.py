@@ -24,7 +24,7 @@ LISTEN = 0.5
 
 
 class BusyError(ValueError):
-    """Times taken now would say more about the other work on this machine than about the models."""
+    """Other work would be measured with the models."""
 
     def __init__(self, percent: float) -> None:
         super().__init__(
@@ -33,20 +33,22 @@ class BusyError(ValueError):
         )
 
 
-class Row(BaseModel):
-    """One way's times: median and 95th percentile in milliseconds."""
+class Figures(BaseModel):
+    """Values of a report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Row(Figures):
+    """One way's times: median and 95th percentile in milliseconds."""
 
     name: str
     p50_ms: float
     p95_ms: float
 
 
-class Report(BaseModel):
+class Report(Figures):
     """What every benchmark says. Ratios above 1 mean that the candidate is faster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     benchmark: str
     machine: Machine
@@ -70,9 +72,8 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Milliseconds of `runs` calls of each way, so that a busy moment hits all alike.
 
-    In every round each way is called `block` times in a row, the ways in an order drawn anew; `lead` calls before these
-    are not timed, so that the timed ones find the caches as their own way left them. The rounds of the first `warmups`
-    timed calls are not counted. progress(done, total) counts rounds.
+    In every round each way is called `block` times in a row, in an order drawn anew; `lead` calls before are not timed,
+    so that those find warm caches. The first `warmups` calls are left out. progress(done, total) counts rounds.
     """
     rng = np.random.default_rng(seed)
     times: dict[str, list[float]] = {name: [] for name in ways}

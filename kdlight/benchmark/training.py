@@ -1,34 +1,19 @@
 """How long an epoch of distillation takes: with cached teacher outputs, asking the teacher, and without one.
 
-Every way runs whole epochs of the loop that trains, augmentation on, interleaved; a ratio is the median over rounds of
-two epochs of one round.
+Whole epochs of the loop that trains, augmentation on, interleaved; a ratio is the median over rounds.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from kdlight.benchmark.loops import (
-    ALONE,
-    ASKED,
-    BATCH,
-    CACHED,
-    MEMORY,
-    METHOD,
-    PLAIN,
-    POLICY,
-    STUDENT,
-    TEACHER,
-    Bench,
-    Times,
-    images_of,
-)
-from kdlight.benchmark.timer import Report, Row, machine, ratio, row
+from kdlight.benchmark import loops
+from kdlight.benchmark.loops import ALONE, ASKED, CACHED, MEMORY, METHOD, PLAIN, POLICY, STUDENT, TEACHER, Bench, Times
+from kdlight.benchmark.timer import Figures, Report, Row, machine, ratio, row
 from kdlight.data.dataset import Progress
 from kdlight.inference.engines import flushed_denormals, torch_threads
 from kdlight.preprocessing import InputSpec
@@ -52,10 +37,8 @@ class TrainingRow(Row):
     """Whose outputs are cached; None where none are."""
 
 
-class Ratios(BaseModel):
+class Ratios(Figures):
     """Of epochs, see TARGETS."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     over_alone: dict[str, float]
     """By teacher."""
@@ -64,10 +47,8 @@ class Ratios(BaseModel):
     rate_of_memory: float
 
 
-class Target(BaseModel):
+class Target(Figures):
     """What a ratio should reach."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     value: float
@@ -75,10 +56,8 @@ class Target(BaseModel):
     reached: bool
 
 
-class Filling(BaseModel):
+class Filling(Figures):
     """What the cache costs once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ms_per_image_and_view: dict[str, float]
     """By teacher."""
@@ -96,7 +75,7 @@ class TrainingReport(Report):
     baseline: str = PLAIN
     size: int
     """Side of the input in pixels."""
-    batch: int = BATCH
+    batch: int = loops.BATCH
     student: str = STUDENT
     method: str = METHOD
     augmentation: str = POLICY
@@ -117,12 +96,12 @@ def epochs(
 ) -> TrainingReport:
     """Times of an epoch, p50 and p95 of `rounds`: of at most `images` of `size` px, for the `big` teachers of FEW.
 
-    data: a labelled set; without one, drawn shapes. Weights are random. progress(done, total) counts rounds.
+    data: a labeled set; without one, drawn shapes. Weights are random. progress(done, total) counts rounds.
     Raises BenchmarkError for less than two batches of images, DataError where `data` cannot be read.
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads), flushed_denormals():
-        bench = Bench.of(images_of(data, images, Path(folder)), InputSpec(size), Path(folder))
+        bench = Bench.of(loops.images_of(data, images, Path(folder)), InputSpec(size), Path(folder))
         whole = bench.whole(rounds, _half(progress, 0, rounds + 1))
         few = bench.first(FEW)
         small = few.several(big, rounds, _half(progress, rounds + 1, rounds + 1))
@@ -132,12 +111,17 @@ def epochs(
         faster_than_asking=ratio(whole.times, ASKED, CACHED),
         rate_of_memory=ratio(whole.times, MEMORY, CACHED),
     )
+    cached = {name: f"outputs of {name} cached" for name in big}
+    names = {way: f"{cached.get(way, way)}, {len(few.train)} images" for way in small.times}
     return TrainingReport(
         machine=machine(),
         threads=threads,
         runs=rounds,
         size=size,
-        rows=(*_rows(whole.times, len(bench.train)), *_rows_of_few(small.times, big, len(few.train))),
+        rows=(
+            *_rows(whole.times, {CACHED: TEACHER, MEMORY: TEACHER}, len(bench.train)),
+            *_rows({names[way]: small.times[way] for way in names}, {names[n]: n for n in big}, len(few.train)),
+        ),
         ratio=ratios.faster_than_plain,
         ratios=ratios,
         targets=_targets(ratios),
@@ -150,24 +134,11 @@ def _half(progress: Progress | None, done: int, rounds: int) -> Progress | None:
     return None if progress is None else lambda now, _: progress(done + now, 2 * rounds)
 
 
-def _rows(times: Times, images: int) -> list[TrainingRow]:
-    cached = (CACHED, MEMORY)
+def _rows(times: Times, teachers: Mapping[str, str], images: int) -> list[TrainingRow]:
+    """teachers: by way, those whose outputs are cached."""
     return [
-        TrainingRow(**row(name, taken).model_dump(), images=images, teacher=TEACHER if name in cached else None)
-        for name, taken in times.items()
-    ]
-
-
-def _rows_of_few(times: Times, big: Sequence[str], images: int) -> list[TrainingRow]:
-    """Of the second race, whose ways are named after their teachers."""
-    words = {name: f"outputs of {name} cached" if name in big else name for name in times}
-    return [
-        TrainingRow(
-            **row(f"{words[name]}, {images} images", taken).model_dump(),
-            images=images,
-            teacher=name if name in big else None,
-        )
-        for name, taken in times.items()
+        TrainingRow(**row(way, taken).model_dump(), images=images, teacher=teachers.get(way))
+        for way, taken in times.items()
     ]
 
 
