@@ -132,8 +132,7 @@ def latency(
         x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32))
         ways: dict[Measured, Way] = {network: partial(engine, x) for network, engine in networks.items()}
         cold = {dataclasses.replace(way, route="cold"): call for way, call in ways.items()} if images else {}
-        if images:
-            ways |= whole_ways(bundle, networks, size, threads, images)
+        ways |= whole_ways(bundle, networks, size, threads, images) if images else {}
         times = interleave(_named(ways), runs, warmups, 0, progress, BLOCK, LEAD)
         times |= interleave(_named(cold), runs, warmups) if cold else {}
         bound = Bound.of(bundle, size) if images else None
