@@ -18,12 +18,12 @@ def compact(model: Any) -> None:
     Inputs and outputs of the graph keep their names. Constants with equal bytes, type and shape become one.
     """
     graph = model.graph
-    kept = {"", *(value.name for value in (*graph.input, *graph.output))}
+    public = {"", *(value.name for value in (*graph.input, *graph.output))}
     numbers = count()
     short: dict[str, str] = {}
 
     def rename(name: str) -> str:
-        if name in kept:
+        if name in public:
             return name
         if name not in short:
             short[name] = f"t{next(numbers)}"
@@ -125,7 +125,7 @@ def _replace(field: Any, messages: Sequence[Any]) -> None:
 
 
 def _share(graph: Any) -> dict[str, str]:
-    """Drop constants that repeat an earlier one; returns dropped name -> kept name."""
+    """Drop constants that repeat an earlier one; returns dropped name -> first name."""
     from onnx import numpy_helper
 
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}

@@ -28,12 +28,13 @@ def localize(
     None where nothing is outlined. Raises DataError for a mask that cannot be read or is not of its image.
     """
     outlined = [index for index, item in enumerate(part.items) if item.ref in part.masks]
-    found = []
+    rows = []
     for done, index in enumerate(outlined, 1):
-        found.append((index, *_overlaps(predictor, part, index, method)))
+        area, overlaps = _overlaps(predictor, part, index, method)
+        if area:
+            rows.append((index, area, overlaps))
         if progress is not None:
             progress(done, len(outlined))
-    rows = [(index, area, overlaps) for index, area, overlaps in found if area]
     if not rows:
         return None
     indices = [index for index, _, _ in rows]
@@ -45,8 +46,8 @@ def localize(
         some = [one for one, is_right in zip(every, right, strict=True) if is_right]
         located = localization(some, labels[right], groups[right]) if some else Located(n=0)
         by_model[role] = LocatedByModel(**dict(located), all=localization(every, labels, groups))
-    area = float(np.mean([row[1] for row in rows]))
-    return Localization(method=method, images=len(rows), area=area, **by_model)
+    mean = float(np.mean([area for _, area, _ in rows]))
+    return Localization(method=method, images=len(rows), area=mean, **by_model)
 
 
 def _overlaps(predictor: Predictor, part: Dataset, index: int, method: str) -> tuple[float, dict[Role, Overlap]]:
