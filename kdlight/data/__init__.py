@@ -1,4 +1,4 @@
-"""Labelled sets: folders with a manifest, MedMNIST files and tables of DICOM; their splits and checks."""
+"""Labeled sets: folders with a manifest, MedMNIST files and tables of DICOM; their splits and checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from kdlight.data import covidquex, ham10000, lc25000
 from kdlight.data.check import check
 from kdlight.data.dataset import DataError, Dataset, Item, match_classes
-from kdlight.data.files import FRAMES, Layout, labelled
+from kdlight.data.files import FRAMES, Layout, labeled
 from kdlight.data.folder import read_folder
 from kdlight.data.imbalance import class_weights
 from kdlight.data.manifest import MANIFEST, read_manifest
@@ -42,7 +42,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def open_dataset(path: str | Path, classes: Sequence[str] | None = None) -> Dataset:
-    """Open a labelled set: a folder (with or without manifest.csv), a MedMNIST `.npz`, or a CSV of paths.
+    """Open a labeled set: a folder (with or without manifest.csv), a MedMNIST `.npz`, or a CSV of paths.
 
     A folder that looks like one of LAYOUTS is read as that set, unless it has a manifest.csv. `PATH#TASK` asks such a
     set another question, such as `HAM10000#binary`; `PATH#frames` takes every frame of a folder's or table's files.
@@ -75,9 +75,9 @@ def _open(path: Path, task: str) -> Dataset:
         expected = known or f"none was expected, or {FRAMES} for every frame of its files"
         raise DataError(f"{path} has no task {task!r}; {expected}. Leave #{task} away.")
     if layout:
-        return labelled(path, layout.read(path, task))
+        return labeled(path, layout.read(path, task))
     if path.is_dir():
-        return labelled(path, read_manifest(manifest, inside=True) if manifest.is_file() else read_folder(path), task)
+        return labeled(path, read_manifest(manifest, inside=True) if manifest.is_file() else read_folder(path), task)
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path} is a {path.suffix or 'nameless'} file; a folder, an .npz or a .csv was expected.")
-    return labelled(path.parent, read_manifest(path), task)
+    return labeled(path.parent, read_manifest(path), task)

@@ -1,4 +1,4 @@
-"""A labelled set: its items, the class, split and group each belongs to, and where their pixels come from."""
+"""A labeled set: its items, the class, split and group each belongs to, and where their pixels come from."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def printable(name: str) -> str:
 
 
 class DataError(ValueError):
-    """The labelled data cannot be used as it is; the message says why and what to do, in UTF-8 whatever it names."""
+    """The labeled data cannot be used as it is; the message says why and what to do, in UTF-8 whatever it names."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -79,7 +79,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One labelled image."""
+    """One labeled image."""
 
     ref: str
     """Its name inside the source: a relative path, or split/index in an npz file."""
@@ -116,7 +116,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A labelled set or a part of one. `classes` stay the same in every part, so labels mean the same everywhere."""
+    """A labeled set or a part of one. `classes` stay the same in every part, so labels mean the same everywhere."""
 
     classes: tuple[str, ...]
     items: tuple[Item, ...]

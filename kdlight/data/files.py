@@ -133,7 +133,7 @@ def frame_count(path: Path, _size: int, _changed: int) -> int:
     return 1
 
 
-def labelled(root: Path, labels: Labels, task: str = "") -> Dataset:
+def labeled(root: Path, labels: Labels, task: str = "") -> Dataset:
     """Labels as a set, sorted so that the order never hangs on the file system. Raises DataError.
 
     Of a file of several frames the first is read and the others are counted as left out; with the task FRAMES each is
@@ -142,7 +142,7 @@ def labelled(root: Path, labels: Labels, task: str = "") -> Dataset:
     rows, ledger = sorted(labels.rows), labels.ledger
     if not rows:
         raise DataError(
-            f"{root} holds no labelled images; <split>/<class>/<file> or <class>/<file> was expected. "
+            f"{root} holds no labeled images; <split>/<class>/<file> or <class>/<file> was expected. "
             f"Put each image into a folder named after its class."
         )
     names = _class_names(root, {row.name for row in rows})

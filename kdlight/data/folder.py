@@ -1,4 +1,4 @@
-"""A folder of images as a labelled set: `<split>/<class>/<file>` or `<class>/<file>`.
+"""A folder of images as a labeled set: `<split>/<class>/<file>` or `<class>/<file>`.
 
 Folders below a class are patients or splits (kdlight.data.levels); masks beside the images are no images
 (kdlight.data.masks); what is left out is counted by reason (kdlight.data.walk).

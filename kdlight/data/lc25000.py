@@ -5,7 +5,7 @@ multiplied by turning them up to 25 degrees and mirroring them; the set names ne
 So a split by image puts copies of one tile on both sides. Ours: tiles whose structure matches at some turn, enlargement
 and mirroring, by phase correlation in log-polar coordinates (Reddy and Chatterji, IEEE TIP 1996), are one group. A
 group is likely, not certain: of 1,172 lung tiles with known origins, 78 % of the pairs of one origin were linked, and
-six pairs whose origins were given as different (at a look, four of them are the same tissue).
+six others.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ def spectrum(tile: NDArray[np.uint8]) -> NDArray[np.complex64]:
     gray = tile.astype(np.float32).mean(axis=2)
     steps = round(RADII * np.log(OUTER) / np.log(OUTER / INNER))  # from radius 1, of which the outer ones are taken
     fine = gray - gaussian_filter(gray, COARSE)
-    laid = warp_polar(fine, radius=OUTER, output_shape=(ANGLES, steps), scaling="log")[:, -RADII:].T  # (RADII, ANGLES)
-    laid = laid * np.geomspace(INNER, OUTER, RADII)[:, None] ** 0.5
-    laid -= laid.mean()
-    padded = np.pad(laid / max(np.linalg.norm(laid), 1e-6), ((0, ROOM), (0, 0)))
+    polar = warp_polar(fine, radius=OUTER, output_shape=(ANGLES, steps), scaling="log")[:, -RADII:].T  # (RADII, ANGLES)
+    polar = polar * np.geomspace(INNER, OUTER, RADII)[:, None] ** 0.5
+    polar -= polar.mean()
+    padded = np.pad(polar / max(np.linalg.norm(polar), 1e-6), ((0, ROOM), (0, 0)))
     return np.asarray(np.fft.rfft2(padded), dtype=np.complex64)
 
 

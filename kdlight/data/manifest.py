@@ -1,4 +1,4 @@
-"""A table of images as a labelled set: path, class, and where known split and group."""
+"""A table of images as a labeled set: path, class, and where known split and group."""
 
 from __future__ import annotations
 

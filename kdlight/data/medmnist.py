@@ -1,4 +1,4 @@
-"""A MedMNIST `.npz` file as a labelled set (Yang et al., Scientific Data 2023): `<split>_images`, `<split>_labels`."""
+"""A MedMNIST `.npz` file as a labeled set (Yang et al., Scientific Data 2023): `<split>_images`, `<split>_labels`."""
 
 from __future__ import annotations
 

@@ -29,20 +29,15 @@ def rendered(dataset: Dataset, spec: InputSpec, progress: Progress | None = None
         if progress:
             progress(len(dataset), len(dataset))
         return cached["pixels"]
-    pixels = _render(dataset, spec, progress)
-    if cache:
-        CACHE.put(key, {"pixels": pixels})
-    return pixels
-
-
-def _render(dataset: Dataset, spec: InputSpec, progress: Progress | None) -> np.ndarray:
     pixels = np.empty((len(dataset), spec.size, spec.size, 3), dtype=np.uint8)
 
-    def one(index: int) -> None:
+    def render(index: int) -> None:
         pixels[index] = spec.render(dataset.source.image(dataset.items[index].ref))
 
-    for _ in in_threads(one, range(len(dataset)), progress):
+    for _ in in_threads(render, range(len(dataset)), progress):
         pass
+    if cache:
+        CACHE.put(key, {"pixels": pixels})
     return pixels
 
 

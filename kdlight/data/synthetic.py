@@ -1,4 +1,4 @@
-"""A small labelled folder made of nothing, for a first training without data, and for tests."""
+"""A small labeled folder made of nothing, for a first training without data, and for tests."""
 
 from __future__ import annotations
 

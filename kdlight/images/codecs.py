@@ -170,8 +170,8 @@ def _photometric(stream: Codestream, header: PixelHeader) -> str:
 def _stored_values(decoded: np.ndarray, stream: Codestream, header: PixelHeader) -> np.ndarray:
     """The bits that count by the header, with the header's sign, whatever else was compressed with them.
 
-    A codestream of more than Bits Stored holds whole words, overlays and all. Two's complement is of Bits Stored, not
-    of the codestream's precision, except where a JPEG 2000 stream is signed itself.
+    More bits than Bits Stored are whole words, overlays and all. Two's complement is of Bits Stored, but where a JPEG
+    2000 stream is signed itself.
     """
     size = max(8, header.allocated, 8 * decoded.dtype.itemsize)
     wide = decoded.astype(np.dtype(f"{decoded.dtype.kind}{size // 8}")).view(np.dtype(f"u{size // 8}"))

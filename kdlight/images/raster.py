@@ -70,8 +70,8 @@ def _over_black(raster: Raster) -> np.ndarray:
         return color
     share = (alpha if color.ndim == 2 else alpha[..., None]).astype(np.float64)
     black = float(2**raster.bits - 1) if raster.white_is_zero else 0.0
-    laid = color * share + black * (1 - share)
-    return np.asarray(laid if kind.kind == "f" else np.rint(laid)).astype(kind)
+    blended = color * share + black * (1 - share)
+    return np.asarray(blended if kind.kind == "f" else np.rint(blended)).astype(kind)
 
 
 def _gray(values: np.ndarray, raster: Raster) -> tuple[np.ndarray, tuple[Window, ...]]:

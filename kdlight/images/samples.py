@@ -38,10 +38,6 @@ class Sample:
     kind: Kind
 
     @property
-    def synthetic(self) -> bool:
-        return self.kind is Kind.PHANTOM
-
-    @property
     def data(self) -> bytes:
         """The bytes of the file, for `read`; the bare values of matplotlib's are made a PNG."""
         raw = self.path.read_bytes()

@@ -1,4 +1,4 @@
-"""Everything `kdlight evaluate` says about one model on one labelled set, and about two models on the same images."""
+"""Everything `kdlight evaluate` says about one model on one labeled set, and about two models on the same images."""
 
 from __future__ import annotations
 

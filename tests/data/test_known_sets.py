@@ -128,7 +128,7 @@ def test_ham10000_has_its_outlines_as_ground_truth(put: Put) -> None:
         (["HAM_1,ISIC_0000000,mole,,,,"], 14, "line 2: dx is 'mole'; one of akiec, bcc"),
         (["HAM_1,ISIC_0000000,nv,,,,"] * 2, 14, "line 3: ISIC_0000000 is listed already"),
         ([",ISIC_0000000,nv,,,,"], 14, "line 2: lesion_id is empty"),
-        ([], 14, "holds no labelled images"),
+        ([], 14, "holds no labeled images"),
     ],
 )
 def test_half_of_ham10000_is_refused(put: Put, rows: list[str] | None, names: int, words: str) -> None:

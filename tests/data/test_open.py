@@ -101,7 +101,7 @@ def test_a_manifest_decides_and_its_other_columns_are_ignored(put: Put) -> None:
         ("path,class\n/etc/hosts,a\n", "lies outside"),
         ("path,class\na/1.png,a\na/1.png,b\n", "listed already on line 2"),
         ('path,class\n"a/1.png,a\n', "not a readable CSV"),
-        ("path,class\n", "holds no labelled images"),
+        ("path,class\n", "holds no labeled images"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_its_line(put: Put, text: str, words: str) -> None:
@@ -124,7 +124,7 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=words):
             open_dataset(path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no labelled images"):
+    with pytest.raises(DataError, match="holds no labeled images"):
         open_dataset(tmp_path / "empty")
 
 

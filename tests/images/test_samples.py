@@ -25,14 +25,14 @@ def test_every_sample_is_read(sample: Sample) -> None:
     assert image.modality in (None, sample.modality)
     assert image.color or sample.modality is None or not MODALITIES[sample.modality].color
     assert sample.words.endswith(".")
-    assert sample.synthetic == ("not a patient" in sample.words)
+    assert (sample.kind is Kind.PHANTOM) == ("not a patient" in sample.words)
 
 
 def test_there_are_phantoms_for_seven_modalities_and_real_files() -> None:
     names = [s.name for s in samples()]
     assert len(names) == len(set(names))
-    assert {s.modality for s in samples() if s.synthetic} == SHOWN
-    assert sum(not s.synthetic for s in samples()) >= 3
+    assert {s.modality for s in samples() if s.kind is Kind.PHANTOM} == SHOWN
+    assert sum(s.kind is not Kind.PHANTOM for s in samples()) >= 3
 
 
 def test_what_a_bundle_is_made_for_comes_first_and_what_none_is_made_for_last() -> None:
@@ -63,7 +63,7 @@ def test_the_shipped_phantoms_are_those_that_the_tool_draws() -> None:
     assert spec.loader is not None
     tool = module_from_spec(spec)
     spec.loader.exec_module(tool)
-    for sample in (s for s in samples() if s.synthetic):
+    for sample in (s for s in samples() if s.kind is Kind.PHANTOM):
         drawn, shipped = read(getattr(tool, sample.path.stem)()), read(sample.data)
         assert np.abs(drawn.pixels.astype(float) - shipped.pixels).mean() < 0.01  # FFTs may differ in a last bit
         assert drawn.windows == shipped.windows
@@ -72,7 +72,7 @@ def test_the_shipped_phantoms_are_those_that_the_tool_draws() -> None:
 def test_phantoms_are_installed_with_the_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["kdlight"]
     files = {path for pattern in listed for path in (ROOT / "kdlight").glob(pattern)}
-    phantoms = [s.path for s in samples() if s.synthetic]
+    phantoms = [s.path for s in samples() if s.kind is Kind.PHANTOM]
     assert len(phantoms) == 7
     assert {*phantoms} <= files
 
