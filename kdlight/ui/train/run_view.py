@@ -39,7 +39,7 @@ LISTED = 15
 NOTICE = "run notice"
 """Session entry: one line that the next drawing of the page shows."""
 BEGUN = "run begun"
-"""Session entry: the name of the run that was started last, and when."""
+"""Session entry: the name of the run that was started last -> when; empty before the first."""
 AGAIN = 3.0
 """Seconds in which another click on Start is the same click."""
 LOOKS = 2.0
@@ -76,16 +76,18 @@ def begin(recipe: Recipe) -> None:
 
     The second click of a double click finds its run begun and starts no other.
     """
-    last = st.session_state.get(BEGUN)
-    if last is not None and time.monotonic() - last[1] < AGAIN:
-        st.query_params["run"] = last[0]
-        return
+    begun: dict[str, float] = st.session_state.setdefault(BEGUN, {})
+    for name, at in begun.items():
+        if time.monotonic() - at < AGAIN:
+            st.query_params["run"] = name
+            return
+    begun.clear()
     try:
         started = runs.start(recipe, runs.default_root())
     except (RunError, OSError) as error:
         _notice(error)
         return
-    st.session_state[BEGUN] = (started.name, time.monotonic())
+    begun[started.name] = time.monotonic()  # not through the session: there a waiting click would break in before
     st.query_params["run"] = started.name
 
 
