@@ -13,25 +13,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
-    {"anatomy", "metrics", "modality", "options", "processes"},
-    {"config", "reading", "storage"},
-    {"runs", "images"},
+    {"anatomy", "metrics", "modality", "options", "processes", "storage"},
+    {"config", "reading"},
+    {"images", "runs"},
     {"preprocessing"},
     {"data", "models"},
-    {"distillers", "bundle"},
-    {"explain", "baselines"},
-    {"compress"},
-    {"inference"},
+    {"baselines", "bundle", "distillers", "explain"},
+    {"compress", "inference"},
     {"training"},
-    {"benchmark"},
-    {"studies", "workers"},
-    {"cli", "ui"},
+    {"benchmark", "studies"},
+    {"cli", "workers"},
+    {"ui"},
     {"__main__", "__init__", "pages", "app"},
 )
 """From the ground up. A module may import its own room and the rooms of the floors below its own, nothing else."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
 FUNCTION_LINES = 43
-FILE_LINES = 351
+FILE_LINES = 300
 LINES = {"pages": 80, "app": 40}
 """Of a script; every other file has FILE_LINES."""
 SURFACE = ("ui", "pages", "app")
