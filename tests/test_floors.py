@@ -28,7 +28,7 @@ FLOORS = (
 )
 """From the ground up. A module may import its own room and the rooms of the floors below its own, nothing else."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
-FUNCTION_LINES = 43
+FUNCTION_LINES = 40
 FILE_LINES = 300
 LINES = {"pages": 80, "app": 40}
 """Of a script; every other file has FILE_LINES."""

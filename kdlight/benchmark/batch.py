@@ -81,13 +81,13 @@ class BatchReport(Report):
 
 
 def throughput(
-    bundle: Bundle, files: int = 2000, threads: int | None = None, progress: Progress | None = None
+    bundle: Bundle, files: int = 2000, threads: int | None = None, progress: Progress = lambda *_: None
 ) -> BatchReport:
     """Files per second over generated DICOM files, both ways on every chunk of them, in an order drawn anew.
 
-    Both decode in the sandbox, prepare, and ask both models once; the candidate writes its readings. threads: of both
-    models one by one (overlapped they have one); every core by default. `files` is rounded down to whole chunks; those
-    beyond RACED are links to the first ones. Raises ValueError for fewer files than one chunk.
+    Both decode in the sandbox, prepare, and ask both models once; the candidate writes its readings. threads: of the
+    plain way, every core by default; overlapped it is one. `files` is rounded down to whole chunks; those beyond RACED
+    are links to the first ones. Raises ValueError for fewer files than one chunk.
     """
     if files < CHUNK:
         raise ValueError(f"{files} files were asked for; at least {CHUNK} are needed to time a chunk.")
@@ -96,8 +96,7 @@ def throughput(
 
     def done(count: int) -> None:
         memory.note(count)
-        if progress is not None:
-            progress(count, total)
+        progress(count, total)
 
     alone = None
     with torch_threads(threads), tempfile.TemporaryDirectory() as folder:
@@ -107,10 +106,7 @@ def throughput(
         if more := linked(made, total - raced):
             ms = milliseconds(lambda: overlapped(single, more, lambda count, _: done(raced + count)))
             alone = Alone(files=len(more), files_per_second=1000 * len(more) / ms)
-    rows = [
-        BatchRow(**row(name, taken).model_dump(), files_per_second=1000 * len(taken) / sum(taken))
-        for name, taken in times.items()
-    ]
+    rows = [_row(name, taken) for name, taken in times.items()]
     return BatchReport(
         bundle=bundle.card.id,
         machine=machine(),
@@ -122,6 +118,10 @@ def throughput(
         memory_mb={min(EARLY, total): round(memory.early, 1), total: round(memory.peak, 1)},
         alone=alone,
     )
+
+
+def _row(name: str, taken: list[float]) -> BatchRow:
+    return BatchRow(**row(name, taken).model_dump(), files_per_second=1000 * len(taken) / sum(taken))
 
 
 class Memory:

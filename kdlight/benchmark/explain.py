@@ -87,21 +87,19 @@ def explain_speed(
 ) -> ExplainReport:
     """Milliseconds per map, p50 and p95 over `runs`, after one warm-up; each run takes the next of `images`.
 
-    images: the bundle's golden inputs if none are given. likeness: images on which the quick ways of Score-CAM are
-    compared with every mask. weights: a MobileNetV2 state dict, classifier included, that takes the teacher's place.
-    threads: every core by default. progress(done, total) counts runs, then the images of `likeness`. Raises ValueError
-    for less than one run or thread.
+    images: the bundle's golden inputs by default. likeness: images on which the quick ways of Score-CAM are compared
+    with every mask. weights: a MobileNetV2 state dict with its classifier, in the teacher's place. threads: every core
+    by default. progress counts runs, then images of `likeness`. Raises ValueError for less than one run or thread.
     """
     threads = cores() if threads is None else threads
     if runs < 1 or threads < 1:
         raise ValueError(f"{runs} runs on {threads} threads were asked for; at least 1 of each was expected.")
     spec, golden = replace(bundle.spec, size=size), sorted((bundle.path / "golden").glob("case_*.png"))
     ways = ways_of(given(weights) if weights else bundle.model("teacher"), bundle.model("student"))
-    inputs = prepared(spec, images or golden)
     with torch_threads(threads), flushed_denormals():
-        times, pearson = timed(ways, inputs, runs, progress)
+        times, pearson = timed(ways, prepared(spec, images or golden), runs, progress)
         near = compared(ways, prepared(spec, likeness), progress) if likeness else {}
-    ratios = {name: float(np.median(times[EVERY_MASK]) / np.median(taken)) for name, taken in times.items()}
+    ratios = {n: float(np.median(times[EVERY_MASK]) / np.median(taken)) for n, taken in times.items()}
     rows = [ExplainRow(**row(n, t).model_dump(), runs=runs, pearson=pearson.get(n)) for n, t in times.items()]
     return ExplainReport(
         bundle=bundle.card.id,
@@ -111,7 +109,7 @@ def explain_speed(
         size=size,
         threads=threads,
         runs=runs,
-        images=min(runs, len(inputs)),
+        images=min(runs, len(images or golden)),
         rows=tuple(rows),
         ratio=ratios[SCORE_CAM],
         ratios=ratios,

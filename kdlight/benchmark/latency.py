@@ -121,10 +121,9 @@ def latency(
 ) -> LatencyReport:
     """Milliseconds per image at a side of `size` px of each engine, p50 and p95 over `runs`, with the bundle's weights.
 
-    Timed are the networks alone, in short blocks. With `images`, sides of decoded pictures, there are besides, for each
-    side, the whole way to calibrated probabilities and both models' Grad-CAM, the networks "cold", and the bound of
-    arithmetic. progress(done, total) counts rounds. Raises ValueError for fewer than 10 warm-ups or 50 runs,
-    or a size outside 32 to 1024.
+    Timed are the networks alone, in short blocks; with `images`, sides of decoded pictures, also the whole way from
+    each to calibrated probabilities and both Grad-CAMs, the networks "cold", and the bound of arithmetic. progress
+    counts rounds. Raises ValueError for fewer than 10 warm-ups or 50 runs, or a size outside 32 to 1024.
     """
     _check(size, threads, runs, warmups)
     with torch_threads(threads):
@@ -146,13 +145,15 @@ def latency(
         threads=threads,
         warmups=warmups,
         runs=runs,
-        rows=tuple(
-            LatencyRow(**row(way.name, times[way.name]).model_dump(), **dataclasses.asdict(way)) for way in ways
-        ),
+        rows=tuple(_row(way, times) for way in ways),
         ratio=p50[BASELINE] / p50[CANDIDATE],
         ratios={way.name: ms / p50[way.student] for way, ms in p50.items()},
         bound=bound,
     )
+
+
+def _row(way: Measured, times: Mapping[str, list[float]]) -> LatencyRow:
+    return LatencyRow(**row(way.name, times[way.name]).model_dump(), **dataclasses.asdict(way))
 
 
 def quiet_latency(bundle: Bundle, *arguments: Any, **options: Any) -> LatencyReport:

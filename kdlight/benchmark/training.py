@@ -111,8 +111,6 @@ def epochs(
         faster_than_asking=ratio(whole.times, ASKED, CACHED),
         rate_of_memory=ratio(whole.times, MEMORY, CACHED),
     )
-    cached = {name: f"outputs of {name} cached" for name in big}
-    names = {way: f"{cached.get(way, way)}, {len(few.train)} images" for way in small.times}
     return TrainingReport(
         machine=machine(),
         threads=threads,
@@ -120,13 +118,20 @@ def epochs(
         size=size,
         rows=(
             *_rows(whole.times, {CACHED: TEACHER, MEMORY: TEACHER}, len(bench.train)),
-            *_rows({names[way]: small.times[way] for way in names}, {names[n]: n for n in big}, len(few.train)),
+            *_rows_of_few(small.times, big, len(few.train)),
         ),
         ratio=ratios.faster_than_plain,
         ratios=ratios,
         targets=_targets(ratios),
         filling=_filling(whole.filling | small.filling, whole.times, len(bench.train)),
     )
+
+
+def _rows_of_few(times: Times, big: Sequence[str], images: int) -> list[TrainingRow]:
+    """Rows of the big teachers, which say that they are of fewer images."""
+    cached = {name: f"outputs of {name} cached" for name in big}
+    names = {way: f"{cached.get(way, way)}, {images} images" for way in times}
+    return _rows({names[way]: times[way] for way in names}, {names[name]: name for name in big}, images)
 
 
 def _half(progress: Progress | None, done: int, rounds: int) -> Progress | None:

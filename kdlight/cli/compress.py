@@ -80,8 +80,6 @@ def compress(
     as_json: Json = False,
 ) -> Answer:
     """A bundle with the student in fewer bytes, and what that changes: decisions, probabilities, scores, speed."""
-    from kdlight.compress import export_half
-
     opened = open_bundle(bundle)
     if precision is Precision.int8 and data is None:
         raise UsageError("int8 needs real images to set its ranges and to count flipped decisions; give --data DATA.")
@@ -93,7 +91,7 @@ def compress(
     int8 = precision is Precision.int8
     small = beside / ("student.int8.onnx" if int8 else "student.onnx")
     if not int8:
-        export_half(opened.model("student"), small, opened.spec.size)
+        _halve(opened, small)
     report = Report(
         bundle=opened.card.id,
         source_sha256=opened.sha256,
@@ -145,6 +143,13 @@ def _splits(bundle: Bundle, data: Path) -> Dataset:
     known = {key: recipe[key] for key in ("val", "test", "split_seed") if key in recipe}
     config = DataConfig(path=str(data), modality=bundle.card.modality, **known)
     return match_classes(open_set(config, Path()), bundle.classes)
+
+
+def _halve(bundle: Bundle, path: Path) -> None:
+    """Write the student with weights in float16."""
+    from kdlight.compress import export_half
+
+    export_half(bundle.model("student"), path, bundle.spec.size)
 
 
 def _quantized(bundle: Bundle, path: Path, dataset: Dataset, activations: int) -> dict[str, int | str]:

@@ -112,10 +112,9 @@ def evaluate(
     """Both models of a bundle, as shipped, on one split of a labeled set: what `kdlight evaluate` prints.
 
     Classes are matched by name. split: None takes the test part where there is one, else val, else what there is.
-    mirrored: test-time augmentation, the mean of the logits of each picture and of its mirror image; refused where the
-    bundle's modality is never mirrored in training. masks: a folder of outlines with the names of the images, for a set
-    that holds none beside them; where there are any, `localization` says how well the heat maps of the method `explain`
-    cover them. Raises DataError where the set does not fit the bundle or an image or mask cannot be read.
+    mirrored: the mean of the logits of each picture and of its mirror image; refused where sides mean something.
+    masks: a folder of outlines with the names of the images, for a set that holds none beside them. explain: the method
+    of the maps that are held against outlines. Raises DataError where the set does not fit, or a file cannot be read.
     """
     name, part = _opened(bundle, data, split, masks)
     if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
@@ -124,8 +123,7 @@ def evaluate(
     predictor, probabilities, seconds = Predictor(bundle), {}, {}
     for start, role in zip((0.3, 0.6), ROLES, strict=True):
         model = partial(_both_ways if mirrored else _logits, predictor, role)
-        shown = _share(progress, start, 0.3, f"The {role} reads image")
-        began = time.perf_counter()
+        shown, began = _share(progress, start, 0.3, f"The {role} reads image"), time.perf_counter()
         probabilities[role] = predict(model, pixels, bundle.card.temperature(role), progress=shown)
         seconds[role] = round(time.perf_counter() - began, 4)
     predicted = {role: probabilities[role].argmax(1).tolist() for role in ROLES}
