@@ -121,8 +121,9 @@ def test_heat_maps_lie_over_the_image(predictor: Predictor, tiny_bundle: Bundle,
         np.testing.assert_allclose(heat.values, tiny_bundle.spec.to_image_plane(expected, (60, 96)), atol=3e-2)
         assert (heat.method, heat.class_name, heat.flat) == (method, "malignant", False)
         assert heat.note.endswith(".")
-        own = explain(predictor._folded[role], x, 1, method)  # the map that is graded: of random weights a near one may
-        ratio = odds_ratio(own, x, partial(predictor.logits, role), 1)  # hold against other parts
+        # of random weights a map that is nearly the same may rank other parts first
+        graded = explain(predictor._folded[role], x, 1, method)
+        ratio = odds_ratio(graded, x, partial(predictor.logits, role), 1)
         assert heat.odds_ratio == pytest.approx(ratio, rel=0.05)
         assert heat.support == grade(heat.values, heat.odds_ratio).support
         assert heat.support != "unmeasured"
