@@ -28,13 +28,13 @@ from scipy.ndimage import gaussian_filter
 
 from kdlight.benchmark.timer import machine
 from kdlight.bundle import Bundle, load, shipped_folder
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.reading import ROLES, Role
+from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.data import Dataset, masks_in, match_classes, open_dataset
 from kdlight.data.splits import parted
 from kdlight.explain import explain, lattice
 from kdlight.inference import Predictor
 from kdlight.inference.localization import localize
-from kdlight.reading import ROLES, Role
 
 METHODS = ("multilayer", "gradcam", "gradcam, half a cell further")
 """The last lays Grad-CAM's cells as an enlarged picture has them: as kdlight did, and the grad-cam package does."""

@@ -25,11 +25,11 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from kdlight.bundle import Bundle, load, shipped_folder
+from kdlight.contracts.reading import ROLES
 from kdlight.explain import explain, odds_ratio
 from kdlight.explain.grade import STRONG
 from kdlight.images import read
 from kdlight.models import create_model
-from kdlight.reading import ROLES
 
 METHODS = ("multilayer", "gradcam", "layercam")
 KINDS = ("network", "random weights")

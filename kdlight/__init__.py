@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdlight.bundle import load
-    from kdlight.config import read_recipe
+    from kdlight.contracts.recipe import read_recipe
     from kdlight.data import open_dataset
     from kdlight.images import read
     from kdlight.inference import Predictor
@@ -29,7 +29,7 @@ _HOMES = {
     "load": "kdlight.bundle",
     "open_dataset": "kdlight.data",
     "read": "kdlight.images",
-    "read_recipe": "kdlight.config",
+    "read_recipe": "kdlight.contracts.recipe",
     "study": "kdlight.studies.run",
     "train": "kdlight.training",
 }

@@ -10,8 +10,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from kdlight.contracts.modality import Window
 from kdlight.images import Image
-from kdlight.modality import Window
 
 if TYPE_CHECKING:
     from kdlight.benchmark.loops import Bench

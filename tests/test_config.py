@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kdlight.config import Recipe, RecipeError, default_recipe, read_recipe, shipped
-from kdlight.modality import MODALITIES
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.recipe import Recipe, RecipeError, default_recipe, read_recipe, shipped
 
 MINIMAL = '[data]\npath = "x"\nmodality = "mri"\n'
 

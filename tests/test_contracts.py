@@ -20,17 +20,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdlight import images
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.options import OptionError, checked, declared
+from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.data import open_dataset
 from kdlight.distillers import METHODS, Batch, Distiller, create_distiller, hyperparameters
 from kdlight.explain import EXPLAINERS, explain
 from kdlight.explain.watch import watched
 from kdlight.images import ImageError, sniff
-from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, Classifier, create_model
 from kdlight.models.fusion import Fusion
 from kdlight.models.vgg import VGG19
-from kdlight.options import OptionError, checked, declared
 
 CLASSES = 3
 SIDE = 64

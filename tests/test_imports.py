@@ -24,7 +24,15 @@ def loaded_after(program: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["kdlight", "kdlight.cli", "kdlight.runs", "kdlight.config", "kdlight.bundle", "kdlight.images", "kdlight.data"],
+    [
+        "kdlight",
+        "kdlight.cli",
+        "kdlight.runs",
+        "kdlight.contracts.recipe",
+        "kdlight.bundle",
+        "kdlight.images",
+        "kdlight.data",
+    ],
 )
 def test_importing_brings_nothing_heavy(module: str) -> None:
     assert loaded_after(f"import {module}") == []

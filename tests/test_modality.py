@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdlight import images
-from kdlight.modality import BLOCK, MODALITIES, WINDOWS, Window, modality, propose
+from kdlight.contracts.modality import BLOCK, MODALITIES, WINDOWS, Window, modality, propose
 
 
 def test_linear_exact_window_maps_its_ends_and_its_middle() -> None:

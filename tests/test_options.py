@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from kdlight.options import Declared, Option, OptionError, Settings, Texts, checked, declared
+from kdlight.contracts.options import Declared, Option, OptionError, Settings, Texts, checked, declared
 
 Share = Annotated[float, Option("Weight of the one.", ge=0, le=1)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdlight.reading import Eligibility, Facts, HeatMap, Opinion, Reading, Verdict
+from kdlight.contracts.reading import Eligibility, Facts, HeatMap, Opinion, Reading, Verdict
 
 CLASSES = ("benign", "malignant", "normal")
 Shares = tuple[float, float, float]

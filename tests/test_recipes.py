@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdlight import runs
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.origin import Origin
+from kdlight.contracts.recipe import Recipe, read_recipe, shipped
 from kdlight.data import Dataset
 from kdlight.distillers import Batch, Distiller, create_distiller, find, hyperparameters
-from kdlight.modality import MODALITIES
 from kdlight.models import MODELS, create_model
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS, augmentation
-from kdlight.runs.origin import Origin
 from kdlight.training import Arrays, RunData
 from kdlight.training.card import eligibility
 from kdlight.training.phases import Phases

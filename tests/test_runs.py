@@ -16,8 +16,9 @@ import pytest
 from pydantic import ValidationError
 
 from kdlight import runs
-from kdlight.config import Recipe, read_recipe
-from kdlight.runs import Run, RunError, origin
+from kdlight.contracts import origin
+from kdlight.contracts.recipe import Recipe, read_recipe
+from kdlight.runs import Run, RunError
 from tests.epochs import epoch
 
 RECIPE = Recipe(**{"data": {"path": "x", "modality": "mri"}})
@@ -314,11 +315,12 @@ def test_the_kind_of_a_start_is_kept_and_of_older_records_known_by_their_words(k
 
 
 def test_a_run_keeps_where_its_teacher_began(tmp_path: Path) -> None:
-    assert origin.read(tmp_path) is None
-    origin.Origin(kind="random", words="random weights: no network").write(tmp_path)
-    assert origin.read(tmp_path) == origin.Origin(kind="random", words="random weights: no network")
+    run = Run(tmp_path)
+    assert run.teacher_start() is None
+    run.keep_teacher_start(origin.Origin(kind="random", words="random weights: no network"))
+    assert run.teacher_start() == origin.Origin(kind="random", words="random weights: no network")
     (tmp_path / "start.txt").write_text("timm pretrained weights (ImageNet)")  # of an older run
-    assert origin.read(tmp_path) == origin.Origin(kind="published", words="timm pretrained weights (ImageNet)")
+    assert run.teacher_start() == origin.Origin(kind="published", words="timm pretrained weights (ImageNet)")
 
 
 def test_a_run_of_an_older_version_is_read(run: Run) -> None:

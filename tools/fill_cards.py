@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Card
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.inference import golden
 from kdlight.studies import StudyRecord, collect
 from kdlight.studies.gains import with_baseline

@@ -31,7 +31,7 @@ from kdlight import bundle, runs, study, training
 from kdlight.benchmark.timer import interleave, machine, row
 from kdlight.cli.output import Answer, table
 from kdlight.compress import export_onnx
-from kdlight.config import Recipe, read_recipe, shipped
+from kdlight.contracts.recipe import Recipe, read_recipe, shipped
 from kdlight.inference.engines import Engine, OnnxEngine
 from kdlight.metrics import balanced_accuracy, difference
 from kdlight.models import Classifier

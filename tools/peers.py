@@ -41,6 +41,7 @@ from kdlight.benchmark.loops import BATCH, POLICY, STUDENT, TEACHER, Bench, call
 from kdlight.benchmark.timer import interleave, machine, milliseconds, ratio, row
 from kdlight.cli.output import Answer, table
 from kdlight.compress import export_onnx
+from kdlight.contracts.reading import ROLES
 from kdlight.distillers.base import softened_kl
 from kdlight.explain import similarity
 from kdlight.inference import Predictor
@@ -48,7 +49,6 @@ from kdlight.inference.engines import OnnxEngine, flushed_denormals, torch_threa
 from kdlight.models import Classifier, create_model
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS
-from kdlight.reading import ROLES
 from kdlight.training import Arrays
 from kdlight.training.batches import keep_freed_memory
 

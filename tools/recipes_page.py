@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kdlight.cli.inspect import LISTS, Kind
-from kdlight.config import ClassWords, Recipe
+from kdlight.contracts.options import Declared, declared
+from kdlight.contracts.recipe import ClassWords, Recipe
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS
-from kdlight.options import Declared, declared
 from kdlight.preprocessing import STAGES
 from kdlight.preprocessing.augment import AUGMENTATIONS, Policy
 

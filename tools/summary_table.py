@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdlight.bundle import load
-from kdlight.reading import ROLES
+from kdlight.contracts.reading import ROLES
 from kdlight.ui import words
 
 ROOT = Path(__file__).resolve().parents[1]

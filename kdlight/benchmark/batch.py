@@ -17,13 +17,13 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from kdlight.benchmark.timer import Figures, Report, Row, interleave, machine, milliseconds, row
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES
 from kdlight.data.dataset import Progress
 from kdlight.images import read
 from kdlight.inference.batch import AHEAD, BATCH, read_files
 from kdlight.inference.engines import torch_threads
 from kdlight.inference.predictor import Predictor
 from kdlight.processes import cores
-from kdlight.reading import ROLES
 
 SIDE = 512
 CHUNK = 50

@@ -20,15 +20,15 @@ from kdlight.benchmark.timer import Figures, Report, Row, Way, check_quiet, inte
 from kdlight.bundle import Bundle
 from kdlight.bundle.speed import CHANNELS_LAST, ONNX, TORCH, Speed
 from kdlight.compress import export_onnx
+from kdlight.contracts.modality import Window
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.dataset import Progress
 from kdlight.images import Image
 from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine, torch_threads
 from kdlight.inference.predictor import Predictor
 from kdlight.metrics import softmax
-from kdlight.modality import Window
 from kdlight.models import macs
 from kdlight.preprocessing import InputSpec
-from kdlight.reading import ROLES, Role
 
 WARMUPS, RUNS = 10, 50
 BLOCK, LEAD = 5, 2

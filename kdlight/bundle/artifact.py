@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from kdlight import storage
 from kdlight.bundle.card import Card
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.preprocessing import InputSpec
-from kdlight.reading import ROLES, Role
 
 if TYPE_CHECKING:
     from kdlight.models import Classifier

@@ -10,13 +10,13 @@ from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, mode
 from kdlight.bundle.part import Part, Value
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import StudyRecord
-from kdlight.config import NAME
+from kdlight.contracts import origin
+from kdlight.contracts.origin import Origin
+from kdlight.contracts.reading import ROLES, Role
+from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.preprocessing import InputSpec
-from kdlight.reading import ROLES, Role
-from kdlight.runs import origin
-from kdlight.runs.origin import Origin
 
 SCHEMA = "kdlight.card/2"
 FIRST_SCHEMA = "kdlight.card/1"
@@ -51,7 +51,7 @@ class Network(Part):
     start: str | None = None
     """Of the teacher: where its first weights came from, in words. Of the student: the recipe's student.init."""
     start_kind: origin.Kind | None = None
-    """Of the teacher, see `kdlight.runs.origin`."""
+    """Of the teacher, see `kdlight.contracts.origin`."""
     onnx_bytes: int | None = None
     """Of the student's ONNX file."""
 
@@ -154,9 +154,9 @@ class Coverage(Part):
     color: bool | None = None
     """None where both are read."""
     body_parts: tuple[str, ...] = ()
-    """Keys of `kdlight.anatomy.BODY_PARTS`."""
+    """Keys of `kdlight.contracts.anatomy.BODY_PARTS`."""
     views: tuple[str, ...] = ()
-    """Values of `kdlight.anatomy.VIEWS`."""
+    """Values of `kdlight.contracts.anatomy.VIEWS`."""
 
 
 def _input(value: Any) -> Any:

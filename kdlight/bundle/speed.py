@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError, field_validator, model_validator
 
 from kdlight.bundle.part import LenientPart
-from kdlight.reading import ROLES, Role
+from kdlight.contracts.reading import ROLES, Role
 
 TORCH, CHANNELS_LAST, ONNX = "torch eager", "torch eager, channels last", "ONNX Runtime"
 NAMES = {

@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import Field, computed_field, model_validator
 
 from kdlight.bundle.part import LenientPart, Value
+from kdlight.contracts import origin
 from kdlight.metrics import Interval
 from kdlight.metrics.report import IF_KNOWN
-from kdlight.runs import origin
 
 SCHEMA = "kdlight.study/1"
 NO_INTERVAL = "not told from 0 (too few images for an interval)"

@@ -135,7 +135,7 @@ def _must_be_new(out: Path) -> None:
 
 def _splits(bundle: Bundle, data: Path) -> Dataset:
     """The set with train, val and test; what it lacks is carved as it was when the bundle was trained."""
-    from kdlight.config import DataConfig
+    from kdlight.contracts.recipe import DataConfig
     from kdlight.data import match_classes
     from kdlight.training import open_set
 

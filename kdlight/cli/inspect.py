@@ -125,8 +125,8 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
+    from kdlight.contracts.options import declared
     from kdlight.distillers import METHODS, hyperparameters
-    from kdlight.options import declared
 
     return [
         {
@@ -149,7 +149,7 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _modalities() -> list[dict[str, Any]]:
-    from kdlight.modality import MODALITIES
+    from kdlight.contracts.modality import MODALITIES
 
     return [
         {"name": m.name, "summary": m.words, "codes": list(m.codes), "windows": list(m.presets)}
@@ -165,7 +165,7 @@ def _explainers() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from kdlight.config import shipped
+    from kdlight.contracts.recipe import shipped
 
     firsts = {name: path.read_text(encoding="utf-8").partition("\n")[0] for name, path in shipped().items()}
     return [{"name": n, "summary": firsts[n].lstrip("# "), "path": str(path)} for n, path in shipped().items()]

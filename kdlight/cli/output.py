@@ -22,8 +22,8 @@ from kdlight.runs.progress import bars
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
+    from kdlight.contracts.reading import HeatMap
     from kdlight.images import Image
-    from kdlight.reading import HeatMap
 
 P = ParamSpec("P")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout and nothing else.")]

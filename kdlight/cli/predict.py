@@ -23,13 +23,13 @@ from kdlight.cli.output import (
     save_overlay,
     table,
 )
+from kdlight.contracts.reading import Verdict
 from kdlight.explain import DEFAULT
-from kdlight.reading import Verdict
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
+    from kdlight.contracts.reading import HeatMap, Reading
     from kdlight.images import Image
-    from kdlight.reading import HeatMap, Reading
 
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]

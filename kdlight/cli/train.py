@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdlight.cli.output import Answer, Json, UsageError, answers, mistake, table
-from kdlight.config import Effort
+from kdlight.contracts.recipe import Effort
 from kdlight.runs import Run, RunError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from kdlight.contracts.modality import Window
 from kdlight.data.dataset import SPLITS, DataError, Dataset, Item
 from kdlight.images import Image
-from kdlight.modality import Window
 
 EXPECTED = "train_images, train_labels, val_..., test_... were expected"
 

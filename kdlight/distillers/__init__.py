@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kdlight.contracts.options import declared
 from kdlight.distillers.acid import ACID
 from kdlight.distillers.alone import Alone
 from kdlight.distillers.attention import Attention
@@ -26,7 +27,6 @@ from kdlight.distillers.rkd import RKD
 from kdlight.distillers.self_training import SelfTraining
 from kdlight.distillers.ssd_kd import SSDKD
 from kdlight.models.base import Classifier
-from kdlight.options import declared
 
 __all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
 

@@ -20,8 +20,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl
-from kdlight.options import Option
 
 
 class AUCMargin(Distiller):

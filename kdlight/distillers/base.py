@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option, checked
 from kdlight.models.base import Classifier
-from kdlight.options import Option, checked
 
 Task = Literal["binary", "multi-class", "multi-label"]
 Needs = Literal["nothing", "logits", "pooled", "features"]

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, update_average, widths
 from kdlight.distillers.memory import EmbeddingMemory
-from kdlight.options import Option
 
 WIDTH = 128
 """Dimensions of an embedding."""

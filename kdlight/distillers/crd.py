@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl
 from kdlight.distillers.matching import ends
 from kdlight.distillers.memory import EMPTY, EmbeddingMemory
-from kdlight.options import Option
 
 
 def nce(partner: Tensor, others: Tensor, allowed: Tensor, scale: Tensor) -> Tensor:

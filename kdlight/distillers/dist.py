@@ -13,8 +13,8 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View
-from kdlight.options import Option
 
 
 def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:

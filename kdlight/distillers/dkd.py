@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View
-from kdlight.options import Option
 
 
 def tckd(student: Tensor, teacher: Tensor, y: Tensor, temperature: float) -> Tensor:

@@ -18,11 +18,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from kdlight.config import Layers
+from kdlight.contracts.options import Option
+from kdlight.contracts.recipe import Layers
 from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl, update_average
 from kdlight.models.base import Classifier
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
-from kdlight.options import Option
 
 
 class Dual(Distiller):

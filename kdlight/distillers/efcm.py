@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View, pooled, softened_kl, widths
 from kdlight.models.base import Classifier
-from kdlight.options import Option
 
 
 class EFCM(Distiller):

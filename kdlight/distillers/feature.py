@@ -13,8 +13,8 @@ from typing import Annotated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl, widths
-from kdlight.options import Option
 
 
 class FeatureKD(Distiller):

@@ -15,9 +15,9 @@ from typing import Annotated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, softened_kl
 from kdlight.distillers.matching import pairs
-from kdlight.options import Option
 
 
 def hint_loss(guided: Tensor, hint: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View, softened_kl
-from kdlight.options import Option
 
 
 def standardized(logits: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl
-from kdlight.options import Option
 
 DistanceWeight = Annotated[float, Option("Weight of the distances among the images of a batch.", ge=0)]
 AngleWeight = Annotated[float, Option("Weight of the angles among the images of a batch.", ge=0)]

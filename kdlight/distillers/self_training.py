@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, Temperature, View
-from kdlight.options import Option
 
 
 class SelfTraining(Distiller):

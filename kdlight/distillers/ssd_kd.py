@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl, widths
 from kdlight.distillers.rkd import AngleWeight, DistanceWeight, angles, distances
-from kdlight.options import Option
 
 EPS = 1e-12
 """Under a root, whose slope at 0 has no end."""

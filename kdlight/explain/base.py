@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdlight.contracts.options import checked
 from kdlight.explain.registry import DEFAULT, ExplainError, explainer
-from kdlight.options import checked
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

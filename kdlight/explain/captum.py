@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from kdlight.contracts.options import Option
 from kdlight.explain.base import Evidence, Progress, logit
 from kdlight.explain.gradients import summed
 from kdlight.explain.registry import ExplainError
 from kdlight.explain.watch import Counted
-from kdlight.options import Option
 
 AT = 224
 """Side of the input in pixels that windows and strides are given at; other sides keep the proportion. That is ours."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdlight.reading import Support
+from kdlight.contracts.reading import Support
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdlight.options import Declared, declared
+from kdlight.contracts.options import Declared, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,12 +1,12 @@
 """A file becomes pixels and facts, or is refused with its true reason; nothing that names a person leaves here."""
 
+from kdlight.contracts.image import Image
+from kdlight.contracts.modality import Window
 from kdlight.images.errors import ImageError
-from kdlight.images.image import Image
 from kdlight.images.reading import open_decoders, read, warm
 from kdlight.images.samples import Kind, Sample, samples
 from kdlight.images.sandbox import Decoder
 from kdlight.images.sniff import sniff
-from kdlight.modality import Window
 
 __all__ = [
     "Decoder",

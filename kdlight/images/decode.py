@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kdlight.contracts.image import Image
 from kdlight.images.dicom import decode_dicom
-from kdlight.images.image import Image
 from kdlight.images.picture import decode_picture
 from kdlight.images.sniff import refusal, sniff
 

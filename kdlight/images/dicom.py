@@ -11,6 +11,8 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
+from kdlight.contracts.image import Image
+from kdlight.contracts.modality import Window, propose
 from kdlight.images import codecs, geometry, luts
 from kdlight.images.errors import (
     CodecError,
@@ -23,10 +25,8 @@ from kdlight.images.errors import (
 )
 from kdlight.images.frames import frame_bytes, native_frame, used_bits
 from kdlight.images.header import PIXELS, PixelHeader, pixel_header, syntax_words, text
-from kdlight.images.image import Image
 from kdlight.images.palette import palette_rgb
 from kdlight.images.structure import Structure, structure
-from kdlight.modality import Window, propose
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 _ITEM = b"\xfe\xff\x00\xe0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom.dataset import Dataset
 
-from kdlight import anatomy
+from kdlight.contracts import anatomy
 from kdlight.images.errors import HeaderError
 from kdlight.images.header import items, macro, number, numbers, text
 

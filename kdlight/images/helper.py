@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import PIL.Image
 
+from kdlight.contracts.image import Image
 from kdlight.images.errors import CodecError, ImageError, TooBigError
-from kdlight.images.image import Image
 from kdlight.processes import Channel, Failure, Message
 from kdlight.processes.forks import Answer, serve
 

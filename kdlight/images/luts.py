@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from kdlight.contracts.modality import FUNCTIONS, Window
 from kdlight.images.errors import HeaderError
 from kdlight.images.frames import bit_field
 from kdlight.images.header import PixelHeader, items, macro, number, numbers, text
-from kdlight.modality import FUNCTIONS, Window
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _LARGEST = float(np.finfo(np.float32).max)

@@ -16,6 +16,7 @@ import PIL.ImageCms
 import PIL.PngImagePlugin
 from imagecodecs import jpeg8_decode, jpegls_decode, png_decode
 
+from kdlight.contracts.image import Image
 from kdlight.images import tiff
 from kdlight.images.codecs import decode_stream
 from kdlight.images.codestream import codestream, segments
@@ -28,7 +29,6 @@ from kdlight.images.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS, check_pixels
 from kdlight.images.raster import Raster, shown
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdlight.contracts.modality import Window
 from kdlight.images.errors import HeaderError
 from kdlight.images.luts import in_bands
-from kdlight.modality import Window
 
 _DEPTHS = (8, 10, 12, 14, 16, 32, 64)
 """Bits of a sample that files are made with, in words of as many bits or more."""

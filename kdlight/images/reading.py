@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlight.contracts.image import Image
 from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigError
-from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX, Decoder
 from kdlight.images.sniff import refusal, sniff

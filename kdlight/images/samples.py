@@ -32,7 +32,7 @@ class Sample:
     name: str
     path: Path
     modality: str | None
-    """A key of `kdlight.modality.MODALITIES`; None where no bundle modality fits."""
+    """A key of `kdlight.contracts.modality.MODALITIES`; None where no bundle modality fits."""
     words: str
     """What it is, in a sentence; phantoms are called so."""
     kind: Kind

@@ -16,8 +16,8 @@ import signal
 import threading
 from typing import Self
 
+from kdlight.contracts.image import Image
 from kdlight.images.errors import ERRORS, CrashError, ImageError, TimeLimitError
-from kdlight.images.image import Image
 from kdlight.images.limits import LIMITS, Limits
 from kdlight.processes import (
     ChannelClosedError,

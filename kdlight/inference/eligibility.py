@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kdlight import anatomy
 from kdlight.bundle import Card
+from kdlight.contracts import anatomy
+from kdlight.contracts.modality import modality as find_modality
+from kdlight.contracts.reading import Eligibility, Role
 from kdlight.images import Image
-from kdlight.modality import modality as find_modality
-from kdlight.reading import Eligibility, Role
 
 TINT = 2.0
 """Mean difference between channels, of 255, below which an RGB image counts as gray. The limit is ours."""

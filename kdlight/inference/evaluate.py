@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, InstanceOf
 
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.data import DataError, Dataset, match_classes, open_dataset
 from kdlight.data.masks import masks_in
 from kdlight.explain import DEFAULT
@@ -21,7 +22,6 @@ from kdlight.inference.predictor import Predictor
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.localization import Localization
 from kdlight.preprocessing.augment import AUGMENTATIONS
-from kdlight.reading import ROLES, Role
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and words for it."""

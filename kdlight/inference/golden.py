@@ -16,9 +16,9 @@ from safetensors.numpy import load_file, save_file
 from kdlight import storage
 from kdlight.bundle import Bundle, BundleError
 from kdlight.bundle.part import Part
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.explain import DEFAULT, explain
 from kdlight.inference import Predictor
-from kdlight.reading import ROLES, Role
 
 CASES = 4
 METHOD = DEFAULT

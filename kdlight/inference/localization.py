@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import PIL.Image
 
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.data import Dataset
 from kdlight.data.masks import read_mask
 from kdlight.explain import DEFAULT
 from kdlight.inference.predictor import Predictor
 from kdlight.metrics.localization import Localization, Located, LocatedByModel, Overlap, localization, overlap
-from kdlight.reading import ROLES, Role
 
 
 def localize(

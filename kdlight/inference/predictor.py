@@ -12,12 +12,12 @@ import numpy as np
 
 from kdlight import explain as explaining
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, flushed_denormals
 from kdlight.metrics import prediction_sets, softmax
-from kdlight.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role
 
 if TYPE_CHECKING:
     from torch import Tensor

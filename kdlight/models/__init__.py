@@ -10,12 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kdlight.config import UNTRAINED
+from kdlight.contracts.origin import PUBLISHED, Origin
+from kdlight.contracts.recipe import UNTRAINED
 from kdlight.models import mobilenet, published
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.registry import MODELS, License, Network, create_model, published_networks
 from kdlight.models.zoo import TimmClassifier
-from kdlight.runs.origin import PUBLISHED, Origin
 
 __all__ = ["MODELS", "Classifier", "Network", "create_model", "load_state", "macs", "parameters", "start_from"]
 __all__ += ["start_student"]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdlight.config import Layers, Selection
+from kdlight.contracts.recipe import Layers, Selection
 
 BLOCK = re.compile(r"((?:^|.*\.)(?:stages\.\d+(?:\.blocks)?|blocks(?:\.\d+)?))\.(\d+)\.")
 """A tensor's name up to its stage, and its block's number there."""

@@ -12,12 +12,13 @@ from typing import Any
 
 import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
+from timm.data.constants import IMAGENET_DEFAULT_STD as IMAGENET_STD
 from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from kdlight.models.base import Classifier
 from kdlight.models.tokens import declared_format, fold, layout_of, unfold
-from kdlight.preprocessing.spec import IMAGENET_MEAN, IMAGENET_STD
 
 ANY_SIZE: dict[str, dict[str, Any]] = {
     "vision_transformer": {"dynamic_img_size": True, "dynamic_img_pad": True},

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2  # type: ignore[import-untyped, unused-ignore]
 
-from kdlight.options import Option, Settings
+from kdlight.contracts.options import Option, Settings
 
 GRAY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601), as torchvision has them."""
@@ -78,7 +78,7 @@ AUGMENTATIONS: dict[str, Policy] = {
     "blood": _ANY_WAY_UP.changed(summary="any way up; stain varies", tint=0.08),
     "surface": _ANY_WAY_UP.changed(summary="any way up; light varies", tint=0.04),
 }
-"""By name; the names of modalities (kdlight.modality) are policies for them: flips only where anatomy allows."""
+"""By name; the names of modalities are policies for them: flips only where anatomy allows."""
 
 
 def augmentation(name: str, size: int) -> RandomView:

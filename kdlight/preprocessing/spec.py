@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
-from kdlight.images.image import Image
-from kdlight.modality import WINDOWS
+from kdlight.contracts.image import Image
+from kdlight.contracts.modality import WINDOWS
 from kdlight.preprocessing.stages import apply_stages, check_stages
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class InputSpec:
     std: tuple[float, ...] = IMAGENET_STD
     """Divided by per channel, in units of [0, 1]."""
     window: str | None = None
-    """Preset of `kdlight.modality.WINDOWS` used for pixels in calibrated units (HU); others keep the file's window."""
+    """Preset of WINDOWS used for pixels in calibrated units (HU); others keep the file's window."""
     fit: str = "stretch"
     """stretch: both sides scaled to `size`; pad: the aspect ratio kept, the rest black."""
     stages: tuple[str, ...] = ()

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
+from pydantic import ValidationError
 
 from kdlight import storage
-from kdlight.config import Recipe
+from kdlight.contracts import origin
+from kdlight.contracts.recipe import Recipe
 from kdlight.runs.records import LIVE, EpochRecord, Phase, ProcessRecord, RunStatus, State
 
 __all__ = ["LIVE", "START", "EpochRecord", "Phase", "Run", "RunError", "RunStatus", "State"]
@@ -72,6 +74,17 @@ class Run:
         if status.state in LIVE and not self.live() and not starting:
             return status.changed(state="stopped", message=KILLED)
         return status
+
+    def teacher_start(self) -> origin.Origin | None:
+        """The starting weights of its teacher; None before it has looked for any."""
+        content = _bytes(self.path / START[1])
+        try:
+            return None if content is None else origin.Origin.model_validate_json(content)
+        except ValidationError:  # an older run has the words alone
+            return origin.of({"start": (content or b"").decode(errors="replace").strip()})
+
+    def keep_teacher_start(self, began: origin.Origin) -> None:
+        storage.write(self.path / START[1], f"{began.model_dump_json(exclude_none=True)}\n")
 
     def live(self) -> bool:
         """Whether the run's own process (not another that was given its number later) is still there."""

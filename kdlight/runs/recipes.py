@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from kdlight.config import DistillConfig, Recipe, RecipeError, default_recipe, read_recipe, shipped
-from kdlight.modality import MODALITIES
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.recipe import DistillConfig, Recipe, RecipeError, default_recipe, read_recipe, shipped
 from kdlight.runs.progress import say as say_on_stderr
 
 STEM = "recipe"

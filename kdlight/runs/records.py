@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from kdlight.config import Effort
+from kdlight.contracts.recipe import Effort
 
 State = Literal["queued", "running", "stopped", "failed", "done"]
 Phase = Literal["data", "teacher", "alone", "scratch", "same_start", "student", "calibrate", "bundle"]

@@ -15,9 +15,9 @@ import numpy as np
 
 from kdlight import storage
 from kdlight.bundle.study_record import in_words
-from kdlight.config import Recipe, RecipeError
+from kdlight.contracts.modality import modality
+from kdlight.contracts.recipe import Recipe, RecipeError
 from kdlight.distillers import create_distiller, find
-from kdlight.modality import modality
 from kdlight.models import create_model
 from kdlight.runs import EpochRecord, Run
 from kdlight.studies.gains import over_same_start

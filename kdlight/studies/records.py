@@ -16,7 +16,7 @@ from kdlight.bundle import BundleError, Card, read_card
 from kdlight.bundle.part import LenientPart, Value
 from kdlight.bundle.speed import ONNX, Speed
 from kdlight.bundle.study_record import Gain, Scores, SeedScores, StudyLatency, StudyRecord
-from kdlight.config import Recipe, RecipeError, read_recipe, shipped
+from kdlight.contracts.recipe import Recipe, RecipeError, read_recipe, shipped
 from kdlight.metrics import Interval
 from kdlight.studies.gains import NOT_COMPARED
 

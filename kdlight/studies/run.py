@@ -16,7 +16,7 @@ from kdlight import bundle as bundles
 from kdlight import runs, storage, training
 from kdlight.bundle import Card
 from kdlight.bundle.study_record import StudyRecord
-from kdlight.config import Recipe, RecipeError, read_recipe
+from kdlight.contracts.recipe import Recipe, RecipeError, read_recipe
 from kdlight.runs import EpochRecord, Run, RunError, progress
 from kdlight.runs.recipes import is_labeled_set, name_of, named, open_recipe
 from kdlight.studies.gains import over_alone, over_same_start

@@ -17,7 +17,7 @@ from kdlight.bundle.study_record import (
     StudyNetwork,
     StudyRecord,
 )
-from kdlight.config import Recipe
+from kdlight.contracts.recipe import Recipe
 from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.runs import Run

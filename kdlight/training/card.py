@@ -23,16 +23,16 @@ from kdlight.bundle.card import (
     Metrics,
     Network,
 )
-from kdlight.config import ClassWords, DataConfig, Recipe
+from kdlight.contracts.modality import modality
+from kdlight.contracts.reading import ROLES
+from kdlight.contracts.recipe import ClassWords, DataConfig, Recipe
 from kdlight.data import Dataset
 from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
-from kdlight.modality import modality
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
-from kdlight.reading import ROLES
 from kdlight.training.result import ALPHA, RunResult
 
 INTENDED_USE = (

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdlight.config import DataConfig
+from kdlight.contracts.recipe import DataConfig
 from kdlight.data import DataError, Dataset, carve, open_dataset, synthetic
 from kdlight.data.splits import lone_class, parted
 from kdlight.preprocessing import InputSpec

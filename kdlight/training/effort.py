@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdlight.config import Effort, Recipe
+from kdlight.contracts.recipe import Effort, Recipe
 from kdlight.data import open_dataset
 from kdlight.data.splits import parted
 from kdlight.distillers import Batch, Distiller, create_distiller, find

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kdlight.compress import round_to_half
-from kdlight.config import Recipe, TeacherConfig, TrainConfig
+from kdlight.contracts.recipe import Recipe, TeacherConfig, TrainConfig
 from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
@@ -118,7 +118,7 @@ class Phases:
             model.load_state_dict(load_file(self._file("start")))
             return model
         began = start_from(model, config.name, config.weights)
-        began.write(self.run.path)
+        self.run.keep_teacher_start(began)
         self._save("start", model)
         self.run.update(message=f"The teacher starts from {began.words}.")
         return model

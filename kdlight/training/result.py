@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from kdlight.bundle.card import Temperature, Threshold
-from kdlight.config import Recipe
+from kdlight.contracts.origin import Origin
+from kdlight.contracts.recipe import Recipe
 from kdlight.metrics import conformal_qhat, fit_temperature, softmax
 from kdlight.models import Classifier
-from kdlight.runs.origin import Origin
 from kdlight.storage import replacing
 from kdlight.training.data import RunData
 from kdlight.training.loop import logits_of

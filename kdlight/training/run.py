@@ -15,13 +15,13 @@ from kdlight import bundle as bundles
 from kdlight import runs
 from kdlight.bundle import Bundle
 from kdlight.compress import export_onnx
-from kdlight.config import UNTRAINED, Effort, Recipe, read_recipe
+from kdlight.contracts.modality import modality as named_modality
+from kdlight.contracts.recipe import UNTRAINED, Effort, Recipe, read_recipe
 from kdlight.data import class_weights
 from kdlight.inference import golden
-from kdlight.modality import modality as named_modality
 from kdlight.models import Classifier, published
 from kdlight.preprocessing.augment import augmentation
-from kdlight.runs import EpochRecord, Run, RunError, origin, progress
+from kdlight.runs import EpochRecord, Run, RunError, progress
 from kdlight.runs.recipes import is_labeled_set, open_recipe
 from kdlight.storage import replacing_folder
 from kdlight.training import effort as efforts
@@ -42,7 +42,7 @@ def train(
     """Train a teacher, then its student, and return their bundle. Shows its progress in a terminal or notebook.
 
     source: a labeled set (a folder `<class>/<file>` or `<split>/<class>/<file>`, a MedMNIST .npz, a CSV of paths), a
-    recipe, its file, or the name of a shipped one. modality: of a labeled set, see `kdlight.modality`. out: the run's
+    recipe, its file, or the name of a shipped one. modality: of a labeled set, a key of MODALITIES. out: the run's
     folder, a new one under `runs.default_root()` by default; resume goes on with the run in it. effort: sets epochs and
     views from the number of images and a measured time; "standard" for a labeled set, a recipe's own without it.
     overrides: `section.key=value`. Raises ValueError subclasses for the caller's mistakes.
@@ -114,7 +114,7 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
     run.update(phase="calibrate")
     models: dict[str, Classifier] = {name: phases.finished(name) for name in ("teacher", "student", *baselines)}
     partner = {PARTNER: phases.finished(PARTNER)} if phases.has(PARTNER) else {}
-    result = RunResult.measured(recipe, data, models, partner, origin.read(run.path))
+    result = RunResult.measured(recipe, data, models, partner, run.teacher_start())
     result.write_predictions(run.path)
     run.update(phase="bundle")
     run.update(at_chance=pack(run.bundle, result).card.at_chance)
@@ -134,7 +134,7 @@ def pack(path: Path, result: RunResult) -> Bundle:
 
 def _warn(recipe: Recipe, run: Run) -> None:
     """Say before the start where the teacher will have no weights to start from."""
-    known = origin.read(run.path)
+    known = run.teacher_start()
     if known is not None:
         words = known.words if known.kind == "random" else ""
     else:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 
-from kdlight.reading import Role
+from kdlight.contracts.reading import Role
 from kdlight.ui import theme
 from kdlight.workers.requests import Curves
 

@@ -14,8 +14,8 @@ from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import SAME_WEIGHTS, UNTAUGHT, StudyRecord
+from kdlight.contracts.reading import Role
 from kdlight.metrics import Interval
-from kdlight.reading import Role
 from kdlight.studies import gains as study_gains
 from kdlight.studies.gains import ONCE, OverSameStart
 from kdlight.studies.records import of_card

@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 import streamlit as st
 
-from kdlight.reading import ROLES
+from kdlight.contracts.reading import ROLES
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 PURPOSE = "Research and teaching use only"

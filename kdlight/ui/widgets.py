@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from kdlight.modality import MODALITIES
+from kdlight.contracts.modality import MODALITIES
 
 N = TypeVar("N", int, float)
 

@@ -46,9 +46,9 @@ CURVE_POINTS = 100
 
 def catalog(_: ListCatalog, progress: Progress) -> Catalog:
     progress(0.1, "Looking up models and methods")
+    from kdlight.contracts.options import declared
     from kdlight.distillers import METHODS
     from kdlight.models import GENERAL, MODELS
-    from kdlight.options import declared
     from kdlight.preprocessing.augment import AUGMENTATIONS
 
     return Catalog(

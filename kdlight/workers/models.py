@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from kdlight import bundle as bundles
 from kdlight.bundle.speed import Speed
+from kdlight.contracts.reading import Reading
 from kdlight.explain import Progress
 from kdlight.inference import Predictor
-from kdlight.reading import Reading
 from kdlight.workers.requests import Latency, Read, Verification, Verify
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
-from kdlight.config import Recipe
+from kdlight.contracts.options import Declared
+from kdlight.contracts.reading import Reading, Role
+from kdlight.contracts.recipe import Recipe
 from kdlight.images import Image
 from kdlight.metrics import Flip
 from kdlight.metrics.localization import Localization
-from kdlight.options import Declared
-from kdlight.reading import Reading, Role
 
 if TYPE_CHECKING:
     from kdlight.data.check import Check  # noqa: F401  named in a string below

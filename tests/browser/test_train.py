@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is missing; make browser-te
 from playwright.sync_api import expect
 
 from kdlight import runs
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.recipe import read_recipe, shipped
 from tests.epochs import epoch
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from kdlight import runs
-from kdlight.config import read_recipe
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.recipe import read_recipe
 from kdlight.data import synthetic
-from kdlight.modality import MODALITIES
 from kdlight.runs import EpochRecord
 from kdlight.runs import Run as Folder
 from kdlight.training.effort import Trial
@@ -118,7 +118,7 @@ def test_a_folder_with_other_things_is_left_alone(kdlight: Run, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_started_run_is_stopped_by_a_signal_and_says_so(tmp_path: Path) -> None:
-    from kdlight.config import shipped
+    from kdlight.contracts.recipe import shipped
 
     weights = tmp_path / "start.safetensors"
     _write_weights(weights)

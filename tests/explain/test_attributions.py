@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlight.contracts.options import OptionError
 from kdlight.explain import EXPLAINERS, ExplainError, explain, explained
 from kdlight.explain import captum as door
 from kdlight.explain.base import Evidence
 from kdlight.explain.captum import integrated_gradients, lime, occlusion
 from kdlight.explain.gradients import deeplift, guided_backprop, input_x_gradient, saliency
-from kdlight.options import OptionError
 
 needs_captum = pytest.mark.skipif(not importlib.util.find_spec("captum"), reason="captum is not installed")
 Method = Callable[..., Evidence]

@@ -10,9 +10,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from kdlight.contracts.reading import Support
 from kdlight.explain import grade, odds_ratio, similarity
 from kdlight.explain.grade import SHARES, STRONG
-from kdlight.reading import Support
 
 
 def test_no_contrast_is_flat() -> None:

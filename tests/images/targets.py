@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
-from kdlight.images.image import Image
-from kdlight.modality import Window
+from kdlight.contracts.image import Image
+from kdlight.contracts.modality import Window
 
 SEEN: list[bytes] = []
 """What this child was asked before."""

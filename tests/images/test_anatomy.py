@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from kdlight import anatomy
+from kdlight.contracts import anatomy
 from kdlight.images import read
 
 Make = Callable[..., bytes]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kdlight.contracts.modality import MODALITIES, WINDOWS
 from kdlight.images import Kind, Sample, read, samples
-from kdlight.modality import MODALITIES, WINDOWS
 
 SHOWN = {"xray", "ct", "ultrasound", "dermatoscopy", "histopathology", "surface", "mri"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +44,8 @@ def test_what_a_bundle_is_made_for_comes_first_and_what_none_is_made_for_last() 
 @pytest.mark.slow
 def test_the_first_sample_is_read_rightly_by_a_shipped_bundle() -> None:
     from kdlight import bundle as bundles
+    from kdlight.contracts.reading import Verdict
     from kdlight.inference import Predictor
-    from kdlight.reading import Verdict
 
     first = samples()[0]
     assert first.kind is Kind.SUITED

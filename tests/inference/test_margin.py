@@ -6,9 +6,9 @@ import pytest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, Card
+from kdlight.contracts.reading import ROLES
 from kdlight.inference.eligibility import LEAST, UNKNOWN, margin
 from kdlight.metrics import Interval
-from kdlight.reading import ROLES
 
 
 def with_ece(card: Card, ece: Interval | None) -> Card:

@@ -15,10 +15,10 @@ import torch
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES
 from kdlight.explain import ExplainError, explain, grade, odds_ratio
 from kdlight.images import Image
 from kdlight.inference import IneligibleError, Predictor, eligibility, golden
-from kdlight.reading import ROLES
 from tests.conftest import picture
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from kdlight.config import Layers, Selection
+from kdlight.contracts.recipe import Layers, Selection
 from kdlight.models import Classifier, create_model
 from kdlight.models.mobilenet import MobileNet, Shape
 from kdlight.models.weight_selection import (

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from kdlight.modality import MODALITIES
+from kdlight.contracts.modality import MODALITIES
 from kdlight.preprocessing import augment
 from kdlight.preprocessing.augment import AUGMENTATIONS, Colors, Policy, RandomView, augmentation
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
+from kdlight.contracts.modality import WINDOWS, Window
 from kdlight.images import Image
-from kdlight.modality import WINDOWS, Window
 from kdlight.preprocessing import InputSpec
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from kdlight.contracts.modality import Window
 from kdlight.images import Image
-from kdlight.modality import Window
 from kdlight.preprocessing import STAGES, InputSpec
 from kdlight.preprocessing.stages import apply_stages, hair_mask
 

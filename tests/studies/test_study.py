@@ -17,7 +17,7 @@ from kdlight import bundle as bundles
 from kdlight import runs, training
 from kdlight.bundle import load
 from kdlight.bundle.study_record import SCHEMA, SeedScores, StudyRecord, in_words
-from kdlight.config import DistillConfig, Recipe, RecipeError
+from kdlight.contracts.recipe import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.inference.golden import check
 from kdlight.metrics import Interval

@@ -8,7 +8,7 @@ from typing import Any
 import PIL.Image
 
 from kdlight import runs
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.recipe import read_recipe, shipped
 from tools import pareto
 
 GIVEN = ["data.path=nowhere", "train.alone=false"]

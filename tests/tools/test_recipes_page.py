@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kdlight.config import Recipe, shipped
+from kdlight.contracts.options import declared
+from kdlight.contracts.recipe import Recipe, shipped
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS
-from kdlight.options import declared
 from kdlight.preprocessing.augment import AUGMENTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from kdlight.bundle import load, seal, write_card
 from kdlight.bundle.study_record import StudyRecord
-from kdlight.config import shipped
+from kdlight.contracts.recipe import shipped
 from kdlight.distillers import METHODS, hyperparameters
 from kdlight.runs.recipes import open_recipe
 from kdlight.studies import RecordError, collect, read

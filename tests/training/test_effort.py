@@ -8,7 +8,7 @@ import torch
 
 import kdlight
 from kdlight import runs
-from kdlight.config import DistillConfig, Effort, RecipeError, default_recipe
+from kdlight.contracts.recipe import DistillConfig, Effort, RecipeError, default_recipe
 from kdlight.data import synthetic
 from kdlight.models import create_model
 from kdlight.runs import Run, RunError

@@ -16,7 +16,7 @@ import torch
 
 from kdlight import runs, training
 from kdlight.bundle import load
-from kdlight.config import DistillConfig, Recipe, read_recipe, shipped
+from kdlight.contracts.recipe import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
 from kdlight.inference import Predictor, golden
 from kdlight.inference.evaluate import _both_ways, evaluate

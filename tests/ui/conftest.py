@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
 from kdlight.images import Image
-from kdlight.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
 from kdlight.ui import waiting
 from kdlight.ui.read import readings
 from kdlight.workers import Read

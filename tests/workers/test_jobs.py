@@ -12,10 +12,10 @@ import pytest
 
 from kdlight.benchmark import timer as machine
 from kdlight.bundle import Bundle
-from kdlight.config import read_recipe, shipped
+from kdlight.contracts.options import declared
+from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS
-from kdlight.options import declared
 from kdlight.workers import RequestCancelled, WorkerError, Workers, jobs
 from kdlight.workers.requests import CheckData, Compare, EstimateTime, ListCatalog
 

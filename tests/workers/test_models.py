@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from kdlight.bundle import Bundle, BundleError
+from kdlight.contracts.reading import ROLES, Reading
 from kdlight.explain import DEFAULT
 from kdlight.inference import IneligibleError, Predictor
-from kdlight.reading import ROLES, Reading
 from kdlight.workers import Latency, Read, RequestCancelled, Verify, Workers
 from tests.conftest import picture
 

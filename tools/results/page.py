@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdlight.bundle.study_record import SAME_WEIGHTS
-from kdlight.config import Recipe
+from kdlight.contracts.recipe import Recipe
 from kdlight.studies import StudyRecord
 from kdlight.studies.gains import over_same_start, with_baseline
 from kdlight.studies.records import shipped_recipes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdlight.config import Recipe
+from kdlight.contracts.recipe import Recipe
 from kdlight.studies import StudyRecord
 from kdlight.studies.records import shipped_recipes
 

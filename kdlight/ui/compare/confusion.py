@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
-from kdlight.reading import ROLES
+from kdlight.contracts.reading import ROLES
 from kdlight.ui import theme, words
 
 Counts = Sequence[Sequence[int]]

@@ -9,9 +9,9 @@ import streamlit as st
 from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
-from kdlight.reading import ROLES, Role
 from kdlight.ui import charts, shelf, theme, waiting, words
 from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from kdlight import bundle as bundles
-from kdlight.anatomy import BODY_PARTS
 from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import DataDescription
-from kdlight.modality import MODALITIES
-from kdlight.reading import ROLES
+from kdlight.contracts.anatomy import BODY_PARTS
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.reading import ROLES
 from kdlight.ui import pair, shelf, theme, waiting, words
 from kdlight.ui.library import store
 from kdlight.ui.train.starting_weights import INITS

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES, HeatMap, Reading
 from kdlight.explain import DEFAULT, EXPLAINERS
 from kdlight.images import Image
-from kdlight.reading import ROLES, HeatMap, Reading
 from kdlight.ui import shelf, widgets, words
 from kdlight.ui.read.readings import Question
 from kdlight.ui.read.scans import Scan

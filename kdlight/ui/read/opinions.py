@@ -8,7 +8,7 @@ import streamlit as st
 
 from kdlight.bundle import Bundle
 from kdlight.bundle.speed import Speed
-from kdlight.reading import ROLES, Opinion, Reading
+from kdlight.contracts.reading import ROLES, Opinion, Reading
 from kdlight.ui import theme, waiting, words
 from kdlight.workers import Latency
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdlight.contracts.reading import ROLES, Reading
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image
-from kdlight.reading import ROLES, Reading
 from kdlight.ui import waiting
 from kdlight.workers import Read, Ticket
 

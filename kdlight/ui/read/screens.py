@@ -6,9 +6,9 @@ import streamlit as st
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.contracts.modality import MODALITIES
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
-from kdlight.modality import MODALITIES
 from kdlight.ui import theme, words
 from kdlight.ui.read import controls, readings, scans
 from kdlight.ui.read.controls import Settings

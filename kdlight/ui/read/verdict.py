@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from kdlight.bundle import Bundle
-from kdlight.reading import ROLES, Opinion, Reading, Verdict
+from kdlight.contracts.reading import ROLES, Opinion, Reading, Verdict
 from kdlight.ui import pair, words
 
 STYLES = {

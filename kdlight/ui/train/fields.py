@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.options import Declared, declared
+from kdlight.contracts.options import Declared, declared
 from kdlight.ui import widgets
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import streamlit as st
 
 from kdlight.bundle.study_record import SAME_WEIGHTS
-from kdlight.config import (
+from kdlight.contracts.modality import MODALITIES
+from kdlight.contracts.recipe import (
     DataConfig,
     DistillConfig,
     Recipe,
@@ -20,7 +21,6 @@ from kdlight.config import (
     read_recipe,
     shipped,
 )
-from kdlight.modality import MODALITIES
 from kdlight.preprocessing import STAGES
 from kdlight.ui import shelf, theme, waiting, widgets, words
 from kdlight.ui.train import fields, starting_weights

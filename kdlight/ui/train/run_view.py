@@ -9,9 +9,9 @@ from typing import Literal
 import streamlit as st
 
 from kdlight import runs
-from kdlight.config import Recipe, read_recipe
-from kdlight.reading import Role
-from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State, origin
+from kdlight.contracts.reading import Role
+from kdlight.contracts.recipe import Recipe, read_recipe
+from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State
 from kdlight.ui import pair, shelf, theme, words
 from kdlight.ui.library import store
 from kdlight.ui.train import learning_curves
@@ -142,7 +142,7 @@ def _draw(run: Run, drawn: str) -> None:
         (st.error if status.state == "failed" else st.info)(words.plain(status.message))
     if failure := pair.failure(failed):
         st.error(f"{failure} Look at the images, the labels and the curves before you train again.")
-    began = origin.read(run.path)
+    began = run.teacher_start()
     if began is not None and began.kind == "random":
         st.warning(words.plain(f"The teacher started from {began.words}."), icon=":material/warning:")
     if status.state == "done":

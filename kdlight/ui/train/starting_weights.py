@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdlight.config import UNTRAINED, Recipe, TeacherConfig
+from kdlight.contracts.recipe import UNTRAINED, Recipe, TeacherConfig
 from kdlight.ui import theme, waiting, widgets, words
 from kdlight.ui.train.fields import help_of
 from kdlight.workers import Ticket

@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import Verdict
 from kdlight.images import Image
-from kdlight.reading import Verdict
 from kdlight.ui.read import verdict
 from kdlight.workers import Read
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, above, said, sample, upload

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdlight import images
+from kdlight.contracts.reading import HeatMap
 from kdlight.images import Image, Window
-from kdlight.reading import HeatMap
 from kdlight.ui.read import viewer
 
 

@@ -13,10 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import runs
 from kdlight.bundle import Bundle
-from kdlight.config import Recipe, default_recipe, read_recipe, shipped
+from kdlight.contracts.options import Declared
+from kdlight.contracts.recipe import Recipe, default_recipe, read_recipe, shipped
 from kdlight.data.check import Check
 from kdlight.models import SHIPPED
-from kdlight.options import Declared
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase, origin
 from kdlight.ui import shelf, waiting, words

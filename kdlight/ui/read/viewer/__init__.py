@@ -17,9 +17,9 @@ import PIL.Image
 import streamlit as st
 from streamlit.runtime import get_instance
 
-from kdlight.images.image import Image
-from kdlight.modality import WINDOWS
-from kdlight.reading import HeatMap
+from kdlight.contracts.image import Image
+from kdlight.contracts.modality import WINDOWS
+from kdlight.contracts.reading import HeatMap
 
 HERE = Path(__file__).parent
 AUTO, FULL, FROM_FILE, CUSTOM = "Auto", "Full range", "From file", "Custom"

@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from kdlight import storage
-from kdlight.config import UNTRAINED
-from kdlight.runs.records import Record
+from pydantic import BaseModel, ConfigDict
+
+from kdlight.contracts.recipe import UNTRAINED
 
 Kind = Literal["file", "published", "random"]
 """Of a state dict that the recipe names, of weights that others published, or of nothing."""
 PUBLISHED = "timm pretrained weights"
-FILE = "start.txt"
-"""In a run's folder: an Origin as JSON; an older run has the words alone."""
 
 
-class Origin(Record):
+class Origin(BaseModel):
     """The starting weights of a teacher."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: Kind | None
     """None where an older record does not tell."""
     words: str
     """For people: the file's name, who published them, or why there were none."""
 
-    def write(self, folder: Path) -> None:
-        storage.write(folder / FILE, f"{self.to_json()}\n")
-
     def described(self) -> dict[str, str | None]:
         """As the teacher's part of a card and of a study's record holds it."""
         return {"start": self.words, "start_kind": self.kind}
-
-
-def read(folder: Path) -> Origin | None:
-    """What a run's folder says of its teacher's start; None before the run has looked for weights."""
-    try:
-        content = (folder / FILE).read_bytes()
-    except FileNotFoundError:
-        return None
-    return Origin.parse(content) or of({"start": content.decode(errors="replace").strip()})
 
 
 def of(teacher: Mapping[str, Any]) -> Origin | None:

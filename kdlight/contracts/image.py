@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from pydantic import InstanceOf
 
-from kdlight.modality import Window
-from kdlight.reading import Facts, Stated
+from kdlight.contracts.modality import Window
+from kdlight.contracts.reading import Facts, Stated
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import InstanceOf
 
-from kdlight.modality import Window
+from kdlight.contracts.modality import Window
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
@@ -45,7 +45,7 @@ class Stated:
     windows: tuple[Window, ...]
     """Display windows: the file's own first, then what fits its range. Empty for color."""
     modality: str | None = None
-    """A key of `kdlight.modality.MODALITIES`, proposed from the header; None where the file does not say."""
+    """A key of `kdlight.contracts.modality.MODALITIES`, proposed from the header; None where the file does not say."""
     units: str = ""
     """HU for calibrated CT, else empty."""
     inverted: bool = False
@@ -57,9 +57,9 @@ class Stated:
     laterality: str | None = None
     orientation: str | None = None
     view: str | None = None
-    """One of `kdlight.anatomy.VIEWS`; None where the file does not say."""
+    """One of `kdlight.contracts.anatomy.VIEWS`; None where the file does not say."""
     body_part: str | None = None
-    """A key of `kdlight.anatomy.BODY_PARTS`; None where the file does not say."""
+    """A key of `kdlight.contracts.anatomy.BODY_PARTS`; None where the file does not say."""
     transfer_syntax: str | None = None
     removed: tuple[str, ...] = ()
     """Keywords of the header facts that were dropped, never their values."""

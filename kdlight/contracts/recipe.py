@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import ConfigDict, Field, field_validator
 
-from kdlight.anatomy import BODY_PARTS, VIEWS
-from kdlight.modality import MODALITIES, WINDOWS
-from kdlight.options import Option, OptionError, Settings, Texts
+from kdlight.contracts.anatomy import BODY_PARTS, VIEWS
+from kdlight.contracts.modality import MODALITIES, WINDOWS
+from kdlight.contracts.options import Option, OptionError, Settings, Texts
 
 RecipeError = OptionError
 """A recipe that cannot be run: the sentence says which key, what was expected, what to do."""
@@ -273,7 +273,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with kdlight, by name."""
-    folder = Path(__file__).parent / "recipes"
+    folder = Path(__file__).parents[1] / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
