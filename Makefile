@@ -1,14 +1,16 @@
 # make app    set up what is missing and open the app, for this machine only (others: ADDRESS=0.0.0.0; a port: PORT=9000)
 # make test   set up what is missing and run every test
 # make check  style, types and floors
+# make hostile  minutes of seeded attacks for each part of tests/hostile, 30 minutes in all (PART_SECONDS=120)
 # make docs   write what docs and README.md take from declarations, cards and records: recipes, tables, results
 
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?=
+PART_SECONDS ?= 120
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test check setup docs licenses clean
+.PHONY: app test hostile check setup docs licenses clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -17,6 +19,9 @@ app: $(VENV)/.runtime
 
 test: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -m pytest --timeout=600
+
+hostile: $(VENV)/.dev $(VENV)/.browser
+	KDLIGHT_HOSTILE_SECONDS=$(PART_SECONDS) $(BIN)/python -m pytest tests/hostile -v -rA --timeout=3600
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

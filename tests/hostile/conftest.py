@@ -1,0 +1,37 @@
+"""Seeded trials against what a stranger may send: seconds of them in every test run, minutes by `make hostile`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+SECONDS = float(os.environ.get("KDLIGHT_HOSTILE_SECONDS", "4"))
+"""That each part may take; `make hostile` gives each minutes."""
+LEAST = 20
+"""Trials of a part, however slow the machine."""
+
+Trials = Callable[[], Iterator[np.random.Generator]]
+
+
+@pytest.fixture
+def trials(record_property: Callable[[str, object], None]) -> Trials:
+    """Generators of random numbers, seeded with 0, 1, 2 and so on, until the part's time is over."""
+
+    def run() -> Iterator[np.random.Generator]:
+        end, seed = time.monotonic() + SECONDS, 0
+        while seed < LEAST or time.monotonic() < end:
+            yield np.random.default_rng(seed)
+            seed += 1
+        record_property("trials", seed)
+
+    return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "hostile" in item.path.parts:
+            item.add_marker(pytest.mark.hostile)
