@@ -2,6 +2,8 @@
 # make test   set up what is missing and run every test
 # make check  style, types and floors
 # make hostile  minutes of seeded attacks for each part of tests/hostile, 30 minutes in all (PART_SECONDS=120)
+# make audit  licenses, and known vulnerabilities of what is installed (asks a public service)
+# make sbom   sbom.json: every installed package with version and license, as CycloneDX
 # make docs   write what docs and README.md take from declarations, cards and records: recipes, tables, results
 
 VENV := .venv
@@ -10,7 +12,7 @@ PORT ?=
 PART_SECONDS ?= 120
 ADDRESS ?= 127.0.0.1
 
-.PHONY: app test hostile check setup docs licenses clean
+.PHONY: app test hostile check setup docs licenses audit sbom clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
@@ -39,6 +41,12 @@ docs: $(VENV)/.runtime
 licenses: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_requirements.py
 
+audit: licenses $(VENV)/.audit
+	$(BIN)/python tools/audit.py
+
+sbom: $(VENV)/.audit
+	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible -o sbom.json
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -54,6 +62,10 @@ $(VENV)/.runtime: $(VENV)/.made requirements.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@sh .ci/install $(VENV) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.dev
+	@sh .ci/install $(VENV) -e '.[audit]'
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.dev .ci/browser

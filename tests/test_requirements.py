@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from tools.audit import UNASKED, VULNERABLE, Audit
 
 ROOT = Path(__file__).resolve().parents[1]
 GPL = re.compile(r"(?<![A-Z])A?GPL|(?<!Lesser )(?<!Library or Lesser )\bGeneral Public License|Affero", re.IGNORECASE)
@@ -98,10 +101,36 @@ def test_what_the_package_imports_is_required(folder: str) -> None:
     assert missing == []
 
 
-def test_the_tests_need_only_the_requirements_unless_they_ask_first() -> None:
-    """Only playwright may be missing: the browser tests ask for it first."""
-    required = {normal(Requirement(line).name) for line in listed()}
-    extra = [name for name in imported("tests") if not required & {normal(h) for h in packages_distributions()[name]}]
-    brought = {normal(name) for name in closure()}
-    missing = [n for n in extra if not brought & {normal(h) for h in packages_distributions()[n]}]
-    assert set(missing) <= {"playwright"}
+def test_what_the_tests_import_is_required_or_in_the_dev_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    dev = {normal(Requirement(line).name) for line in project["optional-dependencies"]["dev"]}
+    provided = dev | {normal(name) for name in closure()}
+    homes = packages_distributions()
+    assert [name for name in imported("tests") if not provided & {normal(home) for home in homes.get(name, [])}] == []
+
+
+@pytest.mark.parametrize("tool", ["hypothesis", "pytest", "torchmetrics", "playwright", "mypy"])
+def test_what_only_the_tests_need_is_no_runtime_requirement(tool: str) -> None:
+    assert tool not in closure()
+
+
+def test_opencv_works_on_pixels_and_opens_nothing() -> None:
+    """Its wheel bundles FFmpeg and OpenSSL, which no file or address of a stranger must reach."""
+    called = {
+        node.attr
+        for path in (ROOT / "kdlight").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cv2"
+    }
+    assert "createCLAHE" in called
+    assert not {name for name in called if name.lower().startswith(("im", "video", "filestorage", "dnn", "haveimage"))}
+
+
+def test_an_audit_that_reached_nobody_is_no_clean_one() -> None:
+    asked = {"name": "numpy", "version": "2.4.6", "vulns": []}
+    skipped = {"name": "torch", "skip_reason": "could not be audited"}
+    vulnerable = {"name": "pillow", "version": "9.0", "vulns": [{"id": "PYSEC-1"}, {"id": "CVE-2"}]}
+    assert Audit.of([asked, {"name": "kdlight", "skip_reason": "editable"}]).exit_code == 0
+    assert Audit.of([skipped]).exit_code == Audit.of([]).exit_code == Audit.of([asked, skipped]).exit_code == UNASKED
+    assert Audit.of([asked, skipped, vulnerable]).exit_code == VULNERABLE
+    assert Audit.of([vulnerable]).lines()[0] == "pillow 9.0: PYSEC-1, CVE-2"
