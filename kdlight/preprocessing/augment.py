@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.contracts.options import Option, Settings
+from kdlight.preprocessing.corruptions import Corruptions
 
 GRAY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601), as torchvision has them."""
@@ -39,6 +40,10 @@ class Policy(Settings):
     tint: Annotated[
         float, Option("Largest gain of each color channel: stain, white balance. 0 for gray images.", ge=0, le=1)
     ] = 0.0
+    corrupt: Annotated[
+        float,
+        Option("Share of the views with noise, blur, JPEG traces, fewer pixels or another gamma.", ge=0, le=1),
+    ] = 0.0
     outside: Annotated[
         Literal["zeros", "reflection"], Option("What comes in from beyond the border: black or a reflection.")
     ] = "zeros"
@@ -53,8 +58,8 @@ class Policy(Settings):
         return any((self.brightness, self.contrast, self.saturation, self.tint))
 
 
-_MILD = Policy(rotate=7, shift=0.05, zoom=0.1, brightness=0.15, contrast=0.15)
-_FULL = Policy(rotate=12, shift=0.08, zoom=0.2, stretch=0.08, brightness=0.25, contrast=0.25)
+_MILD = Policy(corrupt=0.5, rotate=7, shift=0.05, zoom=0.1, brightness=0.15, contrast=0.15)
+_FULL = Policy(corrupt=0.5, rotate=12, shift=0.08, zoom=0.2, stretch=0.08, brightness=0.25, contrast=0.25)
 _ANY_WAY_UP = _FULL.changed(
     rotate=45, mirror=True, upside_down=True, quarter_turns=True, saturation=0.2, outside="reflection"
 )
@@ -108,18 +113,23 @@ class RandomView(v2.Transform):  # type: ignore[misc, unused-ignore]
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> Draws:
         """What becomes of each of `count` images: drawn for a whole set it can be replayed in any order of batches."""
-        return Draws(geometry(self.policy, count, generator), colors(self.policy, count, generator))
+        return Draws(
+            geometry(self.policy, count, generator),
+            colors(self.policy, count, generator),
+            Corruptions.draw(self.policy.corrupt, count, generator),
+        )
 
     def see(self, pixels: Tensor, draws: Draws) -> Tensor:
         """pixels uint8 (B, 3, S, S) under the draws of those B images, to the same shape and type."""
-        if not (self.policy.geometric or self.policy.chromatic):
-            return pixels
-        seen = pixels.contiguous().float()
-        if self.policy.geometric:
-            seen = self.move(seen, draws.matrix)
-        if self.policy.chromatic:
-            seen = light(seen, draws.colors)
-        return seen.clamp_(0, 255).round_().byte()
+        seen = pixels
+        if self.policy.geometric or self.policy.chromatic:
+            seen = pixels.contiguous().float()
+            if self.policy.geometric:
+                seen = self.move(seen, draws.matrix)
+            if self.policy.chromatic:
+                seen = light(seen, draws.colors)
+            seen = seen.clamp_(0, 255).round_().byte()
+        return draws.corruptions.apply(seen) if self.policy.corrupt else seen
 
     def move(self, pixels: Tensor, matrix: Tensor) -> Tensor:
         """Resample float (B, 3, S, S) by matrices (B, 2, 3) from output to input places, both in [-1, 1]."""
@@ -167,14 +177,16 @@ def colors(policy: Policy, count: int, generator: torch.Generator | None) -> Col
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
-    """One view of each of N images: affine matrices (N, 2, 3) from output to input places, and factors of color."""
+    """One view of each of N images: affine matrices (N, 2, 3) from output to input, factors of color, corruptions."""
 
     matrix: Tensor
     colors: Colors
+    corruptions: Corruptions
 
     def __getitem__(self, index: Tensor) -> Draws:
         c = self.colors
-        return Draws(self.matrix[index], Colors(*(f[index] for f in (c.brightness, c.contrast, c.saturation, c.tint))))
+        colors = Colors(*(f[index] for f in (c.brightness, c.contrast, c.saturation, c.tint)))
+        return Draws(self.matrix[index], colors, self.corruptions[index])
 
 
 def light(pixels: Tensor, factors: Colors) -> Tensor:
