@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counte
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES, Localization
+from kdlight.metrics.robustness import CorruptionCost
 
 if TYPE_CHECKING:
     from kdlight.inference.evaluate import Evaluation
@@ -26,6 +28,9 @@ def evaluate(
         Path | None, typer.Option(help="Folder of outlines with the images' names; for sets with none beside them.")
     ] = None,
     method: Annotated[str, typer.Option("--explain", help="Heat map held against the outlines.")] = DEFAULT,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="What noise, blur, JPEG, fewer pixels and gamma cost each model.")
+    ] = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
@@ -34,7 +39,7 @@ def evaluate(
     opened = open_bundle(bundle)
     with counted("Evaluating") as shown:
         evaluation = evaluate_bundle(
-            opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method
+            opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
     return Answer(evaluation, _text(evaluation))
 
@@ -55,7 +60,19 @@ def _text(evaluation: Evaluation) -> list[Any]:
     first = next(iter(reports.values()))
     names = [name for name, value in first if isinstance(value, (int, float, Interval))]
     measured = table(("", *reports), [(name, *(getattr(one, name) for one in reports.values())) for name in names])
-    return [measured, *_located(evaluation.localization)] if evaluation.localization else [measured]
+    located = _located(evaluation.localization) if evaluation.localization else ()
+    return [measured, *located, *_corrupted(evaluation.corruptions or ())]
+
+
+def _corrupted(costs: Sequence[CorruptionCost]) -> tuple[Any, ...]:
+    """The change of balanced accuracy under each corruption, in points."""
+    if not costs:
+        return ()
+    figures = [(one.teacher, one.student, one.gap) for one in costs]
+    points = [[None if figure is None else f"{figure.points:+.1f}" for figure in row] for row in figures]
+    rows = [(one.kind, one.severity, *row) for one, row in zip(costs, points, strict=True)]
+    columns = ("corruption", "severity", "teacher", "student", "student less teacher")
+    return "\nBalanced accuracy under corruption less that of the clean images, in points.", table(columns, rows)
 
 
 def _located(located: Localization) -> tuple[str, Any]:

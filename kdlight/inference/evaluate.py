@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, InstanceOf
@@ -21,10 +21,14 @@ from kdlight.inference.localization import localize
 from kdlight.inference.predictor import Predictor
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.localization import Localization
+from kdlight.metrics.report import IF_KNOWN
+from kdlight.metrics.robustness import CorruptionCost, corruption_cost
 from kdlight.preprocessing.augment import AUGMENTATIONS
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and words for it."""
+RoleLogits = Callable[[Predictor, Role, np.ndarray], np.ndarray]
+"""Of one model, for rendered pixels."""
 Predict = Callable[[np.ndarray], np.ndarray]
 """Rendered pixels uint8 (B, S, S, 3) to logits (B, K)."""
 
@@ -39,6 +43,8 @@ class Evaluation(Measurement):
     n: int
     localization: Localization | None = None
     """The heat maps against outlines; None where nothing is outlined."""
+    corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
+    """What noise, blur and the like cost each model; None where nobody asked."""
     part: InstanceOf[Dataset] = Field(exclude=True, repr=False)
     """The images that were measured."""
     pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)
@@ -108,26 +114,25 @@ def evaluate(
     mirrored: bool = False,
     masks: str | Path | None = None,
     explain: str = DEFAULT,
+    corruptions: bool = False,
 ) -> Evaluation:
     """Both models of a bundle, as shipped, on one split of a labeled set: what `kdlight evaluate` prints.
 
     Classes are matched by name. split: None takes the test part where there is one, else val, else what there is.
     mirrored: the mean of the logits of each picture and of its mirror image; refused where sides mean something.
     masks: a folder of outlines with the names of the images, for a set that holds none beside them. explain: the method
-    of the maps that are held against outlines. Raises DataError where the set does not fit, or a file cannot be read.
+    of the maps that are held against outlines. corruptions: ask both models again under each of CORRUPTIONS at three
+    severities, fifteen times the work. Raises DataError where the set does not fit, or a file cannot be read.
     """
     name, part = _opened(bundle, data, split, masks)
     if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
         raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
-    pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3, "Reading image"))
-    predictor, probabilities, seconds = Predictor(bundle), {}, {}
-    for start, role in zip((0.3, 0.6), ROLES, strict=True):
-        model = partial(_both_ways if mirrored else _logits, predictor, role)
-        shown, began = _share(progress, start, 0.3, f"The {role} reads image"), time.perf_counter()
-        probabilities[role] = predict(model, pixels, bundle.card.temperature(role), progress=shown)
-        seconds[role] = round(time.perf_counter() - began, 4)
-    predicted = {role: probabilities[role].argmax(1).tolist() for role in ROLES}
-    maps = localize(predictor, part, predicted, explain, _share(progress, 0.9, 0.1, "Heat maps of image"))
+    end = 0.1 if corruptions else 1.0  # the share of all work that is done before the corruptions
+    pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3 * end, "Reading image"))
+    predictor = Predictor(bundle)
+    probabilities, seconds = _both(predictor, pixels, _logits_both_ways if mirrored else _logits, progress, end)
+    predicted = {role: p.argmax(1).tolist() for role, p in probabilities.items()}
+    maps = localize(predictor, part, predicted, explain, _share(progress, 0.9 * end, 0.1 * end, "Heat maps of image"))
     return Evaluation(
         **dict(measure(probabilities, part, bundle.classes, seconds)),
         bundle=bundle.card.id,
@@ -136,10 +141,49 @@ def evaluate(
         mirrored=mirrored,
         n=len(part),
         localization=maps,
+        corruptions=_corrupted(predictor, part, pixels, probabilities, progress) if corruptions else None,
         part=part,
         pixels=pixels,
         probabilities=probabilities,
     )
+
+
+def _both(
+    predictor: Predictor, pixels: np.ndarray, logits: RoleLogits, progress: Progress, end: float
+) -> tuple[dict[Role, np.ndarray], dict[Role, float]]:
+    """Calibrated probabilities (N, K) and seconds of each model, told as 0.3 to 0.9 of what comes by `end`."""
+    probabilities: dict[Role, np.ndarray] = {}
+    seconds: dict[Role, float] = {}
+    for start, role in zip((0.3, 0.6), ROLES, strict=True):
+        shown, began = _share(progress, start * end, 0.3 * end, f"The {role} reads image"), time.perf_counter()
+        temperature = predictor.bundle.card.temperature(role)
+        probabilities[role] = predict(partial(logits, predictor, role), pixels, temperature, progress=shown)
+        seconds[role] = round(time.perf_counter() - began, 4)
+    return probabilities, seconds
+
+
+def _corrupted(
+    predictor: Predictor,
+    part: Dataset,
+    pixels: np.ndarray,
+    clean: Mapping[Role, np.ndarray],
+    progress: Progress,
+) -> tuple[CorruptionCost, ...]:
+    """Each corruption at each severity; image i is corrupted by seed i. probabilities `clean` are those without."""
+    import torch
+
+    from kdlight.preprocessing.corruptions import KINDS, SEVERITIES, corrupt
+
+    costs, images = [], torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    settings = [(kind, severity) for kind in KINDS for severity in SEVERITIES]
+    for done, (kind, severity) in enumerate(settings, 1):
+        changed = torch.stack([corrupt(image, kind, severity, seed) for seed, image in enumerate(images)])
+        seen = changed.permute(0, 2, 3, 1).contiguous().numpy()
+        card = predictor.bundle.card
+        asked = {role: predict(partial(_logits, predictor, role), seen, card.temperature(role)) for role in ROLES}
+        costs.append(corruption_cost(kind, severity, clean, asked, part.labels, part.groups))
+        progress(0.1 + 0.9 * done / len(settings), f"Corruption {done} of {len(settings)}")
+    return tuple(costs)
 
 
 def _opened(
@@ -160,7 +204,7 @@ def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
     return predictor.logits(role, predictor.spec.normalise(torch.from_numpy(pixels)))
 
 
-def _both_ways(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
+def _logits_both_ways(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:
     """The mean of the logits of pictures and of their mirror images."""
     mirror = np.ascontiguousarray(pixels[:, :, ::-1])
     mean: np.ndarray = (_logits(predictor, role, pixels) + _logits(predictor, role, mirror)) / 2

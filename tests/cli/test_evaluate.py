@@ -11,6 +11,7 @@ import pytest
 
 from kdlight.bundle import Bundle
 from kdlight.inference import golden
+from kdlight.preprocessing.corruptions import KINDS, SEVERITIES
 
 Run = Callable[..., Any]
 
@@ -40,6 +41,17 @@ def test_evaluate_gives_each_model_its_numbers_with_intervals(
     differing = 12 * (1 - said.json["agreement"]["value"])
     assert len(said.json["flips"]) == pytest.approx(differing)
     assert "balanced_accuracy" in kdlight("evaluate", tiny_bundle.path, labelled).out
+
+
+def test_evaluate_says_what_each_corruption_costs_each_model(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
+    costs = kdlight("evaluate", tiny_bundle.path, labelled, "--corruptions", "--json").json["corruptions"]
+    assert [(one["kind"], one["severity"]) for one in costs] == [(k, s) for k in KINDS for s in SEVERITIES]
+    for one in costs:
+        assert one["gap"]["value"] == pytest.approx(one["student"]["value"] - one["teacher"]["value"])
+    assert "corruptions" not in kdlight("evaluate", tiny_bundle.path, labelled, "--json").json
+    out = kdlight("evaluate", tiny_bundle.path, labelled, "--corruptions").out
+    assert "student less teacher" in out
+    assert "resample" in out
 
 
 def test_evaluate_names_the_splits_there_are(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
