@@ -53,12 +53,13 @@ def inspect(
     """How a file is read: modality, size, bits, frames, window, what was removed; or why it is refused."""
     if len(files) == 1 and not files[0].is_dir():
         return _one(files[0], frame)
+    from kdlight.images import guard
     from kdlight.images.reading import outcomes, render
 
     rows = outcomes(files)
     read = sum(row.read for row in rows)
     counts = {"files": len(rows), "read": read, "refused": len(rows) - read}
-    return Answer({**counts, "rows": [asdict(row) for row in rows]}, render(rows))
+    return Answer({**counts, "sandbox": guard(), "rows": [asdict(row) for row in rows]}, render(rows))
 
 
 @answers
@@ -97,9 +98,9 @@ def data_merge(
 
 
 def _one(file: Path, frame: int) -> Answer:
-    from kdlight.images import ImageError, read
+    from kdlight.images import ImageError, guard, read
 
-    schema = {"schema": "kdlight.inspect/1"}
+    schema = {"schema": "kdlight.inspect/1", "sandbox": guard()}
     try:
         facts = read(file, frame).facts
     except ImageError as error:

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import numpy as np
-from pydantic import InstanceOf
+from pydantic import AfterValidator, ConfigDict, InstanceOf
 
 from kdlight.contracts.modality import Window
 from kdlight.contracts.reading import Facts, Stated
+
+
+def _pixels(array: np.ndarray) -> np.ndarray:
+    """Raises ValueError for what are no pixels of an Image."""
+    kinds = {2: "float32", 3: "uint8"}
+    if array.dtype != kinds.get(array.ndim) or not array.size or array.shape[2:] not in ((), (3,)):
+        raise ValueError("Pixels are float32 (H, W) or uint8 (H, W, 3).")
+    if array.ndim == 2 and not np.isfinite((array.min(), array.max())).all():
+        raise ValueError("Pixels are finite.")
+    return array
+
+
+def _table(array: np.ndarray) -> np.ndarray:
+    """Raises ValueError for what is no lookup table of an Image."""
+    if array.dtype != np.uint8 or array.ndim != 1 or not 1 <= array.size <= 1 << 16:
+        raise ValueError("A VOI LUT is uint8 (N,), of 1 to 65536 entries.")
+    return array
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -18,8 +36,9 @@ class Image(Stated):
     pixels: (H, W) float32 in modality units (after the modality LUT) for gray, (H, W, 3) uint8 RGB for color.
     """
 
-    pixels: InstanceOf[np.ndarray]
-    voi_lut: InstanceOf[np.ndarray] | None = None
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    pixels: Annotated[InstanceOf[np.ndarray], AfterValidator(_pixels)]
+    voi_lut: Annotated[InstanceOf[np.ndarray], AfterValidator(_table)] | None = None
     """A VOI LUT of the file, as uint8 values over its input range, used when no window is asked for."""
     voi_first: int = 0
     """The pixel value that the first entry of `voi_lut` stands for."""

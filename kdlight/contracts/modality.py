@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, FiniteFloat
 
 FUNCTIONS = ("linear_exact", "linear", "sigmoid")
 """VOI LUT functions of DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3."""
@@ -16,9 +18,9 @@ BLOCK = 1 << 16
 class Window:
     """A display window in the units of the pixels: what lies outside center +- width / 2 is black or white."""
 
-    center: float
-    width: float
-    name: str = ""
+    center: FiniteFloat
+    width: FiniteFloat
+    name: Annotated[str, Field(max_length=100)] = ""
     function: str = "linear_exact"
     """One of FUNCTIONS. What a person sets is linear_exact; `linear` and `sigmoid` come from DICOM headers."""
 

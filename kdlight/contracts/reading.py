@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import InstanceOf
+from pydantic import Field, FiniteFloat, InstanceOf, NonNegativeInt, PositiveInt
 
 from kdlight.contracts.modality import Window
 
@@ -16,6 +16,9 @@ ROLES: tuple[Role, Role] = ("teacher", "student")
 Support = Literal["flat", "unmeasured", "none", "weak", "strong"]
 """How far blurring what a heat map marks lowers the odds of its class, against blurring what it leaves out: no more
 (none), more but as the map of a network with random weights may (weak), or more than that. A flat map shows nothing."""
+
+Word = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9 _.,:/()\[\]+-]*$")]
+"""A term of a closed list or of the standard: none has a sign that markup begins with."""
 
 
 class Verdict(StrEnum):
@@ -37,35 +40,35 @@ class Verdict(StrEnum):
 class Stated:
     """What a file says of one of its images. No name, id or date: `removed` lists which header facts were dropped."""
 
-    sha256: str
-    format: str
+    sha256: Annotated[str, Field(max_length=64)]
+    format: Word
     """dicom, png, jpeg, tiff, bmp or webp: by content, never by the file's name."""
-    bits: int
+    bits: Annotated[int, Field(ge=1, le=64)]
     """Bits stored per sample, 1 to 64."""
-    windows: tuple[Window, ...]
+    windows: Annotated[tuple[Window, ...], Field(max_length=200)]
     """Display windows: the file's own first, then what fits its range. Empty for color."""
-    modality: str | None = None
+    modality: Word | None = None
     """A key of `kdlight.contracts.modality.MODALITIES`, proposed from the header; None where the file does not say."""
-    units: str = ""
+    units: Word = ""
     """HU for calibrated CT, else empty."""
     inverted: bool = False
     """MONOCHROME1: low values are bright."""
-    frame: int = 0
-    frames: int = 1
-    spacing: tuple[float, float] | None = None
+    frame: NonNegativeInt = 0
+    frames: PositiveInt = 1
+    spacing: tuple[FiniteFloat, FiniteFloat] | None = None
     """Millimeters per pixel (row, column); only their ratio counts where `spacing_kind` is aspect."""
-    laterality: str | None = None
-    orientation: str | None = None
-    view: str | None = None
+    laterality: Word | None = None
+    orientation: Word | None = None
+    view: Word | None = None
     """One of `kdlight.contracts.anatomy.VIEWS`; None where the file does not say."""
-    body_part: str | None = None
+    body_part: Word | None = None
     """A key of `kdlight.contracts.anatomy.BODY_PARTS`; None where the file does not say."""
-    transfer_syntax: str | None = None
-    removed: tuple[str, ...] = ()
+    transfer_syntax: Word | None = None
+    removed: Annotated[tuple[Word, ...], Field(max_length=10_000)] = ()
     """Keywords of the header facts that were dropped, never their values."""
-    photometric: str = ""
+    photometric: Word = ""
     """As the file says: MONOCHROME1, MONOCHROME2, RGB, PALETTE COLOR, YBR_FULL, ...; the pixels are gray or RGB."""
-    spacing_kind: str | None = None
+    spacing_kind: Word | None = None
     """patient: in the body; detector: at the detector, not corrected for magnification; aspect: no millimeters."""
     burned_in: bool | None = None
     """Whether the header says that names are burned into the pixels; None where it does not say."""

@@ -3,7 +3,7 @@
 from kdlight.contracts.image import Image
 from kdlight.contracts.modality import Window
 from kdlight.images.errors import ImageError
-from kdlight.images.reading import open_decoders, read, warm
+from kdlight.images.reading import guard, open_decoders, read, warm
 from kdlight.images.samples import Kind, Sample, samples
 from kdlight.images.sandbox import Decoder
 from kdlight.images.sniff import sniff
@@ -15,6 +15,7 @@ __all__ = [
     "Kind",
     "Sample",
     "Window",
+    "guard",
     "open_decoders",
     "read",
     "samples",

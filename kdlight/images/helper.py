@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import importlib
 import logging
 import os
@@ -11,9 +13,12 @@ import warnings
 from collections.abc import Callable
 
 import PIL.Image
+from pydicom.charset import python_encoding
+from tifffile import TIFF
 
 from kdlight.contracts.image import Image
 from kdlight.images.errors import CodecError, ImageError, TooBigError
+from kdlight.images.tiff import COMPRESSIONS
 from kdlight.processes import Channel, Failure, Message
 from kdlight.processes.forks import Answer, serve
 
@@ -24,10 +29,20 @@ def main(control: str, target: str, memory: str, seconds: str) -> None:
     decode = getattr(importlib.import_module(module), name)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    PIL.Image.init()
-    importlib.import_module("numpy.ma")  # np.percentile imports it on first use, which is in every child
+    warm()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     serve(socket.socket(fileno=int(control)), answering(decode, int(memory)), int(memory), float(seconds))
+
+
+def warm() -> None:
+    """Import what the libraries import on first use only: a child, which opens no file, has it or never gets it."""
+    PIL.Image.init()
+    importlib.import_module("numpy.ma")
+    for encoding in {*python_encoding.values(), "cp1252", "utf_16", "utf_16_be", "utf_16_le"}:
+        codecs.lookup(encoding)
+    for compression in COMPRESSIONS:
+        with contextlib.suppress(KeyError):  # one that tifffile does not read
+            TIFF.DECOMPRESSORS[compression]
 
 
 def answering(decode: Callable[[bytes, int], Image], memory: int) -> Answer:

@@ -19,6 +19,8 @@ from kdlight.images.header import PixelHeader, items, macro, number, numbers, te
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _LARGEST = float(np.finfo(np.float32).max)
 _SAMPLE = 1_000_000
+_WINDOWS = 100
+"""That are taken from a file; it may hold thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def file_windows(ds: Dataset, header: PixelHeader, frame: int) -> tuple[Window, 
     place = macro(ds, frame, "FrameVOILUTSequence")
     try:
         pairs = zip(numbers(place, "WindowCenter"), numbers(place, "WindowWidth"), strict=False)
-        valid = list(dict.fromkeys((c, w) for c, w in pairs if w > 0))
+        valid = list(dict.fromkeys((c, w) for c, w in pairs if w > 0))[:_WINDOWS]
     except HeaderError:
         return ()
     named = text(place, "VOILUTFunction").lower()

@@ -12,6 +12,7 @@ from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigEr
 from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX, Decoder
 from kdlight.images.sniff import refusal, sniff
+from kdlight.processes.confine import Guard
 
 Source = Path | str | bytes | bytearray | memoryview
 """A path, or the bytes of a file."""
@@ -38,6 +39,11 @@ def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Imag
 def open_decoders(count: int) -> list[Decoder]:
     """For `count` threads that read many files each; every one is used by a single thread at a time, and closed."""
     return [Decoder(SANDBOX) for _ in range(count)]
+
+
+def guard() -> Guard:
+    """What keeps a decoding process from doing anything else on this machine. Raises CrashError where none starts."""
+    return SANDBOX.guard
 
 
 def warm() -> None:

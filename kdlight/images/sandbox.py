@@ -1,4 +1,7 @@
-"""Decoding in a child process that may hang, crash or swell: the caller gets an image or a reason, and goes on.
+"""Decoding in a child process that may hang, crash, swell or be taken over: the caller gets an image or a reason.
+
+The child can do nothing but decode (see `kdlight.processes.confine`), and what it answers is checked like the word of a
+stranger: form, sizes and counts before memory is taken, then that it is an image as it was asked for.
 
 A file gets a child of its own. Where many files are read in a row, a `Decoder` lends one child to FILES of them, since
 the fork and its page faults cost as much processor time as the decoding (some 13 ms here); a file that fails there is
@@ -11,6 +14,7 @@ import atexit
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import signal
 import threading
@@ -27,15 +31,20 @@ from kdlight.processes import (
     MessageLimits,
     describe_exit,
 )
+from kdlight.processes.confine import Guard
 from kdlight.processes.forks import Fork, ForkServer
 
 DECODE = "kdlight.images.decode:decode"
 FILES = 32
 """Files that one child of a Decoder may decode. The choice is ours."""
 _START_SECONDS = 60.0
-"""What the owner waits beyond the time limit: the fork server's first start."""
+"""What the fork server's first start may take."""
+_GRACE_SECONDS = 10.0
+"""What the owner waits beyond the time limit, at which the kernel ends a child."""
 _HEADER_BYTES = 1 << 20
-_DTYPES = ("float32", "uint8")
+_ARRAYS, _WORDS = 2, 1000
+"""Arrays of an image, and letters of a refusal, at most."""
+log = logging.getLogger(__name__)
 
 
 class Sandbox(ForkServer):
@@ -45,7 +54,15 @@ class Sandbox(ForkServer):
         super().__init__("kdlight.images.helper", target, str(limits.memory), str(limits.seconds))
         self.limits = limits
         self.turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
-        self._message_limits = MessageLimits(_HEADER_BYTES, 4 * limits.pixels + _HEADER_BYTES)
+        self.message_limits = MessageLimits(_HEADER_BYTES, 4 * limits.pixels + _HEADER_BYTES, _ARRAYS)
+        self._guard: Guard | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """What holds the children on this machine. Raises CrashError where none can be had."""
+        if self._guard is None:
+            self.child().close()
+        return self._guard or "limits"
 
     def decode(self, data: bytes, frame: int = 0) -> Image:
         """One frame of a file. Raises ImageError with the reason; whatever the child does, the caller goes on."""
@@ -55,32 +72,44 @@ class Sandbox(ForkServer):
     def child(self) -> Fork:
         """A fresh one. Raises CrashError where none can be had."""
         try:
-            return self.fork(self.limits.seconds + _START_SECONDS, self._message_limits)
+            child = self.fork(_START_SECONDS, self.message_limits)
         except OSError:
             raise CrashError("The decoding process cannot be started on this machine.") from None
+        if self._guard is None and child.ready.guard == "limits":
+            log.warning(
+                "This system has no seccomp filters: image files are decoded in processes that are limited in memory, "
+                "time and open files only. Read files of strangers on Linux."
+            )
+        self._guard = child.ready.guard
+        return child
 
     def converse(self, child: Fork, data: bytes, frame: int) -> Image:
         """Ask a child for one file. Raises ImageError with the reason."""
+        child.channel.within(self.limits.seconds + _GRACE_SECONDS)
         try:
             with contextlib.suppress(ChannelClosedError):  # it may have refused and ended before it read all
                 child.channel.send("request", {"frame": frame, "data": data})
             answer = child.channel.receive()
             if answer.kind == "error":
-                failure = answer.parse(Failure)
-                raise ERRORS.get(failure.name, ImageError)(failure.message)
+                raise _refusal(answer.parse(Failure))
             image = answer.parse(Image)
-            if any(a is not None and a.dtype not in _DTYPES for a in (image.pixels, image.voi_lut)):
-                raise MessageError("The arrays of an image are float32 or uint8.")
+            if answer.kind != "result" or not self._fits(image, frame):
+                raise MessageError("This is no image as it was asked for.")
         except MessageError:
             raise CrashError(
                 "The decoding process gave an answer that makes no sense. Try again with another file."
             ) from None
         except ChannelSilentError:
-            self.close()
             raise TimeLimitError("Decoding gave no answer and was stopped. Try again.") from None
         except ChannelClosedError:
             raise self._death(child.exit_code()) from None
         return dataclasses.replace(image, sha256=hashlib.sha256(data).hexdigest())
+
+    def _fits(self, image: Image, frame: int) -> bool:
+        """Whether an image is of the frame that was asked for, within the limits, and can be shown."""
+        rows, columns = image.shape
+        shown = image.color or bool(image.windows)
+        return rows * columns <= self.limits.pixels and image.frame == frame < image.frames and shown
 
     def forget(self) -> None:
         super().forget()
@@ -93,6 +122,14 @@ class Sandbox(ForkServer):
         if -code in (signal.SIGALRM, signal.SIGXCPU):
             return TimeLimitError(f"Decoding took longer than {self.limits.seconds:g} s and was stopped.")
         return CrashError(f"The decoder crashed on this file ({describe_exit(code)}); nothing else was harmed.")
+
+
+def _refusal(failure: Failure) -> ImageError:
+    """What a child says of a file. Raises MessageError for what no decoder says."""
+    kind, words = ERRORS.get(failure.name), failure.message
+    if kind is None or not words.isprintable() or not 0 < len(words) <= _WORDS:
+        raise MessageError("This is no reason for a refusal.")
+    return kind(words)
 
 
 class Decoder:

@@ -20,7 +20,7 @@ from kdlight.images.raster import Raster
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 TRUNCATED = "The TIFF file is truncated: a part of the picture is missing."
-_COMPRESSIONS = {
+COMPRESSIONS = {
     2: "CCITT", 3: "CCITT", 4: "CCITT", 5: "LZW", 6: "old-style JPEG", 7: "JPEG", 8: "Deflate", 9: "JBIG", 10: "JBIG",
     22610: "JPEG XR", 32766: "NeXT", 32773: "PackBits", 32809: "ThunderScan", 32946: "Deflate", 33003: "JPEG 2000",
     33005: "JPEG 2000", 34661: "JBIG", 34676: "SGILog", 34677: "SGILog", 34712: "JPEG 2000", 34887: "LERC",
@@ -133,4 +133,4 @@ def _words(page: TiffPage) -> str:
     samples = " ".join(filter(None, (f"a TIFF of {page.bitspersample}-bit", kind, color, "samples")))
     if page.compression == 1:
         return samples
-    return f"{samples} with {_COMPRESSIONS.get(page.compression, f'an unknown ({int(page.compression)})')} compression"
+    return f"{samples} with {COMPRESSIONS.get(page.compression, f'an unknown ({int(page.compression)})')} compression"

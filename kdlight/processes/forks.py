@@ -1,14 +1,15 @@
 """A small process that forks a limited child on request, so that a crash, a hang or a flood of memory harms nobody.
 
-The fork server has one thread and what its children need in memory already. Over its socket come pairs of descriptors:
-the channel of a child, and a pipe on which the server writes how that child ended. A child answers requests until its
-channel closes. When the server's socket closes (its owner ended, in whatever way) the children are killed.
+The fork server has one thread and what its children need in memory already, and no secrets: of its owner's environment
+it gets what Python needs to start, and its children none. Over its socket come pairs of descriptors: the channel of a
+child, and a pipe on which the server writes how that child ended. A child gives up all but computing, says so, and
+answers requests until its channel closes. When the server's socket closes (its owner ended, in whatever way) the
+children are killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import math
 import os
@@ -17,14 +18,16 @@ import select
 import signal
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
-from kdlight.processes.message import Channel, ChannelClosedError, Message, MessageLimits
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from kdlight.processes.confine import Guard, confine
+from kdlight.processes.message import Channel, ChannelClosedError, ChannelSilentError, Message, MessageLimits
 from kdlight.processes.process import Process
 
 _EXIT = struct.Struct("<i")
@@ -33,8 +36,19 @@ _EXIT = struct.Struct("<i")
 TUNABLES = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=134217728"
 """A child uses freed arrays again: handing them back to the kernel and fetching others costs page faults."""
 
+ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
+"""What the server gets of its owner's environment."""
+
 Answer = Callable[[Channel, Message], None]
 """Sends the answer to one request."""
+
+
+class Ready(BaseModel):
+    """What a child says of itself before it has read a byte."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    pid: PositiveInt
+    guard: Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +57,28 @@ class Fork:
 
     channel: Channel
     report: BinaryIO
+    ready: Ready
 
     def exit_code(self) -> int | None:
-        """Waits for its end: an exit status, minus a signal, or None where the fork server itself is gone."""
+        """How it ended: an exit status, minus a signal, or None where the fork server itself is gone.
+
+        One that has closed its channel and lives on is killed.
+        """
+        self._kill()
         status = self.report.read(_EXIT.size)
         return _EXIT.unpack(status)[0] if len(status) == _EXIT.size else None
 
     def close(self) -> None:
-        """The child ends when it reads that nobody asks any more."""
+        """End the child, whatever it is at."""
+        self._kill()
         self.channel.close()
         self.report.close()
+
+    def _kill(self) -> None:
+        """A child that has been reported is gone, and its number may be another's."""
+        if not select.select([self.report], [], [], 0)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.ready.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -72,11 +98,24 @@ class ForkServer:
         with self._lock:
             if self._process is None or not self._process.alive:
                 self._end()
-                self._process = Process(*self._command, GLIBC_TUNABLES=TUNABLES)
+                self._process = Process(*self._command, inherited=ENVIRONMENT, GLIBC_TUNABLES=TUNABLES)
             return self._process
 
     def fork(self, timeout: float, limits: MessageLimits) -> Fork:
-        """A fresh child. Raises OSError where none can be had."""
+        """A fresh child, confined. Raises OSError where none can be had within `timeout` seconds."""
+        end, report = self._request()
+        channel, pipe = Channel(end, timeout, limits), os.fdopen(report, "rb")
+        try:
+            return Fork(channel, pipe, channel.receive().parse(Ready))
+        except ChannelClosedError as error:
+            channel.close()
+            pipe.close()
+            if isinstance(error, ChannelSilentError):
+                self.close()
+            raise
+
+    def _request(self) -> tuple[socket.socket, int]:
+        """Ask the server for a child; the end of its channel, and of the pipe on which its end is reported."""
         mine, theirs = socket.socketpair()
         report, write = os.pipe()
         try:
@@ -92,7 +131,7 @@ class ForkServer:
         finally:
             theirs.close()
             os.close(write)
-        return Fork(Channel(mine, timeout, limits), os.fdopen(report, "rb"))
+        return mine, report
 
     def close(self) -> None:
         """End the server and its children; the next fork starts a new one."""
@@ -112,7 +151,8 @@ class ForkServer:
 
 
 def serve(control: socket.socket, answer: Answer, memory: int, seconds: float) -> None:
-    """The server's side: fork for every request until the owner is gone. memory, seconds: see `_limit`, `_time`."""
+    """The server's side: fork for every request until the owner is gone. memory, seconds: see `confine`, `_time`."""
+    os.environ.clear()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -133,9 +173,8 @@ def serve(control: socket.socket, answer: Answer, memory: int, seconds: float) -
             channel, report = descriptors
             pid = os.fork()
             if pid == 0:
-                for descriptor in (control.fileno(), waker, wake, report, *children.values()):
-                    os.close(descriptor)
-                _child(Channel(socket.socket(fileno=channel)), answer, memory, seconds)
+                signal.set_wakeup_fd(-1)
+                _child(channel, answer, memory, seconds)
             os.close(channel)
             children[pid] = report
     for pid in children:
@@ -154,12 +193,14 @@ def _reap(children: dict[int, int]) -> None:
         os.close(report)
 
 
-def _child(channel: Channel, answer: Answer, memory: int, seconds: float) -> NoReturn:
+def _child(descriptor: int, answer: Answer, memory: int, seconds: float) -> NoReturn:
     """Answer under the limits until the owner asks no more, and end. Nothing is cleaned up: the process is gone."""
     status = 1
     try:
-        _limit(memory)
+        channel = Channel(socket.socket(fileno=descriptor))
+        guard = confine(memory, descriptor)
         with contextlib.suppress(ChannelClosedError):
+            channel.send("ready", Ready(pid=os.getpid(), guard=guard))
             while True:
                 message = channel.receive()
                 _time(seconds)
@@ -175,17 +216,3 @@ def _time(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     limit = math.ceil(time.process_time() + seconds) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-
-
-def _limit(memory: int) -> None:
-    """The kernel stops this process at these limits, in C code too. memory: bytes above what it starts with."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        with open("/proc/self/statm") as pages:
-            size = int(pages.read().split()[0]) * resource.getpagesize() + memory
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -101,10 +103,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MessageLimits:
-    """The most that one message may hold, in bytes: header or body, and its arrays together."""
+    """The most that one message may hold, in bytes: header or body, and its arrays together; and how many of these."""
 
     text: int = 64 * 2**20
     arrays: int = 4 * 2**30
+    count: int = 100
 
 
 TRUSTED = MessageLimits()
@@ -121,6 +124,11 @@ class Channel:
         self._end.settimeout(timeout)
         self._limits = limits
         self._sending = threading.Lock()
+        self._deadline = math.inf
+
+    def within(self, seconds: float) -> None:
+        """From now on the other side has so many seconds for all that is received, however it spreads them."""
+        self._deadline = time.monotonic() + seconds
 
     def send(self, kind: Kind, body: object = None, number: int = 0, name: str = "") -> None:
         """Raises ChannelClosedError, and TypeError for what cannot be sent."""
@@ -147,8 +155,9 @@ class Channel:
             head, text = (bytes(self._fill(bytearray(length))) for length in lengths)
             try:
                 header = Header.model_validate_json(head)
-                if sum(form.bytes for form in header.arrays) > self._limits.arrays:
-                    raise MessageError(f"The arrays of a message are larger than {self._limits.arrays} bytes.")
+                size, count = sum(form.bytes for form in header.arrays), len(header.arrays)
+                if size > self._limits.arrays or count > self._limits.count:
+                    raise MessageError(f"The {count} arrays of a message are too many, or their {size} bytes.")
                 arrays = [self._array(form) for form in header.arrays]
                 body = json.loads(text, object_hook=lambda d: arrays[d[_ARRAY]] if d.keys() == {_ARRAY} else d)
             except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -171,9 +180,18 @@ class Channel:
             self._fill(array.data.cast("B"))
         return array
 
+    def _left(self) -> float:
+        """Seconds until the deadline. Raises TimeoutError after it."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
     def _fill(self, buffer: bytearray | memoryview) -> bytearray | memoryview:
         view, done = memoryview(buffer), 0
         while done < len(view):
+            if self._deadline < math.inf:
+                self._end.settimeout(self._left())
             count = self._end.recv_into(view[done:])
             if count == 0:
                 raise ChannelClosedError("The other side closed the channel.")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -16,11 +17,13 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Process:
     """`python -m MODULE SOCKET ARGUMENTS...`, SOCKET being the number of its end; it inherits no other descriptor.
 
-    Started by subprocess, since multiprocessing would import the main module (of an app, the page) again. Raises
-    OSError where it cannot be started.
+    Started by subprocess, since multiprocessing would import the main module (of an app, the page) again. inherited:
+    the variables of the environment that it gets; None for all. Raises OSError where it cannot be started.
     """
 
-    def __init__(self, module: str, *arguments: str, threads: int = 1, **environment: str) -> None:
+    def __init__(
+        self, module: str, *arguments: str, threads: int = 1, inherited: Iterable[str] | None = None, **environment: str
+    ) -> None:
         self.socket, theirs = socket.socketpair()
         try:
             self._popen = subprocess.Popen(
@@ -28,7 +31,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(threads) | environment,
+                env=_environment(threads, inherited) | environment,
             )
         except OSError:
             self.socket.close()
@@ -77,9 +80,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, inherited: Iterable[str] | None) -> dict[str, str]:
     """The parent's, with this very package in reach, so many threads, and no warnings that a test makes errors."""
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     changed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **dict.fromkeys(THREADS, str(threads)), **changed}
+    kept = {name: os.environ[name] for name in (os.environ if inherited is None else inherited) if name in os.environ}
+    return {**kept, **dict.fromkeys(THREADS, str(threads)), **changed}

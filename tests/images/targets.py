@@ -32,9 +32,6 @@ def misbehave(data: bytes, frame: int) -> Image:
         time.sleep(0.4)
     if word in ("SIGSEGV", "SIGKILL", "SIGABRT"):
         os.kill(os.getpid(), signal.Signals[word])
-    if word == "owner":
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
     if word == "swell":
         return _image(np.ones(10**9))
     if word == "bug":

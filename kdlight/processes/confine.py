@@ -1,0 +1,115 @@
+"""What a process that reads untrusted bytes gives up, for good: files, network, programs, other processes.
+
+Two layers. On every system: no descriptor can be opened any more, hence no file, socket, pipe or io_uring, and but for
+root no process started. On Linux a seccomp filter (man 2 seccomp) above that: the system calls that computing needs are
+listed, and every other one fails with EPERM. The filter is ours, some sixty instructions of classic BPF, since the
+bindings that PyPI has want libseccomp on the machine, which pip cannot bring, or are not kept up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+Guard = Literal["seccomp", "limits"]
+"""What holds a confined process: seccomp with limits, or limits alone where the kernel has no seccomp filters."""
+
+_DESCRIPTORS = 1 << 16
+"""More than the process has; systems without close_range close them one by one."""
+_PDEATHSIG, _DUMPABLE, _SECCOMP, _NO_NEW_PRIVS = 1, 4, 22, 38
+"""Options of prctl(2)."""
+_FILTER_MODE = 2
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+"""BPF: load a word of the call, jump if it equals or shares a bit with a constant, return a verdict."""
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+"""Where struct seccomp_data has them; an argument takes 8 bytes, its low word first."""
+_ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
+_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1), "arm64": (0xC00000B7, 1)}
+"""AUDIT_ARCH of each machine, and which column of the tables below is its."""
+_CALLS = {
+    **{"recvfrom": (45, 207), "sendto": (44, 206), "read": (0, 63), "write": (1, 64), "close": (3, 57)},
+    **{"munmap": (11, 215), "mremap": (25, 216), "madvise": (28, 233), "brk": (12, 214), "getrandom": (318, 278)},
+    **{"futex": (202, 98), "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "getrusage": (98, 165)},
+    **{"clock_gettime": (228, 113), "gettimeofday": (96, 169), "clock_nanosleep": (230, 115), "nanosleep": (35, 101)},
+    **{"setitimer": (38, 103), "restart_syscall": (219, 128), "getpid": (39, 172), "gettid": (186, 178)},
+    **{"rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132)},
+    **{"exit": (60, 93), "exit_group": (231, 94)},
+}
+"""System calls that are allowed, by their numbers on x86_64 and aarch64."""
+_MMAP, _MPROTECT, _KILL_CALL, _TGKILL, _PRLIMIT = (9, 222), (10, 226), (62, 129), (234, 131), (302, 261)
+"""System calls that are allowed with some arguments only."""
+_PROT_EXEC, _NO_FILE = 4, 0xFFFFFFFF
+
+Test = tuple[int, int, int]
+"""How one argument is tested: its place, _EQUAL or _ANY_BIT, and the constant; a bit that is shared is refused."""
+
+
+def confine(memory: int, descriptor: int) -> Guard:
+    """Keep one descriptor and `memory` more bytes (Linux), and give up the rest. Call it in a process of one thread."""
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, _DESCRIPTORS)
+    for number in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as pages:
+            size = int(pages.read().split()[0]) * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
+        resource.setrlimit(limit, (0, 0))
+    return _filter() if sys.platform == "linux" else "limits"
+
+
+def _filter() -> Guard:
+    """End with the parent, be no one's to look into, gain no rights, and let the kernel check every system call."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(_DUMPABLE, 0, 0, 0, 0)
+    if prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) or platform.machine() not in _MACHINES:
+        return "limits"
+    program = ctypes.create_string_buffer(b"".join(_program(*_MACHINES[platform.machine()], os.getpid())))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(program)))
+    return "limits" if prctl(_SECCOMP, _FILTER_MODE, ctypes.addressof(head), 0, 0) else "seccomp"
+
+
+def _program(architecture: int, column: int, pid: int) -> Iterator[bytes]:
+    """The filter, an instruction each. A call of another architecture ends the process (its numbers differ)."""
+    yield from (_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture, 1), _step(_RETURN, _KILL))
+    yield _step(_LOAD, _NUMBER)
+    for numbers in _CALLS.values():
+        yield from (_step(_EQUAL, numbers[column], 0, 1), _step(_RETURN, _ALLOW))
+    for numbers, tests in _tested(pid).items():
+        checks = [step for test in tests for step in _check(*test)]
+        yield _step(_EQUAL, numbers[column], 0, len(checks) + 1)
+        yield from (*checks, _step(_RETURN, _ALLOW))
+    yield _step(_RETURN, _REFUSE)
+
+
+def _tested(pid: int) -> dict[tuple[int, int], list[Test]]:
+    """No code is made or mapped, no file mapped, no signal sent to others, and only the time limit is set anew."""
+    return {
+        _MMAP: [(4, _EQUAL, _NO_FILE), (2, _ANY_BIT, _PROT_EXEC)],
+        _MPROTECT: [(2, _ANY_BIT, _PROT_EXEC)],
+        _KILL_CALL: [(0, _EQUAL, pid)],
+        _TGKILL: [(0, _EQUAL, pid)],
+        _PRLIMIT: [(0, _EQUAL, 0), (1, _EQUAL, int(resource.RLIMIT_CPU))],
+    }
+
+
+def _check(place: int, how: int, constant: int) -> list[bytes]:
+    """Go on where the argument passes, else refuse."""
+    passes = (1, 0) if how == _EQUAL else (0, 1)
+    return [_step(_LOAD, _ARGUMENTS + 8 * place), _step(how, constant, *passes), _step(_RETURN, _REFUSE)]
+
+
+def _step(code: int, constant: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
+    """struct sock_filter; jumps count the instructions that are passed over."""
+    return struct.pack("=HBBI", code, jump_true, jump_false, constant)

@@ -1,0 +1,10 @@
+"""As escapes, on a machine whose system calls no filter knows. Run only inside the sandbox's children."""
+
+from __future__ import annotations
+
+from escapes import attempt
+
+from kdlight.processes import confine
+
+__all__ = ["attempt"]
+confine._MACHINES.clear()
