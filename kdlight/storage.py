@@ -19,6 +19,12 @@ import numpy as np
 DIGEST = "sha256"
 """Key of a cache file's metadata: the digest of its arrays."""
 
+MOST_TEXT = 4 * 2**20
+"""Bytes of a JSON file that is read."""
+LARGEST = 1e15
+"""No count, size or time in a file is larger: such a number is nonsense, and arithmetic on it overflows."""
+WHOLE_DIGITS = 15
+
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +78,32 @@ def write(path: str | Path, content: bytes | str) -> None:
 def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
     """Replace a file by a value as JSON, which has no NaN. Raises ValueError for what JSON cannot say."""
     write(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """The values of a JSON file that may come from anybody. Raises OSError, and ValueError for what is no good JSON.
+
+    Refused are files above MOST_TEXT, nesting that no reader survives, NaN, and numbers beyond LARGEST.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(MOST_TEXT + 1)
+    if len(content) > MOST_TEXT:
+        raise ValueError(f"it is larger than {MOST_TEXT >> 20} MB")
+    try:
+        return json.loads(content, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"a number beyond {LARGEST:g} or none at all stands in it")
+    return number
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) <= WHOLE_DIGITS else int(_finite(text))
 
 
 def cache_folder() -> Path:

@@ -29,7 +29,7 @@ with st.sidebar:
             with st.spinner("Checking every byte"):
                 added = store.unpack(packed.getvalue())
             st.session_state["imported"] = f"{added.name} is in your library."
-        except (store.StoreError, BundleError, OSError) as error:
+        except (store.StoreError, BundleError) as error:
             st.session_state["refused"] = f"The bundle was refused. {words.sentence(error)}"
         st.session_state["import"] = turn + 1
         st.rerun()
@@ -38,7 +38,7 @@ with st.sidebar:
             show(words.plain(notice))
 
 for path, reason in shelf.broken().items():
-    st.error(f"{words.plain(path.name)} is not listed. {words.plain(reason)}", icon=":material/report:")
+    st.error(f"{words.plain(path.name)} is not listed. {words.plain(words.sentence(reason))}", icon=":material/report:")
 if not listed:
     st.info("No bundle is on this machine yet. Train one, or import one on the left.")
 for start in range(0, len(listed), PER_ROW):

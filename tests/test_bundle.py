@@ -1,6 +1,7 @@
 """A bundle that was touched is not opened, and says which file."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError, Card, load
 from kdlight.metrics import Interval
+from tests.bundle_faults import CARDS, TEXTS, spoil, spoil_text
 
 
 def test_a_bundle_opens_with_its_card_and_models(tiny_bundle: Bundle) -> None:
@@ -122,3 +124,48 @@ def test_a_card_of_the_first_schema_says_the_same_in_typed_fields(name: str) -> 
     assert {**first_study, "gain": study["gain"], "deviation": study["deviation"]} == study  # which are derived
     assert written == {key: value for key, value in first.items() if key not in ("schema", "licence")}
     assert Card.model_validate_json(json.dumps(card.to_json())) == card
+
+
+@pytest.mark.parametrize("what", CARDS)
+def test_a_card_with_nonsense_is_refused_with_a_typed_reason(bundle_copy: Path, what: str) -> None:
+    spoil(bundle_copy, CARDS[what])
+    with pytest.raises(BundleError) as caught:
+        load(bundle_copy)
+    assert caught.value.reason == "card"
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_what_is_no_card_is_refused_with_a_typed_reason(bundle_copy: Path, what: str) -> None:
+    spoil_text(bundle_copy, TEXTS[what])
+    with pytest.raises(BundleError) as caught:
+        load(bundle_copy)
+    assert caught.value.reason == "card"
+
+
+@pytest.mark.parametrize("name", ["golden/notes.txt", "golden/SHA256SUMS", "golden/deep/er/x", ".hidden", "run.sh"])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_files_that_no_bundle_has_are_refused_listed_or_not(bundle_copy: Path, name: str, sealed: bool) -> None:
+    (bundle_copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle_copy / name).write_text("x")
+    if sealed:
+        bundles.seal(bundle_copy)
+    with pytest.raises(BundleError) as caught:
+        load(bundle_copy)
+    assert caught.value.reason == "files"
+
+
+def test_whatever_fails_is_a_bundle_error(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (RecursionError(), MemoryError(), OverflowError(), OSError(5, "Input/output error"), KeyError("x")):
+        monkeypatch.setattr(bundles.artifact, "digest", lambda path, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(BundleError, match="cannot be read") as caught:
+            load(bundle_copy)
+        assert caught.value.reason == "unreadable"
+
+
+def test_a_name_that_is_no_text_is_said_in_what_can_be_shown(bundle_copy: Path) -> None:
+    odd = bundle_copy.rename(bundle_copy.with_name(os.fsdecode(b"tiny\xff")))
+    (odd / "card.json").unlink()
+    with pytest.raises(BundleError) as caught:
+        load(odd)
+    assert str(caught.value).encode()

@@ -2,12 +2,14 @@
 
 from kdlight.bundle.artifact import (
     FILES,
+    KNOWN,
     SUMS,
     Bundle,
     BundleError,
     digest,
     files,
     find,
+    guarded,
     is_shipped,
     library_folder,
     load,
@@ -20,5 +22,14 @@ from kdlight.bundle.artifact import (
 from kdlight.bundle.card import Card
 from kdlight.bundle.speed import Speed
 
-__all__ = ["FILES", "SUMS", "Bundle", "BundleError", "Card", "Speed", "digest", "files", "find", "is_shipped"]
-__all__ += ["library_folder", "load", "read_card", "seal", "shipped_folder", "write_card", "write_weights"]
+__all__ = ["FILES", "KNOWN", "SUMS", "Bundle", "BundleError", "Card", "Speed", "digest", "files", "find", "guarded"]
+__all__ += [
+    "is_shipped",
+    "library_folder",
+    "load",
+    "read_card",
+    "seal",
+    "shipped_folder",
+    "write_card",
+    "write_weights",
+]

@@ -5,13 +5,15 @@ card.json  teacher.safetensors  student.safetensors  student.onnx  golden/  SHA2
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import itertools
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -25,10 +27,45 @@ if TYPE_CHECKING:
 
 FILES = ("card.json", "teacher.safetensors", "student.safetensors", "student.onnx")
 SUMS = "SHA256SUMS"
+KNOWN = re.compile(
+    "|".join(map(re.escape, FILES))
+    + r"|student\.int8\.onnx|compress\.json|golden/(case_\d{1,2}\.png|expected\.json|maps\.safetensors)"
+)
+"""Every file that a bundle may hold besides SHA256SUMS."""
+MOST_BYTES = 4 * 2**30
+"""Of a bundle's files together."""
+MOST_FILES = 200
+"""That are looked at in a bundle's folder; a bundle has about ten."""
+MOST_SUMS = 64 * 2**10
+
+Reason = Literal["no-bundle", "files", "changed", "unreadable", "card", "models", "golden"]
+"""Why a bundle is refused: there is none; a file lacks, or is one that a bundle does not have; bytes are not those
+listed; nothing can be made of it; the card, the models or the golden cases are not as they should be."""
 
 
 class BundleError(ValueError):
     """A bundle that cannot be trusted or understood; the message says which file and what to do."""
+
+    def __init__(self, message: str, reason: Reason = "unreadable") -> None:
+        super().__init__(message.encode("utf-8", "replace").decode())
+        self.reason = reason
+
+    @classmethod
+    def of(cls, path: Path, what: str, reason: Reason = "unreadable") -> BundleError:
+        """For the bundle in a folder."""
+        return cls(f"{path.name}: {what}. Get the bundle again.", reason)
+
+
+@contextlib.contextmanager
+def guarded(path: Path, reason: Reason = "unreadable") -> Iterator[None]:
+    """Whatever fails inside is a BundleError of the bundle at `path`: one bad bundle must not stop anything else."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:
+        what = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise BundleError.of(path, f"it cannot be read ({what})", reason) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +115,39 @@ class Bundle:
 def load(path: str | Path) -> Bundle:
     """Read a bundle. Raises BundleError if a file is missing, changed or not listed, or the card is not understood."""
     path = Path(path)
-    if not (path / SUMS).is_file():
-        raise BundleError(
-            f"{path.name or path} is no bundle: a folder with {SUMS} was expected. Give a bundle's folder."
-        )
-    listed = _read_sums(path)
-    if missing := [name for name in FILES if name not in listed]:
-        raise BundleError(f"{path.name}: {SUMS} does not list {missing[0]}. Get the bundle again.")
-    if extra := [name for name in files(path) if name not in listed]:
-        raise BundleError(f"{path.name}: {extra[0]} is not listed in {SUMS}. Remove it or get the bundle again.")
-    for name, expected in listed.items():
-        if not (path / name).is_file():
-            raise BundleError(f"{path.name}: {name} is missing. Get the bundle again.")
-        if digest(path / name) != expected:
-            raise BundleError(
-                f"{path.name}: {name} was changed: its checksum is not the listed one. Get the bundle again."
-            )
-    return Bundle(path, read_card(path), digest(path / SUMS))
+    with guarded(path):
+        if not (path / SUMS).is_file():
+            where = path.name or path
+            expected = f"a folder with {SUMS} was expected. Give a bundle's folder."
+            raise BundleError(f"{where} is no bundle: {expected}", "no-bundle")
+        listed = _read_sums(path)
+        _check_files(path, listed)
+        for name, expected in listed.items():
+            if digest(path / name) != expected:
+                what = f"{name} was changed: its checksum is not the listed one"
+                raise BundleError.of(path, what, "changed")
+        card = read_card(path)
+        for role, file in zip(ROLES, FILES[1:3], strict=True):
+            if card.network(role).bytes != (path / file).stat().st_size:
+                raise BundleError.of(path, f"the card says another size of {file} than it has", "card")
+        return Bundle(path, card, digest(path / SUMS))
 
 
 def read_card(path: Path) -> Card:
-    """The card of the bundle in a folder, whose checksums are not looked at. Raises BundleError, OSError."""
-    try:
-        values = json.loads((path / "card.json").read_bytes())
-        if not isinstance(values, dict) or "schema" not in values:
-            raise ValueError("an object with a schema was expected")
-        return Card.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")]))
-        raise BundleError(
-            f"{path.name}: card.json is not understood: {what}. Get the bundle again, or a newer kdlight."
-        ) from error
-    except ValueError as error:
-        raise BundleError(f"{path.name}: card.json cannot be read ({error}). Get the bundle again.") from error
+    """The card of the bundle in a folder, whose checksums are not looked at. Raises BundleError."""
+    with guarded(path, "card"):
+        try:
+            values = storage.read_json(path / "card.json")
+            if not isinstance(values, dict) or "schema" not in values:
+                raise ValueError("an object with a schema was expected")
+            return Card.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            said = [".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")]
+            what = f"card.json is not understood: {': '.join(filter(None, said))}"
+            raise BundleError(f"{path.name}: {what}. Get the bundle again, or a newer kdlight.", "card") from error
+        except ValueError as error:
+            raise BundleError.of(path, f"card.json cannot be read ({error})", "card") from error
 
 
 def write_weights(path: Path, teacher: Classifier, student: Classifier) -> None:
@@ -142,11 +178,15 @@ def seal(path: Path) -> None:
 
 
 def files(path: Path) -> list[str]:
-    """Relative names of a bundle's files, SHA256SUMS left out. Raises BundleError on a link: it could lead outside."""
-    inside = sorted(p for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
-    if any(p.is_symlink() for p in inside):
-        raise BundleError(f"{path.name} holds a link; plain files were expected. Get the bundle again.")
-    return [p.relative_to(path).as_posix() for p in inside if p.name != SUMS]
+    """Relative names of a bundle's files, its SHA256SUMS left out. Raises BundleError on a link: it could lead outside.
+
+    No more are counted than a bundle can have and one.
+    """
+    inside = (p for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
+    found = sorted(itertools.islice(inside, MOST_FILES))
+    if any(p.is_symlink() for p in found):
+        raise BundleError.of(path, "it holds a link; plain files were expected", "files")
+    return [name for p in found if (name := p.relative_to(path).as_posix()) != SUMS]
 
 
 def digest(path: Path) -> str:
@@ -174,12 +214,30 @@ def find() -> list[Path]:
     return [p.parent for root in (shipped_folder(), library_folder()) for p in sorted(root.glob(f"*/{SUMS}"))]
 
 
+def _check_files(path: Path, listed: Mapping[str, str]) -> None:
+    """Every listed file is there and none else, of the kinds and sizes that a bundle has. Raises BundleError."""
+    present = files(path)
+    odd = [name for name in (*listed, *present) if not KNOWN.fullmatch(name)]
+    for names, what in (
+        ([name for name in FILES if name not in listed], f"{SUMS} does not list {{}}"),
+        ([name for name in present if name not in listed], f"{{}} is not listed in {SUMS}"),
+        (odd, "{} is no part of a bundle"),
+        ([name for name in listed if not (path / name).is_file()], "{} is missing"),
+    ):
+        if names:
+            raise BundleError.of(path, what.format(names[0]), "files")
+    if sum((path / name).stat().st_size for name in listed) > MOST_BYTES:
+        raise BundleError.of(path, f"it is larger than {MOST_BYTES >> 30} GB", "files")
+
+
 def _read_sums(path: Path) -> dict[str, str]:
     listed: dict[str, str] = {}
-    for line in (path / SUMS).read_text(encoding="utf-8", errors="replace").splitlines():
+    with (path / SUMS).open("rb") as file:
+        text = file.read(MOST_SUMS).decode("utf-8", "replace")
+    for line in text.removesuffix("\n").split("\n"):
         expected, _, name = line.partition("  ")
         inside = name and not Path(name).is_absolute() and ".." not in Path(name).parts
-        if not inside or not re.fullmatch(r"[0-9a-f]{64}", expected):
-            raise BundleError(f"{path.name}: {SUMS} has a line that is no checksum and name. Get the bundle again.")
+        if not inside or not re.fullmatch(r"[0-9a-f]{64}", expected) or name in listed:
+            raise BundleError.of(path, f"{SUMS} has a line that is no checksum and name, or one twice", "files")
         listed[name] = expected
     return listed

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
-from kdlight.bundle.part import Part, Value
+from kdlight.bundle.part import Count, Line, Name, Part, Value
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import StudyRecord
-from kdlight.contracts import origin
+from kdlight.contracts import anatomy, modality, origin
 from kdlight.contracts.origin import Origin
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
@@ -23,15 +23,21 @@ FIRST_SCHEMA = "kdlight.card/1"
 Fit = TypeVar("Fit", bound=Part)
 
 
+MOST_CLASSES = 1000
+Modality = Annotated[str, AfterValidator(lambda name: modality.modality(name).name)]
+BodyPart = Annotated[str, AfterValidator(lambda name: anatomy.body_part(name).name)]
+View = Literal[anatomy.VIEWS]  # type: ignore[valid-type]
+
+
 class ClassDescription(Part):
-    name: str
-    words: str
+    name: Name
+    words: Name
     """The name for people."""
     must_not_miss: bool = False
 
 
 class Licenses(Part):
-    weights: str
+    weights: Line
     """Of the trained weights."""
     weights_note: str = ""
     """Why it is that one."""
@@ -42,25 +48,25 @@ class Licenses(Part):
 class Network(Part):
     """One of the two models."""
 
-    architecture: str
-    parameters: int
-    macs: int
+    architecture: Name
+    parameters: Count
+    macs: Count
     """Multiply-adds of one image at the input size."""
-    bytes: int
+    bytes: Count
     """Of its weights on disk, float16."""
     start: str | None = None
     """Of the teacher: where its first weights came from, in words. Of the student: the recipe's student.init."""
     start_kind: origin.Kind | None = None
     """Of the teacher, see `kdlight.contracts.origin`."""
-    onnx_bytes: int | None = None
+    onnx_bytes: Count | None = None
     """Of the student's ONNX file."""
 
 
 class Distillation(Part):
-    method: str
-    paper: str | None = None
-    options: dict[str, Value] = Field(default={})
-    init: str | None = None
+    method: Name
+    paper: Line | None = None
+    options: dict[Name, Value] = Field(default={}, max_length=100)
+    init: Line | None = None
     """The student's first weights, as the recipe names them."""
     recipe: str = ""
     """The recipe as TOML, without folders of the machine that ran it."""
@@ -71,21 +77,21 @@ class LeftOut(Part):
 
     reason: str
     """See `kdlight.data.dataset.Reason`."""
-    count: int
+    count: Count
 
 
 class DataDescription(Part):
     name: str
     source: str
     license: str = Field(validation_alias=AliasChoices("license", "licence"))
-    counts: dict[str, dict[str, int]] = Field(default={})
+    counts: dict[Line, dict[Line, Count]] = Field(default={}, max_length=100)
     """Images by split and class."""
-    groups: dict[str, int] = Field(default={})
+    groups: dict[Line, Count] = Field(default={}, max_length=100)
     """Groups by split."""
     group_key: str = ""
     """What is kept together in one split, in words."""
     left_out: tuple[LeftOut, ...] = ()
-    split_seed: int = 0
+    split_seed: Count = 0
 
 
 class Metrics(Part, Measurement):
@@ -93,8 +99,8 @@ class Metrics(Part, Measurement):
 
     model_config = Part.model_config
 
-    split: str
-    n: int
+    split: Line
+    n: Count
     teacher: Report
     student: Report
     study: Annotated[StudyRecord | None, IF_KNOWN] = None
@@ -112,7 +118,7 @@ class Metrics(Part, Measurement):
 
 
 class Temperature(Part):
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=0.05, le=100)
 
 
 class Threshold(Part):
@@ -148,14 +154,14 @@ class Conformal(Fitted[Threshold]):
 class Coverage(Part):
     """What a file must be to be read without a person's word for it; empty where nothing is known."""
 
-    modalities: tuple[str, ...] = ()
-    min_side: int = 0
+    modalities: tuple[Modality, ...] = ()
+    min_side: int = Field(default=0, ge=0, le=10_000)
     """Pixels."""
     color: bool | None = None
     """None where both are read."""
-    body_parts: tuple[str, ...] = ()
+    body_parts: tuple[BodyPart, ...] = ()
     """Keys of `kdlight.contracts.anatomy.BODY_PARTS`."""
-    views: tuple[str, ...] = ()
+    views: tuple[View, ...] = ()
     """Values of `kdlight.contracts.anatomy.VIEWS`."""
 
 
@@ -167,13 +173,13 @@ class Card(Part):
     """Numbers are as measured by the command that made the bundle."""
 
     id: str = Field(pattern=f"^{NAME.pattern}$")
-    name: str
-    version: str
-    created: str
+    name: Name
+    version: Name
+    created: Line
     """ISO date, UTC."""
     licenses: Licenses
-    modality: str
-    classes: tuple[ClassDescription, ...]
+    modality: Modality
+    classes: tuple[ClassDescription, ...] = Field(min_length=2, max_length=MOST_CLASSES)
     """In the order of the logits."""
     input: Annotated[InputSpec, BeforeValidator(_input), PlainSerializer(InputSpec.to_json)]
     teacher: Network
@@ -185,8 +191,23 @@ class Card(Part):
     conformal: Conformal
     eligibility: Coverage
     intended_use: str
-    limits: tuple[str, ...]
-    versions: dict[str, str]
+    limits: tuple[str, ...] = Field(max_length=100)
+    versions: dict[Line, Line] = Field(max_length=100)
+
+    @model_validator(mode="after")
+    def _is_one_of_a_kind(self) -> Card:
+        """Classes are told apart by name, and people tell them apart by words."""
+        for what, values in (
+            ("name", [entry.name for entry in self.classes]),
+            ("text for people", [entry.words for entry in self.classes]),
+        ):
+            if double := sorted({value for value in values if values.count(value) > 1}):
+                raise ValueError(f"two classes have the {what} {double[0]!r}; each was expected once")
+        for role in ROLES:
+            ece = self.metrics.of(role).ece
+            if ece is not None and not 0 <= ece.value <= 1:
+                raise ValueError(f"the {role}'s calibration error is {ece.value:g}; 0 to 1 was expected")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from kdlight.bundle.part import LenientPart
+from kdlight.bundle.part import Count, LenientPart, Line
 from kdlight.contracts.reading import ROLES, Role
 
 TORCH, CHANNELS_LAST, ONNX = "torch eager", "torch eager, channels last", "ONNX Runtime"
@@ -20,8 +20,8 @@ NAMES = {
 class Machine(LenientPart):
     """Processor, cores, memory and versions; nothing that names the machine or its owner."""
 
-    cpu: str
-    cores: int
+    cpu: Line
+    cores: Count
     memory_gb: float | None = None
     system: str = ""
     python: str = ""
@@ -34,8 +34,8 @@ class NetworkTime(LenientPart):
     """Milliseconds of one image, prepared input to logits."""
 
     role: Role
-    engine: str
-    p50_ms: float
+    engine: Line
+    p50_ms: float = Field(gt=0, le=1e9)
     p95_ms: float | None = None
 
     @model_validator(mode="before")
@@ -51,12 +51,12 @@ class Speed(LenientPart):
     """
 
     machine: Machine
-    size: int
+    size: Count
     """Side of the models' input in pixels."""
-    threads: int
-    warmups: int | None = None
-    runs: int
-    rows: tuple[NetworkTime, ...]
+    threads: Count
+    warmups: Count | None = None
+    runs: Count
+    rows: tuple[NetworkTime, ...] = Field(max_length=100)
 
     @field_validator("rows", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -176,8 +177,19 @@ def _bundles() -> list[dict[str, Any]]:
     """Read from the cards alone: listing does not hash every file."""
     from kdlight import bundle
 
-    cards = {path: bundle.read_card(path) for path in bundle.find()}
-    return [{"name": c.id, "summary": c.name, "modality": c.modality, "path": str(path)} for path, c in cards.items()]
+    return [_bundle(path) for path in bundle.find()]
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    """One that is not understood is listed too, with the reason."""
+    from kdlight.bundle import BundleError, read_card
+
+    try:
+        card = read_card(path)
+    except BundleError as error:
+        name, where = (os.fsencode(part).decode("utf-8", "replace") for part in (path.name, path))
+        return {"name": name, "summary": f"refused: {error}", "refused": error.reason, "path": where}
+    return {"name": card.id, "summary": card.name, "modality": card.modality, "path": str(path)}
 
 
 LISTS = {

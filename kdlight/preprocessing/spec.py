@@ -39,14 +39,17 @@ class InputSpec:
     """Names in `kdlight.preprocessing.stages.STAGES`, applied in this order after resizing; most models have none."""
 
     def __post_init__(self) -> None:
-        if not 32 <= self.size <= 1024:
+        if not isinstance(self.size, int) or not 32 <= self.size <= 1024:
             raise ValueError(f"Input size is {self.size} px; 32 to 1024 was expected. Set data.size within that.")
         if self.fit not in FITS:
             raise ValueError(f"Unknown fit {self.fit!r}; one of {', '.join(FITS)} was expected.")
         if self.window is not None and self.window not in WINDOWS:
             raise ValueError(f"Unknown window {self.window!r}; one of {', '.join(WINDOWS)} was expected.")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(0 < value < 10 for value in self.std):
-            raise ValueError(f"Mean is {self.mean} and std {self.std}; three numbers each, std above 0, were expected.")
+        within = all(-10 < value < 10 for value in self.mean) and all(0.001 <= value < 10 for value in self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or not within:
+            raise ValueError(
+                f"Mean is {self.mean} and std {self.std}; three numbers each below 10, std above 0, were expected."
+            )
         check_stages(self.stages)
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 import kdlight
 from kdlight.bundle import Card
@@ -41,6 +43,10 @@ INTENDED_USE = (
 )
 
 
+class CardError(ValueError):
+    """A set of which no card can be made."""
+
+
 def card_of(result: RunResult) -> Card:
     """Describe a run's pair. Models that no bundle ships, and baselines, are there by their figures only."""
     recipe, dataset, spec = result.recipe, result.data.dataset, result.data.spec
@@ -48,14 +54,12 @@ def card_of(result: RunResult) -> Card:
     metrics, method = _metrics(result), find_method(recipe.distill.method)
     return Card(
         id=name,
-        name=data.title or name,
+        name=_line(data.title) or name,
         version="1.0.0",
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        licenses=Licenses(weights=data.weights_licence, data=data.licence),
+        licenses=Licenses(weights=_line(data.weights_licence), data=data.licence),
         modality=data.modality,
-        classes=tuple(
-            ClassDescription(name=c, **dict(data.classes.get(c, ClassWords(words=c)))) for c in dataset.classes
-        ),
+        classes=described(data, dataset.classes),
         input=spec,
         teacher=_describe(recipe.teacher.name, result.models["teacher"], spec, **(start.described() if start else {})),
         student=_describe(recipe.student.name, result.models["student"], spec, start=recipe.student.init),
@@ -80,6 +84,24 @@ def card_of(result: RunResult) -> Card:
         versions={p: version(p) for p in ("torch", "torchvision", "onnxruntime", "timm")}
         | {"kdlight": kdlight.__version__, "python": platform.python_version()},
     )
+
+
+def described(data: DataConfig, classes: Sequence[str]) -> tuple[ClassDescription, ...]:
+    """The classes as the card has them. Raises CardError for names that no card may have; asked before any training."""
+    names = [dict(data.classes.get(c, ClassWords(words=c))) | {"name": c} for c in classes]
+    try:
+        if len(names) < 2:
+            raise CardError(f"The set has {len(names)} class; two or more were expected. Add images of another one.")
+        return tuple(ClassDescription.model_validate(name) for name in names)
+    except ValidationError as error:
+        odd = error.errors(include_url=False)[0]["input"]
+        what = "one line of 1 to 200 printable letters was expected. Rename the class"
+        raise CardError(f"{odd!r} cannot be the name of a class; {what}.") from error
+
+
+def _line(text: str) -> str:
+    """A text of a recipe on one line, no longer than a card holds."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
 def _metrics(result: RunResult) -> Metrics:

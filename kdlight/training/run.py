@@ -25,7 +25,7 @@ from kdlight.runs import EpochRecord, Run, RunError, progress
 from kdlight.runs.recipes import is_labeled_set, open_recipe
 from kdlight.storage import replacing_folder
 from kdlight.training import effort as efforts
-from kdlight.training.card import card_of
+from kdlight.training.card import card_of, described
 from kdlight.training.data import prepare
 from kdlight.training.phases import BASELINES, PARTNER, Phases
 from kdlight.training.result import RunResult
@@ -104,6 +104,7 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
     named_modality(recipe.data.modality)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     data = prepare(recipe.data, run.path)
+    described(recipe.data, data.classes)
     labels = data.labeled.labels.numpy()
     weights = torch.from_numpy(class_weights(labels, recipe.train.balance, len(data.classes))).float()
     phases = Phases(recipe, run, data, weights, augment)

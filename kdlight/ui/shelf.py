@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def opened(path: Path) -> Bundle | None:
     return bundle if isinstance(bundle, Bundle) else None
 
 
-def broken() -> dict[Path, str]:
+def broken() -> dict[Path, BundleError]:
     """The folders of bundles that are not trusted, with the reason."""
-    reasons = {path: _opened(path) for path in bundles.find()}
-    return {path: reason for path, reason in reasons.items() if isinstance(reason, str)}
+    refused = {path: _opened(path) for path in bundles.find()}
+    return {path: reason for path, reason in refused.items() if isinstance(reason, BundleError)}
 
 
 def fits(bundle: Bundle, modality: str | None) -> bool:
@@ -92,15 +93,19 @@ def bullets(lines: Iterable[str]) -> None:
     st.markdown("\n".join(f"- {words.plain(line)}" for line in lines))
 
 
-def _opened(path: Path) -> Bundle | str:
+def _opened(path: Path) -> Bundle | BundleError:
     """A bundle, or why not. Kept for as long as no file of it changes its size or time of change."""
-    stamps = tuple((p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(path.glob("*")) if p.is_file())
-    return _open(str(path), stamps)
+    try:
+        with bundles.guarded(path):
+            stats = [(path / name).stat() for name in (*bundles.files(path), bundles.SUMS)]
+            return _open(os.fsencode(path), tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
+    except BundleError as error:
+        return error
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _open(path: str, stamps: tuple[tuple[int, int], ...]) -> Bundle | str:
+def _open(path: bytes, stamps: tuple[tuple[int, int], ...]) -> Bundle | BundleError:
     try:
-        return bundles.load(path)
-    except (BundleError, OSError) as error:
-        return words.sentence(error)
+        return bundles.load(os.fsdecode(path))
+    except BundleError as error:
+        return error

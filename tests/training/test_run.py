@@ -23,6 +23,7 @@ from kdlight.inference.evaluate import _both_ways, evaluate
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
 from kdlight.training import Arrays
+from kdlight.training.card import CardError
 from kdlight.training.loop import Loop
 from kdlight.training.phases import Phases
 
@@ -46,6 +47,15 @@ def weights(tmp_path: Path) -> Path:
 def recipe(weights: Path, *overrides: str) -> Recipe:
     few = ("train.epochs=2", "teacher.epochs=1", "train.batch_size=32", "data.size=32", f"teacher.weights={weights}")
     return read_recipe(shipped()["kdlight-synthetic"], [*few, *overrides])
+
+
+def test_a_class_that_no_card_can_name_is_refused_before_any_training(weights: Path, tmp_path: Path) -> None:
+    folder = synthetic(tmp_path / "drawn", per_class=12, size=32)
+    (folder / "manifest.csv").unlink()
+    min(folder.iterdir()).rename(folder / "two\nlines")
+    run = runs.create(recipe(weights, f"data.path={folder}"), path=tmp_path / "run")
+    with pytest.raises(CardError, match="cannot be the name of a class"):
+        next(training.execute(read_recipe(run.recipe), run))
 
 
 def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) -> None:

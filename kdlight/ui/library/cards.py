@@ -130,7 +130,7 @@ def _verified(result: Verification) -> None:
 
 
 def _modality(name: str) -> str:
-    return MODALITIES[name].words if name in MODALITIES else words.safe(name)
+    return words.safe(MODALITIES[name].words)
 
 
 def _data(data: DataDescription) -> list[str]:
@@ -145,13 +145,9 @@ def _covered(card: Card) -> list[str]:
     parts, views = card.eligibility.body_parts, card.eligibility.views
     return [
         f"Modality: {words.listed([_modality(name) for name in card.modalities])}",
-        f"Body part: {words.listed([_part(name) for name in parts]) if parts else 'any'}",
+        f"Body part: {words.listed([BODY_PARTS[name].words for name in parts]) if parts else 'any'}",
         f"View: {words.listed(views) if views else 'any'}",
     ]
-
-
-def _part(name: str) -> str:
-    return BODY_PARTS[name].words if name in BODY_PARTS else name
 
 
 def _making(bundle: Bundle) -> list[str]:

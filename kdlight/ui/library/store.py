@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
 import tempfile
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
@@ -15,6 +16,7 @@ from kdlight.bundle import Bundle
 MOST_BYTES = 512 * 2**20
 """Unpacked size of an import."""
 MOST_FILES = 200
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreError(ValueError):
@@ -46,15 +48,17 @@ def pack(bundle: Bundle) -> bytes:
 def unpack(content: bytes) -> Path:
     """Import a zip made by `pack`. Raises StoreError for a zip that is none or is hostile, BundleError for the rest."""
     with tempfile.TemporaryDirectory(prefix="kdlight-import-") as inside:
+        folder = Path(inside) / "bundle"
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                _extract(archive, Path(inside))
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-            raise StoreError("This is no readable zip file; a bundle's zip was expected.") from error
-        roots = [p.parent for p in Path(inside).rglob(bundles.SUMS)]
-        if len(roots) != 1:
-            raise StoreError(f"The zip holds {len(roots)} bundles; exactly one was expected. Pack one bundle's folder.")
-        return add(roots[0])
+                _extract(archive, folder)
+        except StoreError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise StoreError("The disk is full; free some space and import the zip again.") from error
+            raise StoreError("This is no readable zip file; a bundle's zip was expected. Download it again.") from error
+        return add(folder)
 
 
 def remove(bundle: Bundle) -> None:
@@ -65,28 +69,26 @@ def remove(bundle: Bundle) -> None:
 
 
 def _extract(archive: zipfile.ZipFile, target: Path) -> None:
-    """Plain files only, none outside the target, none beyond the limits, whatever the archive's headers say."""
+    """The files of the one bundle inside, by the names that a bundle's files have, whatever the headers say."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > MOST_FILES:
         raise StoreError(f"The zip holds {len(entries)} files; at most {MOST_FILES} were expected in a bundle.")
-    left = MOST_BYTES
+    roots = {e.filename.removesuffix(bundles.SUMS) for e in entries if e.filename.split("/")[-1] == bundles.SUMS}
+    if len(roots) != 1:
+        raise StoreError(f"The zip holds {len(roots)} bundles; exactly one was expected. Pack one bundle's folder.")
+    left, root = MOST_BYTES, roots.pop()
     for entry in entries:
-        place = _place(entry)
-        (target / place).parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(entry) as source, (target / place).open("xb") as file:
+        name = entry.filename.removeprefix(root)
+        known = entry.filename.startswith(root) and (name == bundles.SUMS or bundles.KNOWN.fullmatch(name))
+        if not known or stat.S_ISLNK(entry.external_attr >> 16) or (target / name).exists():
+            raise StoreError("The zip holds a file twice, a link or what is no part of a bundle. Download it again.")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as source, (target / name).open("xb") as file:
             while block := source.read(1 << 20):
                 left -= len(block)
                 if left < 0:
                     raise StoreError(f"The zip unpacks to more than {MOST_BYTES >> 20} MB; a bundle is smaller.")
                 file.write(block)
-
-
-def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
-    place = PurePosixPath(entry.filename.replace("\\", "/"))
-    link = stat.S_ISLNK(entry.external_attr >> 16)
-    if link or place.is_absolute() or ".." in place.parts or not place.parts or ":" in entry.filename:
-        raise StoreError("The zip holds a link or a path that leads outside; plain files were expected.")
-    return place
 
 
 def _free(root: Path, name: str) -> Path:

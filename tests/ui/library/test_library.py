@@ -283,7 +283,6 @@ def test_a_hostile_card_is_shown_as_text(app: AppTest, library: Path) -> None:
         ),
         ({"modalities": ["ct", "mri"]}, ["Modality: CT and MRI", "Body part: any", "View: any"]),
         ({}, ["Modality: MRI", "Body part: any", "View: any"]),
-        ({"body_parts": ["antenna"]}, ["Modality: MRI", "Body part: antenna", "View: any"]),
     ],
 )
 def test_the_card_lists_what_the_bundle_covers(

@@ -42,17 +42,48 @@ def test_a_second_one_of_the_same_name_gets_a_number(tiny_bundle: Bundle, home: 
     assert sorted(p.name for p in home.iterdir()) == ["tiny_mri", "tiny_mri-2"]
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "..\\evil.txt", "C:/evil.txt"])
-def test_a_path_that_leads_outside_is_refused(name: str, tmp_path: Path, home: Path) -> None:
-    with pytest.raises(store.StoreError, match="leads outside"):
-        store.unpack(zipped({name: b"x"}))
+def packed(bundle: Bundle, root: str = "b/") -> dict[str, bytes]:
+    """The files of a zip that would be imported."""
+    names = (*bundles.files(bundle.path), bundles.SUMS)
+    return {f"{root}{name}": (bundle.path / name).read_bytes() for name in names}
+
+
+EVIL = ["../evil.txt", "/etc/evil.txt", "b/../../evil.txt", "..\\evil.txt", "C:/evil.txt", "b/evil.txt", "evil.txt"]
+
+
+@pytest.mark.parametrize("name", [*EVIL, "b/golden/SHA256SUMS", "b/golden/../../card.json", "b/card.json/x"])
+def test_what_is_no_part_of_a_bundle_is_refused(name: str, tiny_bundle: Bundle, tmp_path: Path, home: Path) -> None:
+    with pytest.raises(store.StoreError, match=r"no part of a bundle|2 bundles"):
+        store.unpack(zipped({**packed(tiny_bundle), name: b"x"}))
     assert not list(tmp_path.rglob("evil.txt"))
     assert not home.exists()
 
 
-def test_a_link_is_refused() -> None:
-    with pytest.raises(store.StoreError, match="link"):
-        store.unpack(zipped({"a/b": b"x"}, link="a/link"))
+def test_a_link_is_refused(tiny_bundle: Bundle) -> None:
+    files = packed(tiny_bundle)
+    del files["b/golden/case_0.png"]
+    with pytest.raises(store.StoreError, match="a link"):
+        store.unpack(zipped(files, link="b/golden/case_0.png"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_twice_is_refused(tiny_bundle: Bundle, home: Path) -> None:
+    twice = io.BytesIO(zipped(packed(tiny_bundle)))
+    with zipfile.ZipFile(twice, "a") as archive:
+        archive.writestr("b/card.json", b"{}")
+    with pytest.raises(store.StoreError, match="a file twice"):
+        store.unpack(twice.getvalue())
+    assert not home.exists()
+
+
+def test_a_zip_with_its_middle_missing_is_refused(tiny_bundle: Bundle, home: Path) -> None:
+    whole = store.pack(tiny_bundle)
+    for start in range(30, len(whole), len(whole) // 8):
+        with pytest.raises(store.StoreError, match="no readable zip"):
+            store.unpack(whole[:start] + bytes(400) + whole[start + 400 :])
+        with pytest.raises(store.StoreError, match="no readable zip"):
+            store.unpack(whole[:start] + whole[start + 400 :])
+    assert not home.exists()
 
 
 def test_too_many_files_and_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +91,7 @@ def test_too_many_files_and_too_many_bytes_are_refused(monkeypatch: pytest.Monke
         store.unpack(zipped({f"f{i}": b"" for i in range(201)}))
     monkeypatch.setattr(store, "MOST_BYTES", 1 << 20)
     with pytest.raises(store.StoreError, match="unpacks to more than 1 MB"):
-        store.unpack(zipped({"zeros": bytes(3 << 20)}))
+        store.unpack(zipped({"SHA256SUMS": b"", "student.onnx": bytes(3 << 20)}))
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip at all", zipped({"a": b"x"})[:40]])
