@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from kdlight import runs
 from kdlight.contracts import origin
 from kdlight.contracts.recipe import Recipe, read_recipe
-from kdlight.runs import Run, RunError
+from kdlight.runs import Run, RunError, control
 from tests.epochs import epoch
 
 RECIPE = Recipe(**{"data": {"path": "x", "modality": "mri"}})
@@ -41,7 +42,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
             launched.append(run)
             return [sys.executable, "-c", text, *options]
 
-        monkeypatch.setattr(runs, "_command", command)
+        monkeypatch.setattr(control, "_command", command)
 
     yield use
     for run in launched:
@@ -136,8 +137,8 @@ def test_runs_are_listed_newest_first_and_strangers_passed_over(tmp_path: Path) 
     (tmp_path / "stranger").mkdir()
     older, newer = (runs.create(RECIPE, path=tmp_path / name) for name in ("b", "a"))
     older.update(started=1.0)
-    assert runs.list_runs(tmp_path) == [newer, older]
-    assert runs.list_runs(tmp_path / "nowhere") == []
+    assert runs.list_runs(tmp_path) == ([newer, older], [])
+    assert runs.list_runs(tmp_path / "nowhere") == ([], [])
 
 
 def test_a_started_run_is_a_process_of_its_own_session(tmp_path: Path, program: Callable[[str], None]) -> None:
@@ -221,38 +222,39 @@ def test_a_resumed_run_works_where_it_was_begun(
 
 
 def test_claim_makes_the_caller_the_runs_process(run: Run) -> None:
-    run.claim()
-    assert run.status().state == "running"
-    assert run.status().pid == os.getpid()
-    assert run.live()
+    with run.claim():
+        assert run.status().state == "running"
+        assert run.status().pid == os.getpid()
+        assert run.live()
+    assert run.status().state == "stopped"
 
 
 def test_claim_refuses_a_run_that_was_begun_or_is_done(run: Run) -> None:
     run.append(epoch("teacher", 1))
-    with pytest.raises(RunError, match="--resume"):
-        run.claim()
-    run.claim(resume=True)
-    run.update(state="done")
-    with pytest.raises(RunError, match="finished"):
-        run.claim(resume=True)
+    with pytest.raises(RunError, match="--resume"), run.claim():
+        pass
+    with run.claim(resume=True):
+        run.update(state="done")
+    with pytest.raises(RunError, match="finished"), run.claim(resume=True):
+        pass
 
 
 def test_claim_refuses_a_run_at_work_elsewhere(tmp_path: Path, program: Callable[[str], None]) -> None:
     program(SLEEP)
     run = runs.start(RECIPE, tmp_path)
-    with pytest.raises(RunError, match="another process"):
-        run.claim(resume=True)
+    with pytest.raises(RunError, match="another process"), run.claim(resume=True):
+        pass
 
 
 def test_two_clicks_on_resume_start_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, launched = runs.create(RECIPE, root=tmp_path), []
     run.update(state="stopped")
 
-    def launch(run: Run, *options: str, folder: Path) -> None:
+    def launch(run: Run, lock: int, *options: str, folder: Path) -> None:
         time.sleep(0.2)  # the other click comes while this one is at work
         launched.append(run)
 
-    monkeypatch.setattr(runs, "_launch", launch)
+    monkeypatch.setattr(control, "_launch", launch)
     with ThreadPoolExecutor(2) as both:
         ends = [click.exception() for click in [both.submit(runs.resume, run) for _ in range(2)]]
     assert len(launched) == 1
@@ -271,23 +273,22 @@ def test_a_process_that_comes_too_late_does_not_fail_the_run_of_another(
     run.update(state="running")
     _wait(lambda: not psutil.pid_exists(late))
     time.sleep(0.1)
-    assert run.status().state == "running"
+    assert run.stored().state == "running"
     (run.path / "process.json").unlink()  # this process, which the fixture would end
 
 
 def test_a_run_is_deleted_with_everything_in_it_once_it_has_ended(tmp_path: Path) -> None:
     run = runs.create(RECIPE, root=tmp_path)
-    run.claim()
-    (run.path / "bundle").mkdir()
-    (run.path / "bundle" / "teacher.safetensors").write_bytes(b"x" * 1000)
-    assert 1000 < runs.size(run) < 3000
-    with pytest.raises(RunError, match="stop it before"):
-        runs.delete(run)
-    run.update(state="stopped")
+    with run.claim():
+        (run.path / "bundle").mkdir()
+        (run.path / "bundle" / "teacher.safetensors").write_bytes(b"x" * 1000)
+        assert 1000 < runs.size(run) < 3000
+        with pytest.raises(RunError, match="stop it before"):
+            runs.delete(run)
     runs.delete(run)
     runs.delete(run)  # the second click finds nothing to do
     assert list(tmp_path.iterdir()) == []
-    assert runs.list_runs(tmp_path) == []
+    assert runs.list_runs(tmp_path) == ([], [])
 
 
 def test_a_folder_that_is_no_run_is_not_deleted(tmp_path: Path) -> None:
@@ -334,4 +335,223 @@ def test_a_run_of_an_older_version_is_read(run: Run) -> None:
     status = run.status()
     assert (status.state, status.phase, status.at_chance, status.started) == ("done", "bundle", ("student",), 5.0)
     assert run.log() == [epoch("student", 3)]
-    assert runs.list_runs(run.path.parent) == [run]
+    assert runs.list_runs(run.path.parent) == ([run], [])
+
+
+def _claim_and_tell(run: Run, ready: int, go: int, tell: int, held: int) -> None:
+    """In a forked process: claim once `go` is closed, tell how it went, and hold on until `held` is closed."""
+    os.write(ready, b".")
+    os.read(go, 1)
+    try:
+        with run.claim(resume=True):
+            os.write(tell, b"1")
+            os.read(held, 1)
+    except RunError:
+        os.write(tell, b"0")
+
+
+def test_of_two_processes_that_claim_a_run_at_the_same_moment_one_wins(tmp_path: Path) -> None:
+    """On 36 of 60 tries both did, before a lock was held."""
+    for number in range(60):
+        run = runs.create(RECIPE, path=tmp_path / str(number))
+        pipes = [os.pipe() for _ in range(4)]
+        (ready, ready_end), (go, go_end), (tell, tell_end), (held, held_end) = pipes
+        children = []
+        for _ in range(2):
+            child = os.fork()
+            if child == 0:
+                try:
+                    for end in (go_end, held_end):
+                        os.close(end)
+                    _claim_and_tell(run, ready_end, go, tell_end, held)
+                finally:
+                    os._exit(0)
+            children.append(child)
+        assert len(os.read(ready, 1) + os.read(ready, 1)) == 2
+        os.close(go_end)
+        told = os.read(tell, 1) + os.read(tell, 1)
+        assert run.status().state == "running"
+        os.close(held_end)
+        for child in children:
+            os.waitpid(child, 0)
+        for end in (ready, ready_end, go, tell, tell_end, held):
+            os.close(end)
+        assert sorted(told) == sorted(b"01"), number
+        assert not run.live()
+
+
+def test_who_only_looks_never_keeps_a_process_from_its_run(run: Run) -> None:
+    """A page looks whether the lock is held by taking it for a moment."""
+    stop = False
+
+    def look() -> None:
+        while not stop:
+            run.live()
+
+    with ThreadPoolExecutor(2) as pool:
+        looks = [pool.submit(look) for _ in range(2)]
+        try:
+            for _ in range(50):
+                with run.claim(resume=True):
+                    assert run.live()
+        finally:
+            stop = True
+    assert [one.exception() for one in looks] == [None, None]
+
+
+@pytest.mark.parametrize("step", [-3600.0, 2.0, 86_400.0])
+def test_a_clock_that_is_set_makes_no_run_look_stopped(
+    tmp_path: Path, program: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    program(SLEEP)
+    run = runs.start(RECIPE, tmp_path)
+    run.update(state="running")
+    now, began = time.time, psutil.Process.create_time
+    monkeypatch.setattr(time, "time", lambda: now() + step)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: began(process) + step)
+    assert run.status().state == "running"
+    runs.stop(run)
+    assert run.status().state == "stopped"
+
+
+def test_a_process_of_before_the_last_boot_is_not_the_runs(run: Run) -> None:
+    recorded = run.recorded()
+    assert recorded is not None
+    assert recorded.process() is not None
+    (run.path / "process.json").write_text(recorded.model_copy(update={"boot": "another boot"}).to_json())
+    assert run.status().state == "stopped"
+    (run.path / "process.json").write_text(recorded.model_copy(update={"ticks": recorded.ticks + 1}).to_json())
+    assert run.status().state == "stopped"
+
+
+def test_a_run_of_an_older_version_that_is_at_work_is_left_to_it(run: Run) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as older:
+        record = {"pid": older.pid, "created": psutil.Process(older.pid).create_time()}
+        (run.path / "process.json").write_text(json.dumps(record))
+        (run.path / ".lock").unlink()
+        run.update(state="running")
+        assert run.status().state == "running"
+        with pytest.raises(RunError, match="another process"), run.claim(resume=True):
+            pass
+        runs.stop(run)
+        assert not psutil.pid_exists(older.pid)
+    assert run.status().state == "stopped"
+
+
+def test_a_run_at_work_where_its_process_cannot_be_seen_is_not_stopped_from_here(run: Run) -> None:
+    with run.claim():
+        (run.path / "process.json").unlink()
+        assert run.status().state == "running"
+        with pytest.raises(RunError, match="stop it where it began"):
+            runs.stop(run)
+
+
+def test_a_run_that_another_process_is_about_to_begin_is_not_taken(run: Run) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as other:
+        run.record(other.pid, Path("."))
+        with pytest.raises(RunError, match="already there"):
+            runs.create(RECIPE.changed(train=RECIPE.train.changed(seed=9)), path=run.path)
+        other.kill()
+    assert read_recipe(run.recipe) == RECIPE
+
+
+DEEP = b"[" * 100_000
+ODD = {
+    "a state that nobody knows": b'{"state": "walking"}',
+    "a start beyond all time": b'{"state": "done", "started": 1e300}',
+    "a start before all time": b'{"state": "done", "started": -1}',
+    "no number": b'{"state": "done", "started": NaN}',
+    "400 digits": b'{"state": "done", "epoch": ' + b"9" * 400 + b"}",
+    "5000 digits": b'{"state": "done", "epoch": ' + b"9" * 5000 + b"}",
+    "a list": b"[1, 2]",
+    "lists without end": DEEP,
+    "mappings without end": b'{"a":' * 100_000,
+    "a list for a word": b'{"state": ["done"]}',
+    "no text": b'\xff\xfe{"state": "done"}',
+    "half of a character": '{"state": "done", "message": "é'.encode()[:-1],
+    "nothing": b"",
+    "NUL": b"\0" * 1000,
+    "100 MB": b" " * 100_000_000,
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_a_run_with_an_odd_status_is_not_listed_and_the_others_are(run: Run, content: bytes) -> None:
+    odd = runs.create(RECIPE, path=run.path.parent / "odd")
+    (odd.path / "status.json").write_bytes(content)
+    listed, broken = runs.list_runs(run.path.parent)
+    assert listed == [run]
+    (why,) = broken
+    assert why.startswith("odd is not listed, because ")
+    assert "status.json" in why
+    assert len(why) < 600
+    for ask in (odd.status, lambda: runs.resume(odd), lambda: runs.stop(odd), lambda: runs.delete(odd)):
+        with pytest.raises(RunError, match="is not a run"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["status.json", "log.jsonl", "process.json", "recipe.toml", "output.log", "start.txt"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself", "link to a device"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(run: Run, name: str, kind: str) -> None:
+    place = run.path / name
+    place.unlink(missing_ok=True)
+    {
+        "folder": lambda: place.mkdir(),
+        "pipe": lambda: os.mkfifo(place),
+        "link to itself": lambda: place.symlink_to(place),
+        "link to a device": lambda: place.symlink_to("/dev/zero"),
+    }[kind]()
+    listed, broken = runs.list_runs(run.path.parent)
+    assert len(listed) + len(broken) <= 1
+    if listed:
+        run.status()
+    assert run.log() == []
+    assert run.teacher_start() is None
+    run.last_words()
+    with pytest.raises((RunError, ValueError)) if name == "recipe.toml" else contextlib.nullcontext():
+        run.read_recipe()
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_odd_lines_of_a_log_are_left_out(run: Run, content: bytes) -> None:
+    log = run.path / "log.jsonl"
+    run.append(epoch("student", 1))
+    log.write_bytes(log.read_bytes() + content + b"\n" + epoch("student", 2).to_json().encode() + b"\n")
+    assert [record.epoch for record in run.log()] in ([1, 2], [])  # nothing of one that is larger than any log
+    run.append(epoch("student", 3))
+    assert run.log()[-1:] in ([epoch("student", 3)], [])
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["process.json", "start.txt", "recipe.toml"])
+def test_odd_records_beside_a_status_cost_nobody_anything(run: Run, name: str, content: bytes) -> None:
+    (run.path / name).write_bytes(content)
+    assert runs.list_runs(run.path.parent)[0] == [run]
+    assert run.status().state in ("queued", "stopped")
+    run.teacher_start()
+    if name == "recipe.toml":
+        with pytest.raises(ValueError, match=r"recipe|TOML|modality|data"):
+            run.read_recipe()
+
+
+def test_words_of_any_length_and_kind_are_kept_as_far_as_they_can_be_shown(run: Run) -> None:
+    run.update(state="failed", message="No file \udcff " + "x" * 10**6)
+    assert run.status().message.startswith("No file ? xxx")
+    assert len(run.status().message) == 4000
+
+
+def test_a_torn_end_of_any_length_is_cut_off(run: Run) -> None:
+    run.append(epoch("student", 1))
+    with (run.path / "log.jsonl").open("ab") as log:
+        log.write(b"\0" * 300_000)
+    run.append(epoch("student", 2))
+    assert run.log() == [epoch("student", 1), epoch("student", 2)]
+    assert (run.path / "log.jsonl").stat().st_size < 1000
+
+
+def test_the_last_words_of_an_endless_output_are_found_without_reading_it(run: Run) -> None:
+    with run.output.open("wb") as output:
+        output.truncate(2**34)
+        output.seek(0, os.SEEK_END)
+        output.write(b"\nThe data folder is gone.\n")
+    assert run.last_words() == "The data folder is gone."

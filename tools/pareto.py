@@ -111,18 +111,17 @@ def distill_all(name: str, overrides: Sequence[str], folder: Path, others: Seque
 def distill(recipe: Recipe, path: Path, others: Sequence[Run]) -> Run:
     """A recipe's run, finished. Teacher and student are taken from `others` where they are this recipe's."""
     run = Run(path) if (path / "status.json").is_file() else runs.create(recipe, path=path)
-    if run.status()["state"] == "done":
+    if run.status().state == "done":
         return run
     for other in others:
         study.inherit(run, recipe, other)
         if same(recipe, other):
             study.take(run, other, "student", ("student.safetensors",))
-    run.claim(resume=True)
     say(f"{recipe.name}: {path.name}")
-    with epochs() as show:
+    with run.claim(resume=True), epochs() as show:
         for line in training.execute(recipe, run):
             show(line)
-    run.update(state="done", message="")
+        run.update(state="done", message="")
     return run
 
 

@@ -16,7 +16,7 @@ from kdlight import bundle as bundles
 from kdlight import runs, storage, training
 from kdlight.bundle import Card
 from kdlight.bundle.study_record import StudyRecord
-from kdlight.contracts.recipe import Recipe, RecipeError, read_recipe
+from kdlight.contracts.recipe import Recipe, RecipeError
 from kdlight.runs import EpochRecord, Run, RunError, progress
 from kdlight.runs.recipes import is_labeled_set, name_of, named, open_recipe
 from kdlight.studies.gains import over_alone, over_same_start
@@ -59,8 +59,8 @@ def claim(out: str | Path | None, recipe: Recipe, name: str) -> Path:
     folder = Path(out or runs.default_root() / f"study-{name}").absolute()
     stored = folder / "recipe.toml"
     if stored.is_file():
-        with contextlib.suppress(RecipeError):  # written by another version
-            if read_recipe(stored) == recipe:
+        with contextlib.suppress(RecipeError, RunError):  # written by another version, or damaged
+            if Run(folder).read_recipe() == recipe:
                 return folder
         begun = [Run(status.parent).begun() for status in folder.rglob("status.json")]
         if any(begun) or not begun:
@@ -99,10 +99,10 @@ def execute(
         started.append(run)
         if run.status().state == "done":
             continue
-        run.claim(resume=True)
-        for record in training.execute(of_seed, run):
-            yield record.model_copy(update={"seed": seed})
-        run.update(state="done", message="")
+        with run.claim(resume=True):
+            for record in training.execute(of_seed, run):
+                yield record.model_copy(update={"seed": seed})
+            run.update(state="done", message="")
     summary = summarize(recipe, started, name)
     storage.write_json(folder / "study.json", summary.to_json())
     publish(started[0].bundle, folder / "bundle", summary)
@@ -135,8 +135,8 @@ def inherit(run: Run, recipe: Recipe, other: Run) -> None:
     """
     if not other.recipe.is_file():
         return
-    made = read_recipe(other.recipe)
-    seeds = [read_recipe(file).train.seed for file in other.path.parent.glob("seed-*/recipe.toml")]
+    made = other.read_recipe()
+    seeds = [Run(file.parent).read_recipe().train.seed for file in other.path.parent.glob("seed-*/recipe.toml")]
     if made.train.seed == min(seeds, default=made.train.seed) and teacher_of(made) == teacher_of(recipe):
         take(run, other, "teacher", TEACHER)
     train = made.train.changed(scratch=recipe.train.scratch, same_start=recipe.train.same_start)

@@ -16,7 +16,7 @@ from kdlight import runs
 from kdlight.bundle import Bundle
 from kdlight.compress import export_onnx
 from kdlight.contracts.modality import modality as named_modality
-from kdlight.contracts.recipe import UNTRAINED, Effort, Recipe, read_recipe
+from kdlight.contracts.recipe import UNTRAINED, Effort, Recipe
 from kdlight.data import class_weights
 from kdlight.inference import golden
 from kdlight.models import Classifier, published
@@ -67,7 +67,7 @@ def open_run(
         effort = effort or "standard"
     if folder is not None and begun:
         blurred = efforts.without if effort else Recipe.changed
-        if blurred(read_recipe(folder / "recipe.toml")) != blurred(recipe):
+        if blurred(Run(folder).read_recipe()) != blurred(recipe):
             raise RunError(f"{out} holds a run of another recipe; give its recipe.toml, or another --out.")
         return Run(folder)
     if effort is None:
@@ -82,13 +82,19 @@ def open_run(
 
 
 def complete(run: Run, resume: bool = False) -> Bundle:
-    """Train a run's recipe to its bundle; whatever ends that is in the run's status."""
-    run.claim(resume)
-    recipe = read_recipe(run.recipe)
-    with _end_in_status(run), progress.epochs() as show:
-        _warn(recipe, run)
-        for record in execute(recipe, run):
-            show(record)
+    """Train a run's recipe to its bundle; whatever ends that is in the run's status.
+
+    One that is finished already is not trained again: with `resume` its bundle is returned.
+    """
+    if resume and run.status().state == "done":
+        progress.say(f"Run {run.name} is finished already; nothing is trained.")
+        return bundles.load(run.bundle)
+    with run.claim(resume):
+        recipe = run.read_recipe()
+        with _end_in_status(run), progress.epochs() as show:
+            _warn(recipe, run)
+            for record in execute(recipe, run):
+                show(record)
     return bundles.load(run.bundle)
 
 

@@ -59,7 +59,10 @@ def test_a_recipe_becomes_a_bundle(kdlight: Run, tmp_path: Path) -> None:
     assert Folder(out).status().state == "done"
     assert {entry.phase for entry in Folder(out).log()} == {"teacher", "student"}
     assert kdlight("verify", out / "bundle").status == 0
-    assert kdlight("train", out / "recipe.toml", "--out", out, "--resume").status == 2  # it is finished
+    again = kdlight("train", out / "recipe.toml", "--out", out, "--resume", "--json")
+    assert (again.status, again.json["bundle"]) == (0, said.json["bundle"])
+    assert f"Run {out.name} is finished already; nothing is trained." in again.err
+    assert kdlight("train", out / "recipe.toml", "--out", out).status == 2
 
 
 def test_an_interrupt_leaves_a_stopped_run(kdlight: Run, tmp_path: Path, pretend: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Sequence
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 
-from kdlight import runs
+from kdlight import runs, storage
 from kdlight.contracts.reading import Role
-from kdlight.contracts.recipe import Recipe, read_recipe
+from kdlight.contracts.recipe import Recipe
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State
 from kdlight.ui import pair, shelf, theme, words
 from kdlight.ui.library import store
@@ -50,7 +51,8 @@ GLANCES = 5.0
 
 def choose() -> Run | None:
     """Past runs, newest first; the choice stands in the address, so a reload finds it again."""
-    every = {run: _status(run) for run in runs.list_runs(runs.default_root())}
+    found, broken = runs.list_runs(runs.default_root())
+    every = {run: _status(run) for run in found}
     listed = {run.name: (run, status) for run, status in every.items() if status is not None}
     asked = st.query_params.get("run", "")
     chosen = listed[asked][0] if asked in listed else None
@@ -67,6 +69,8 @@ def choose() -> Run | None:
         kind: Literal["secondary", "tertiary"] = "secondary" if chosen is run else "tertiary"
         if st.button(label, key=f"run {name}", type=kind, width="stretch") and chosen is not run:
             show(name)
+    for reason in broken:
+        st.caption(words.plain(reason))
     _toast()
     return chosen
 
@@ -104,7 +108,7 @@ def show(name: str | None) -> None:
 def title(run: Run) -> str:
     """What it trains on, and when it began."""
     try:
-        recipe = read_recipe(run.recipe)
+        recipe = run.read_recipe()
         name = recipe.data.title or recipe.name
     except (ValueError, OSError):
         name = "unreadable recipe"
@@ -150,7 +154,7 @@ def _draw(run: Run, drawn: str) -> None:
     if log:
         learning_curves.draw(log)
     with st.expander("Recipe"):
-        st.code(run.recipe.read_text(encoding="utf-8"), language="toml")
+        st.code(_bounded(run.recipe), language="toml")
 
 
 def _progress(status: RunStatus, log: list[EpochRecord], failed: Sequence[Role]) -> None:
@@ -217,6 +221,14 @@ def _actions(run: Run, state: str, failed: bool) -> None:
         row.button("Add to library", type="primary", on_click=_add, args=[run], key="add run")
     if state not in LIVE and row.button("Delete this run", type="tertiary", icon=":material/delete:", key="delete run"):
         confirm_delete(run)
+
+
+def _bounded(path: Path) -> str:
+    """The text of a file that others may have changed, or why it cannot be shown."""
+    try:
+        return storage.read(path).decode(errors="replace")
+    except (storage.UnreadableError, OSError) as error:
+        return words.sentence(error)
 
 
 def _toast() -> None:

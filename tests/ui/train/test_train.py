@@ -13,12 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import runs
 from kdlight.bundle import Bundle
+from kdlight.contracts import origin
 from kdlight.contracts.options import Declared
 from kdlight.contracts.recipe import Recipe, default_recipe, read_recipe, shipped
 from kdlight.data.check import Check
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
-from kdlight.runs import Phase, origin
+from kdlight.runs import Phase
 from kdlight.ui import shelf, waiting, words
 from kdlight.ui.train import fields, form, starting_weights
 from kdlight.workers import jobs
@@ -65,6 +66,7 @@ def a_run(state: str, phase: str = "student", message: str = "", live: bool = Fa
         me = psutil.Process()
         process = {"pid": os.getpid(), "created": me.create_time()}
         (run.path / "process.json").write_text(json.dumps(process))
+        (run.path / ".lock").unlink()  # as an older version, which locks nothing
     run.update(state=state, phase=phase, message=message, started=time.time() - 60)
     return run
 
@@ -432,10 +434,10 @@ def test_a_pair_at_chance_is_no_success(train: AppTest, tiny_bundle: Bundle) -> 
 
 def test_a_teacher_that_began_from_nothing_is_said_on_its_run(train: AppTest) -> None:
     run = a_run("running", live=True)
-    origin.Origin(kind="random", words="random weights: no server answers").write(run.path)
+    run.keep_teacher_start(origin.Origin(kind="random", words="random weights: no server answers"))
     shown = open_run(train, run).warning[0].value.replace("\\", "")
     assert shown == "The teacher started from random weights: no server answers."
-    origin.Origin(kind="file", words="mine.pth").write(run.path)
+    run.keep_teacher_start(origin.Origin(kind="file", words="mine.pth"))
     assert len(train.run().warning) == 0
 
 

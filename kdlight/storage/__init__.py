@@ -1,0 +1,20 @@
+"""The one room that writes files, whole or not at all, locks them, and reads those that others may have changed."""
+
+from kdlight.storage.arrays import ArrayCache, cache_folder, load_arrays, save_arrays
+from kdlight.storage.files import copy_folder, replacing, replacing_folder, write, write_json, write_whole
+from kdlight.storage.lock import is_locked, locked
+from kdlight.storage.records import UnreadableError, first_problem, read, read_json, read_model
+
+__all__ = ["ArrayCache", "UnreadableError", "cache_folder", "copy_folder", "first_problem", "is_locked", "load_arrays"]
+__all__ += [
+    "locked",
+    "read",
+    "read_json",
+    "read_model",
+    "replacing",
+    "replacing_folder",
+    "save_arrays",
+    "write",
+    "write_json",
+]
+__all__ += ["write_whole"]

@@ -1,0 +1,117 @@
+"""A file or folder is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A new name beside `path` to write a file at: synced and renamed to `path` at the end, removed after an error.
+
+    A reader sees the old content or the new, and a full disk or a power cut leaves the old. An OSError names `path`.
+    """
+    path = Path(path)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(descriptor)
+        beside = Path(name)
+        try:
+            yield beside
+            _sync(beside)
+            beside.chmod(0o666 & ~_umask())
+            beside.replace(path)
+            _sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder beside `path` to fill: synced, takes the place of `path` at the end, removed after an error.
+
+    An OSError names `path`.
+    """
+    path = Path(path)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            yield beside
+            for inside in (*beside.rglob("*"), beside):
+                _sync(inside)
+            beside.chmod(0o777 & ~_umask())
+            if path.exists():
+                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+                path.rename(old / path.name)
+                beside.rename(path)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                beside.rename(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_whole(descriptor: int, content: bytes) -> None:
+    """Write all of it where an open file stands, and wait until it is on the disk."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+    os.fsync(descriptor)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder's files into `target`, and end at the first that cannot be, as shutil.copytree does not."""
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir(parents=True, exist_ok=True)
+        else:
+            shutil.copyfile(path, copy)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the system names the file that was to be written, not the one beside it, or none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".part")):
+            error.filename = str(path)
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str | Path, content: bytes | str) -> None:
+    """Replace a file's content as `replacing` does; text is written as UTF-8."""
+    with replacing(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
+    """Replace a file by a value as JSON, which has no NaN. Raises ValueError for what JSON cannot say."""
+    write(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
