@@ -38,10 +38,6 @@ class Kind(StrEnum):
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: Json = False) -> Answer:
     """What there is: names and a line on each."""
     rows = LISTS[kind]()
-    if kind is Kind.explainers and as_json:  # the functions that declare their options bring torch along
-        from kdlight.explain import explainer
-
-        rows = [row | {"options": {o.name: o.default for o in explainer(row["name"]).options}} for row in rows]
     return Answer(rows, table(("name", "summary"), [(row["name"], row["summary"]) for row in rows]))
 
 
@@ -163,7 +159,10 @@ def _explainers() -> list[dict[str, Any]]:
     from kdlight.explain import EXPLAINERS
 
     fields = ("name", "summary", "title", "paper", "gradients", "cost", "needs")
-    return [{field: getattr(method, field) for field in fields} for method in EXPLAINERS.values()]
+    return [
+        {field: getattr(method, field) for field in fields} | {"options": {o.name: o.default for o in method.options}}
+        for method in EXPLAINERS.values()
+    ]
 
 
 def _recipes() -> list[dict[str, Any]]:

@@ -92,15 +92,20 @@ def explain(
     method: Annotated[str, typer.Option(help="See kdlight list explainers.")] = DEFAULT,
     model: Annotated[Model, typer.Option(help="Whose map.")] = Model.student,
     class_name: ClassName = None,
+    option: Annotated[
+        list[str] | None, typer.Option("-o", "--option", metavar="KEY=VALUE", help="Of the method: samples=512.")
+    ] = None,
     frame: Frame = 0,
     confirm: Confirm = False,
     as_json: Json = False,
 ) -> Answer:
     """Where a model looked: a heat map over the scan, and how far it can be trusted."""
+    from kdlight.contracts.options import assignment
     from kdlight.inference import Predictor
 
+    options = dict(map(assignment, option or ()))
     predictor, image = Predictor(open_bundle(bundle)), _image(file, frame)
-    reading = predictor.read(image, method, class_name, confirm)
+    reading = predictor.read(image, method, class_name, confirm, options=options)
     heat: HeatMap = getattr(reading, model).heat_map
     save_overlay(image, heat, out)
     names = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}

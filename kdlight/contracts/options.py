@@ -8,6 +8,7 @@ stands for a keyword of a function, an attribute of a class or a field of a `Set
 from __future__ import annotations
 
 import inspect
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,8 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 Kind = Literal["bool", "int", "float", "str", "list", "table"]
+Value = bool | int | float | str
+"""What an option holds, but for lists and tables."""
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 """A list of texts, as TOML and JSON hand it over."""
 NOUNS: dict[Kind, str] = {
@@ -143,6 +146,17 @@ def checked(thing: Callable[..., Any], values: Mapping[str, Any], section: str =
     except OptionError as error:
         raise error.within(section) from None
     return model.model_dump()
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """`key=value`, the value in TOML syntax; bare words are a string. Raises OptionError for anything else."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise OptionError(f"The override {text!r} is not key=value, for example samples=512.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
 
 
 @cache

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from kdlight.contracts.anatomy import BODY_PARTS, VIEWS
 from kdlight.contracts.modality import MODALITIES, WINDOWS
-from kdlight.contracts.options import Option, OptionError, Settings, Texts
+from kdlight.contracts.options import Option, OptionError, Settings, Texts, assignment
 
 RecipeError = OptionError
 """A recipe that cannot be run: the sentence says which key, what was expected, what to do."""
@@ -284,15 +284,12 @@ def _overridden(tables: dict[str, Any], overrides: Sequence[str]) -> Recipe:
 
 
 def _override(tables: dict[str, Any], text: str) -> None:
-    key, sign, value = text.partition("=")
-    *parents, last = key.strip().split(".")
-    if not sign or not parents or not last:
+    key, value = assignment(text)
+    *parents, last = key.split(".")
+    if not parents or not last:
         raise RecipeError(f"The override {text!r} is not section.key=value, for example train.epochs=2.")
     for parent in parents:
         tables = tables.setdefault(parent, {})
         if not isinstance(tables, dict):
             raise RecipeError(f"The override {text!r} goes below {parent!r}, which is a value, not a section.")
-    try:
-        tables[last] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        tables[last] = value
+    tables[last] = value

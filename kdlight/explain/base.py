@@ -109,10 +109,10 @@ def explained(
 
     from kdlight.explain.watch import frozen
 
-    function = explainer(method).function
-    values = checked(function, options, section=method)
+    chosen = explainer(method)
+    values = checked(chosen.settings, options, section=method)
     with frozen(model), torch.enable_grad():
-        evidence = function(model, x, class_index, progress or _silent, **values)
+        evidence = chosen.function(model, x, class_index, progress or _silent, **values)
     return explanation(evidence, (x.shape[-2], x.shape[-1]))
 
 

@@ -9,19 +9,16 @@ import math
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdlight.contracts.options import Option
 from kdlight.explain.base import Evidence, Progress, logit
 from kdlight.explain.gradients import summed
-from kdlight.explain.registry import ExplainError
+from kdlight.explain.registry import AT, ExplainError
 from kdlight.explain.watch import Counted
 
-AT = 224
-"""Side of the input in pixels that windows and strides are given at; other sides keep the proportion. That is ours."""
 BATCH = 16
 
 
@@ -35,15 +32,7 @@ def captum() -> Any:
         raise ExplainError("This heat map needs captum, which is not installed; run: pip install captum") from None
 
 
-def integrated_gradients(
-    model: nn.Module,
-    x: Tensor,
-    class_index: int,
-    progress: Progress,
-    steps: Annotated[
-        int, Option("Steps from the plain gray image to this one; the study takes 50.", ge=10, le=500)
-    ] = 50,
-) -> Evidence:
+def integrated_gradients(model: nn.Module, x: Tensor, class_index: int, progress: Progress, steps: int) -> Evidence:
     """(x - b) * mean of d logit / d x on the way from the baseline b to x (Sundararajan et al. 2017).
 
     https://arxiv.org/abs/1703.01365; (C, h, w). It sums to logit(x) - logit(b), up to the error of so many steps.
@@ -55,16 +44,7 @@ def integrated_gradients(
     return summed(parts[0].detach().float(), model, x, class_index)
 
 
-def occlusion(
-    model: nn.Module,
-    x: Tensor,
-    class_index: int,
-    progress: Progress,
-    window: Annotated[
-        int, Option("Side of the hidden square at 224 px, as in the study.", ge=1, le=AT, unit="px")
-    ] = 15,
-    stride: Annotated[int, Option("From one square to the next at 224 px.", ge=1, le=AT, unit="px")] = 8,
-) -> Evidence:
+def occlusion(model: nn.Module, x: Tensor, class_index: int, progress: Progress, window: int, stride: int) -> Evidence:
     """How far the logit drops when a square is hidden (Zeiler & Fergus 2014, https://arxiv.org/abs/1311.2901): (h, w).
 
     A pixel has the mean over the squares that cover it.
@@ -83,14 +63,7 @@ def occlusion(
     return Evidence(drops[0, 0])
 
 
-def lime(
-    model: nn.Module,
-    x: Tensor,
-    class_index: int,
-    progress: Progress,
-    grid: Annotated[int, Option("Squares along each side, for the paper's superpixels; ours.", ge=2, le=32)] = 8,
-    samples: Annotated[int, Option("Random sets of squares that are hidden.", ge=32, le=8192)] = 256,
-) -> Evidence:
+def lime(model: nn.Module, x: Tensor, class_index: int, progress: Progress, grid: int, samples: int) -> Evidence:
     """The weight of each square in a sparse linear model of the logit (Ribeiro et al. 2016): (h, w).
 
     https://arxiv.org/abs/1602.04938. captum's Lasso over random sets of squares, the same sets every time. Scores are

@@ -3,7 +3,7 @@
 The order of removal is that of ROAD (Rong et al., ICML 2022, https://arxiv.org/abs/2202.00449): the picture without the
 map's strongest parts against the picture without its weakest. What is removed is blurred, where ROAD solves for it from
 its neighbors: on the validation images of the shipped bundles that tells maps of the network from maps of one with
-random weights no better, and takes longer (docs/heatmaps.md has the figures and how STRONG was chosen).
+random weights as well, in a fraction of the time (docs/heatmaps.md has the figures and how STRONG was chosen).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from kdlight.contracts.reading import Support
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHARES = (0.1, 0.3)
-"""Shares of the image that are blurred away, the strongest or the weakest of the map."""
+STRONGEST, WEAKEST = 0.3, 0.5
+"""Shares of the image that are blurred away."""
 BLUR = 0.1
 """Standard deviation of the blur, in sides of the input."""
-STRONG = 4.0
-"""Odds ratio from which a map counts as supported: nearly half of the default maps of shipped networks reach it,
-fewer than one in five of networks with random weights."""
+STRONG = 5.0
+"""Odds ratio from which a map counts as supported: half of the default maps of shipped networks reach it, one in five
+of networks with random weights."""
 RIM = 0.125
 """Width of the outer border as a share of each side; a uniform map has 0.44 of its mass there."""
 ON_RIM = 0.5
@@ -79,8 +79,8 @@ def grade(heat: np.ndarray, odds_ratio: float | None = None) -> Grade:
 def odds_ratio(heat: np.ndarray, x: Tensor, logits: Callable[[Tensor], np.ndarray], class_index: int) -> float | None:
     """How many times the odds of a class are higher without a map's weakest parts than without its strongest.
 
-    heat: (h, w) over the prepared image x (1, C, h, w); logits: a batch (B, C, h, w) to (B, K). The geometric mean over
-    SHARES. None where the map is flat, or there is one class only.
+    heat: (h, w) over the prepared image x (1, C, h, w); logits: a batch (2, C, h, w) to (2, K). None where the map is
+    flat, or there is one class only.
     """
     import torch
 
@@ -88,19 +88,26 @@ def odds_ratio(heat: np.ndarray, x: Tensor, logits: Callable[[Tensor], np.ndarra
         return None
     picture = x[0].numpy()
     blurred = _blurred(picture, BLUR, "reflect")
-    # equal values, as the zeros of many maps are: those farther from the strong parts count as weaker
-    smooth = _blurred(heat, 1 / 8, "nearest")
-    ranks = np.empty(heat.size)
-    ranks[np.lexsort((smooth.ravel(), heat.ravel()))] = np.arange(heat.size)
-    ranks = ranks.reshape(heat.shape) / heat.size
-    without = [np.where(ranks < share, blurred, picture) for share in SHARES]
-    without += [np.where(ranks >= 1 - share, blurred, picture) for share in SHARES]
+    ranks = _ranks(heat)
+    without = [np.where(part, blurred, picture) for part in (ranks < WEAKEST, ranks >= 1 - STRONGEST)]
     answers = logits(torch.from_numpy(np.stack(without)))
     if answers.shape[1] < 2:
         return None
-    weakest, strongest = np.split(_log_odds(answers, class_index), 2)
-    difference = float((weakest - strongest).mean())
+    weakest, strongest = _log_odds(answers, class_index)
+    difference = float(weakest - strongest)
     return math.exp(max(-50.0, min(50.0, difference))) if math.isfinite(difference) else None
+
+
+def _ranks(heat: np.ndarray) -> np.ndarray:
+    """Each pixel's place among all, from the weakest at 0 to below 1.
+
+    Equal values, as the zeros of many maps are: those farther from the strong parts count as weaker, then the earlier.
+    """
+    order = heat + 1e-9 * _blurred(heat, 1 / 8, "nearest").astype(np.float64)
+    order = order.ravel() + 1e-18 * np.arange(heat.size)  # one sort, eight times as fast as one by three keys
+    ranks = np.empty(heat.size)
+    ranks[np.argsort(order)] = np.arange(heat.size) / heat.size
+    return ranks.reshape(heat.shape)
 
 
 def _blurred(values: np.ndarray, deviation: float, border: str) -> np.ndarray:
@@ -125,7 +132,7 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float | None:
         raise ValueError(f"The maps are {a.shape} and {b.shape}; one shape was expected. Make both for one image.")
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return float(np.clip(np.corrcoef(a.ravel(), b.ravel())[0, 1], -1.0, 1.0))
+    return float(np.clip(np.corrcoef(a.ravel(), b.ravel(), dtype=a.dtype)[0, 1], -1.0, 1.0))
 
 
 def _log_odds(logits: np.ndarray, class_index: int) -> np.ndarray:
@@ -149,12 +156,12 @@ def _times(odds_ratio: float) -> str:
 
 
 def _focus(heat: np.ndarray) -> float:
-    values = heat.ravel().astype(np.float64)
-    count = max(1, round(values.size / 10))
-    return float(np.partition(values, -count)[-count:].sum() / values.sum())
+    count = max(1, round(heat.size / 10))
+    strongest = np.sort(heat, axis=None)[-count:]  # partitioning many zeros takes 25 times as long
+    return float(strongest.sum(dtype=np.float64) / heat.sum(dtype=np.float64))
 
 
 def _border(heat: np.ndarray) -> float:
     rows, columns = (max(1, round(side * RIM)) for side in heat.shape)
-    inner = heat[rows : heat.shape[0] - rows, columns : heat.shape[1] - columns].astype(np.float64)
-    return float(1 - inner.sum() / heat.astype(np.float64).sum())
+    inner = heat[rows : heat.shape[0] - rows, columns : heat.shape[1] - columns]
+    return float(1 - inner.sum(dtype=np.float64) / heat.sum(dtype=np.float64))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from kdlight.contracts.options import Declared, declared
+from kdlight.contracts.options import Declared, Option, Settings, declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,32 @@ DEFAULT = "multilayer"
 
 class ExplainError(ValueError):
     """A heat map was asked for that cannot be made."""
+
+
+AT = 224
+"""Side of the input in pixels that windows and strides are given at; other sides keep the proportion. That is ours."""
+
+
+class Path(Settings):
+    """From a plain gray image to this one."""
+
+    steps: Annotated[int, Option("Steps on the way; the study takes 50.", ge=10, le=500)] = 50
+
+
+class Window(Settings):
+    """A square that is moved over the image."""
+
+    window: Annotated[
+        int, Option(f"Side of the hidden square at {AT} px, as in the study.", ge=1, le=AT, unit="px")
+    ] = 15
+    stride: Annotated[int, Option(f"From one square to the next at {AT} px.", ge=1, le=AT, unit="px")] = 8
+
+
+class Squares(Settings):
+    """A grid of squares in the place of the paper's superpixels; ours."""
+
+    grid: Annotated[int, Option("Squares along each side.", ge=2, le=32)] = 8
+    samples: Annotated[int, Option("Random sets of squares that are hidden.", ge=32, le=8192)] = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +64,8 @@ class Explainer:
     """slow: a map takes seconds rather than a moment, and reports progress."""
     needs: str = ""
     """The package it needs beyond kdlight's own requirements."""
+    settings: type[Settings] = Settings
+    """The options that the function takes."""
 
     @property
     def available(self) -> bool:
@@ -51,8 +79,8 @@ class Explainer:
 
     @property
     def options(self) -> tuple[Declared, ...]:
-        """What the method can be told, as its function declares it. Brings torch along."""
-        return declared(self.function)
+        """What the method can be told."""
+        return declared(self.settings)
 
 
 # fmt: off
@@ -91,7 +119,7 @@ _ALL = (
               "before it.", gradients=False),
     Explainer("occlusion", "Occlusion", "captum:occlusion", "Zeiler & Fergus 2014",
               "Hides one square of the image after the other and measures how far the score drops.",
-              gradients=False, cost="slow", needs="captum"),
+              gradients=False, cost="slow", needs="captum", settings=Window),
     Explainer("saliency", "Saliency", "gradients:saliency", "Simonyan et al. 2014",
               "How strongly the score follows each pixel, for or against."),
     Explainer("ixg", "Input x gradient", "gradients:input_x_gradient", "Shrikumar et al. 2016",
@@ -100,12 +128,13 @@ _ALL = (
               "The gradient with everything that speaks against left out at each activation. Sharp, but close to an "
               "edge detector: it depends little on the class."),
     Explainer("ig", "Integrated gradients", "captum:integrated_gradients", "Sundararajan et al. 2017",
-              "Adds up gradients on the way from a plain gray image to this one.", cost="slow", needs="captum"),
+              "Adds up gradients on the way from a plain gray image to this one.", cost="slow", needs="captum",
+              settings=Path),
     Explainer("deeplift", "DeepLIFT", "gradients:deeplift", "Shrikumar et al. 2017",
               "Splits the score's difference to that of a plain gray image among the pixels."),
     Explainer("lime", "LIME", "captum:lime", "Ribeiro et al. 2016",
               "Hides random sets of squares and fits a sparse linear model to the scores.",
-              gradients=False, cost="slow", needs="captum"),
+              gradients=False, cost="slow", needs="captum", settings=Squares),
 )
 # fmt: on
 EXPLAINERS: dict[str, Explainer] = {method.name: method for method in _ALL}

@@ -83,7 +83,7 @@ def folded(model: Net) -> Net:
 
     Nothing but rounding changes, and gradients still reach every layer's output.
     """
-    copied = copy.deepcopy(model, {id(one): one for one in model.parameters()}).eval()  # replaced, never written
+    copied = copy.deepcopy(model, {id(one): one for one in model.parameters()})  # replaced, never written
     for block in [one for one in copied.modules() if isinstance(one, nn.Sequential)]:
         for name, after in itertools.pairwise(list(block._modules)):
             first, second = block._modules[name], block._modules[after]
@@ -91,4 +91,4 @@ def folded(model: Net) -> Net:
             if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
                 block._modules[name] = nn.Identity()
                 block._modules[after] = fuse_conv_bn_eval(first, second)
-    return copied.to(memory_format=torch.channels_last)
+    return copied.eval().to(memory_format=torch.channels_last)

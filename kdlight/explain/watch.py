@@ -39,8 +39,9 @@ def fine_layers(model: nn.Module) -> tuple[nn.Module, ...]:
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """No gradient reaches a parameter inside; the flags and the training mode come back afterwards."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    training = [module for module in model.modules() if module.training]
+    modules = list(model.modules())
+    trained = [one for module in modules for one in module.parameters(recurse=False) if one.requires_grad]
+    training = [module for module in modules if module.training]
     for parameter in trained:
         parameter.requires_grad = False
     for module in training:

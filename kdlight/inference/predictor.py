@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdlight import explain as explaining
 from kdlight.bundle import Bundle
+from kdlight.contracts.options import Settings, checked
 from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
@@ -21,8 +21,6 @@ from kdlight.metrics import prediction_sets, softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from kdlight.models import Classifier
 
 CLASS_MAPS = ("gradcam", "cam")
 """Heat maps that are the class map, once scaled, of a network that has one: `kdlight.explain.classmap` says why."""
@@ -44,19 +42,31 @@ class Prepared:
     """Taken to prepare it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which heat map is asked for."""
+
+    method: str
+    class_name: str | None
+    """None: each model's own top class."""
+    options: Mapping[str, Any]
+
+
 class Predictor:
     """Teacher on torch, student on ONNX Runtime, both loaded and warm. threads: of both; None is torch's number now.
 
-    It belongs to one thread; `prepare` alone may run in several.
+    Batch norms are folded into the convolutions: up to two fifths faster, and nothing but rounding changes. It belongs
+    to one thread; `prepare` alone may run in several.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         import torch
 
+        from kdlight.explain.scoring import folded
+
         self.bundle = bundle
         self.spec = bundle.spec
-        self.models = {role: bundle.model(role).requires_grad_(False) for role in ROLES}
-        self.models["teacher"].to(memory_format=torch.channels_last)
+        self.models = {role: folded(bundle.model(role).requires_grad_(False)) for role in ROLES}
         self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
             "teacher": TorchEngine(self.models["teacher"]),
@@ -72,18 +82,19 @@ class Predictor:
         confirmed: bool = False,
         modality: str | None = None,
         progress: Progress | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Reading:
         """Both opinions of one image, and with `explain` (a heat map method) their maps.
 
         class_name: whose map; None is each model's own top class. modality: what the person chose, None if nothing.
-        Raises IneligibleError with the reasons if the bundle does not cover the image and it is not `confirmed`,
-        ValueError for an unknown method or class.
+        options: the method's (`Explainer.options`). Raises IneligibleError with the reasons if the bundle does not
+        cover the image and it is not `confirmed`, ValueError for an unknown method, class or option.
         """
         started = time.perf_counter()
-        self._check(explain, class_name)
+        wanted = self._wanted(explain, class_name, options)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], explain)
-        maps = self._maps(prepared, explain, class_name, answers, progress, graded=True) if explain else {}
+        maps = self._maps(prepared, wanted, answers, progress, graded=True) if wanted else {}
         (reading,) = self._readings([prepared], {role: answer[0] for role, answer in answers.items()})
         return replace(
             reading,
@@ -114,10 +125,10 @@ class Predictor:
         progress: Progress | None = None,
     ) -> dict[Role, HeatMap]:
         """Both maps of one image, their support not measured; arguments and errors as in `read`."""
-        self._check(method, class_name)
+        wanted = self._wanted(method, class_name)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], method)
-        return self._maps(prepared, method, class_name, answers, progress)
+        return self._maps(prepared, wanted, answers, progress) if wanted else {}
 
     def prepare(self, image: Image, confirmed: bool = False, modality: str | None = None) -> Prepared:
         """What the models need of an image. Raises IneligibleError as `read` does."""
@@ -141,11 +152,14 @@ class Predictor:
         on_torch = self._calibrated("student", TorchEngine(self.models["student"])(x))
         return float(np.abs(self.probabilities("student", x) - on_torch).max())
 
-    def _check(self, method: str | None, class_name: str | None) -> None:
-        if method is not None:
-            explaining.explainer(method)
+    def _wanted(
+        self, method: str | None, class_name: str | None, options: Mapping[str, Any] | None = None
+    ) -> Wanted | None:
+        settings = Settings if method is None else explaining.explainer(method).settings
+        values = checked(settings, options or {}, section=method or "explain")
         if class_name is not None and class_name not in self.bundle.classes:
             raise ExplainError(f"Unknown class {class_name!r}; one of {', '.join(self.bundle.classes)} was expected.")
+        return None if method is None else Wanted(method, class_name, values)
 
     def _answer(self, x: Tensor, method: str | None = None) -> dict[Role, Answer]:
         """Both models' logits, with class maps where `method` is made from them: no second pass is then needed."""
@@ -199,14 +213,13 @@ class Predictor:
     def _maps(
         self,
         prepared: Prepared,
-        method: str,
-        class_name: str | None,
+        wanted: Wanted,
         answers: Mapping[Role, Answer],
         progress: Progress | None,
         graded: bool = False,
     ) -> dict[Role, HeatMap]:
-        """Both maps of one image, of `class_name` or of each model's top class."""
-        maps = {}
+        """Both maps of one image."""
+        method, class_name, maps = wanted.method, wanted.class_name, {}
         for number, role in enumerate(ROLES):
             logits, class_maps = answers[role]
             report = _share(progress, number, f"{explaining.explainer(method).title} of the {role}")
@@ -217,20 +230,13 @@ class Predictor:
                 if class_maps is not None:
                     explanation = self._class_map(role, prepared.x[None], class_maps[0, index])
                 else:
-                    explanation = explaining.explained(self._folded[role], prepared.x[None], index, method, report)
+                    asked = (self.models[role], prepared.x[None], index, method, report)
+                    explanation = explaining.explained(*asked, **wanted.options)
             seconds, x = time.perf_counter() - started, prepared.x[None]
-            engine = TorchEngine(self._folded["teacher"]) if role == "teacher" else self._engines[role]
-            ratio = explaining.odds_ratio(explanation.heat, x, engine, index) if graded else None
+            ratio = explaining.odds_ratio(explanation.heat, x, self._engines[role], index) if graded else None
             maps[role] = self._graded(explanation, ratio, prepared.shape, method, self.bundle.classes[index], seconds)
             report(1.0, "")
         return maps
-
-    @cached_property
-    def _folded(self) -> dict[Role, Classifier]:
-        """Copies for heat maps and their grades, batch norms folded into the convolutions: up to two fifths faster."""
-        from kdlight.explain.scoring import folded
-
-        return {role: folded(model) for role, model in self.models.items()}
 
     def _class_map(self, role: Role, x: Tensor, cells: np.ndarray) -> explaining.Explanation:
         """A class map (h, w) that came with the answer, on the input."""

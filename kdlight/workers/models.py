@@ -24,8 +24,8 @@ BUNDLES = 4
 def read(request: Read, progress: Progress) -> Reading:
     predictor = _predictor(request.bundle, progress)
     progress(0.0, "Teacher and student are reading the scan")
-    options = (request.explain, request.class_name, request.confirmed, request.modality)
-    return predictor.read(request.image, *options, progress=progress)
+    asked = (request.explain, request.class_name, request.confirmed, request.modality)
+    return predictor.read(request.image, *asked, progress=progress, options=request.options)
 
 
 def measure_latency(request: Latency, progress: Progress) -> Speed:

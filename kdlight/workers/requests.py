@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
-from kdlight.contracts.options import Declared
+from kdlight.contracts.options import Declared, Value
 from kdlight.contracts.reading import Reading, Role
 from kdlight.contracts.recipe import Recipe
 from kdlight.images import Image
@@ -50,6 +50,8 @@ class Read(Request[Reading]):
     class_name: str | None = None
     confirmed: bool = False
     modality: str | None = None
+    options: Mapping[str, Value] = field(default_factory=dict)
+    """Of the method of the heat maps."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from pydicom.data import get_testdata_file
+from torch import Tensor
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.explain import Evidence, Explainer
+from kdlight.explain.lattice import pixels
 
 Run = Callable[..., Any]
 
@@ -101,6 +105,30 @@ def test_explain_draws_over_the_scan_and_grades(kdlight: Run, tiny_bundle: Bundl
     drawn, before = PIL.Image.open(out), PIL.Image.open(scan)
     assert drawn.size == before.size
     assert said.json["flat"] is np.array_equal(np.asarray(drawn), np.asarray(before.convert("RGB")))
+
+
+def test_options_of_a_method_are_those_that_it_declares(
+    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method that takes as many samples as it is told, in place of LIME, which needs a package."""
+    told: list[dict[str, object]] = []
+
+    def method(model: object, x: Tensor, class_index: int, progress: object, **options: object) -> Evidence:
+        told.append(options)
+        return Evidence(torch.linspace(0, 1, x[0, 0].numel()).view(x.shape[2:]), pixels(x.shape[2:]))
+
+    monkeypatch.setattr(Explainer, "function", property(lambda _: method))
+    arguments = ("explain", tiny_bundle.path, scan, "--out", tmp_path / "map.png", "--method", "lime")
+    assert kdlight(*arguments, "-o", "samples=64", "-o", "grid=4").status == 0
+    assert told == [{"grid": 4, "samples": 64}] * 2
+    for text, sentence in (
+        ("samples=8", "lime.samples is 8; a whole number from 32 to 8192 was expected"),
+        ("sample=64", "lime.sample is not known; one of grid, samples was expected. Did you mean samples?"),
+        ("samples", "The override 'samples' is not key=value"),
+    ):
+        refused = kdlight(*arguments, "-o", text)
+        assert refused.status == 2
+        assert sentence in refused.err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--method", "tea-leaves"), ("--class", "unicorn")])

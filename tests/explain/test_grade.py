@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdlight.contracts.reading import Support
 from kdlight.explain import grade, odds_ratio, similarity
-from kdlight.explain.grade import SHARES, STRONG
+from kdlight.explain.grade import STRONG, STRONGEST
 
 
 def test_no_contrast_is_flat() -> None:
@@ -48,7 +48,7 @@ def test_focus_is_the_share_in_the_strongest_tenth() -> None:
 @pytest.mark.parametrize(
     ("ratio", "support", "words"),
     [
-        (STRONG, "strong", "Supported: blurring what the map marks lowers the odds of its class 4.0 times more"),
+        (STRONG, "strong", "Supported: blurring what the map marks lowers the odds of its class 5.0 times more"),
         (STRONG - 0.1, "weak", "Weakly supported: "),
         (1.0, "none", "Not supported: "),
         (math.exp(50), "strong", "over 100 times"),
@@ -73,15 +73,14 @@ def lit() -> Tensor:
 
 
 def test_the_ratio_is_that_of_the_odds_with_each_part_blurred() -> None:
-    """A map of the square itself: its strongest tenth is inside it, its weakest are far away."""
+    """A map of the square itself: its strongest three tenths hold it, its weakest half is elsewhere."""
     heat = np.zeros((32, 32), dtype=np.float32)
     heat[8:16, 8:16] = np.random.default_rng(0).uniform(0.5, 1, (8, 8))
     x = lit()
     blurred = torch.from_numpy(gaussian_filter(x[0].numpy(), (0, 3.2, 3.2)))
     inside = blurred[0, 8:16, 8:16].mean()
-    # the larger share covers the square; the smaller one covers 103 of 1024 pixels, which is all of its 64 as well
     expected = math.exp(3 * (1 - float(inside)))
-    assert round(SHARES[0] * 32 * 32) > 64
+    assert STRONGEST * 32 * 32 > 64
     assert odds_ratio(heat, x, bright, 1) == pytest.approx(expected, rel=1e-3)
     assert odds_ratio(heat, x, bright, 0) == pytest.approx(1 / expected, rel=1e-3)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from kdlight.bundle import Bundle
+from kdlight.contracts.options import Value
 from kdlight.contracts.reading import ROLES, HeatMap, Reading
 from kdlight.explain import DEFAULT, EXPLAINERS
 from kdlight.images import Image
-from kdlight.ui import shelf, widgets, words
+from kdlight.ui import fields, shelf, widgets, words
 from kdlight.ui.read.readings import Question
 from kdlight.ui.read.scans import Scan
 
@@ -30,15 +31,16 @@ class Settings:
     """None: no heat map."""
     class_name: str | None
     """None: each model's own top class."""
+    options: tuple[tuple[str, Value], ...]
+    """Of the method."""
     confirmed: bool
 
     def question(self, image: Image) -> Question | None:
         """What to ask the models; None until modality and bundle are decided."""
         if self.bundle is None or self.modality is None:
             return None
-        return Question(
-            image.sha256, image.frame, self.bundle.sha256, self.modality, self.method, self.class_name, self.confirmed
-        )
+        kind = (self.modality, self.method, self.class_name, self.confirmed, self.options)
+        return Question(image.sha256, image.frame, self.bundle.sha256, *kind)
 
     def names(self) -> dict[str, str]:
         """What stands over each pane."""
@@ -58,9 +60,9 @@ def settings(scan: Scan, image: Image) -> Settings:
     """Draw the controls of one scan and return what they say."""
     modality = _modality(image)
     bundle = shelf.choose(modality) if modality else None
-    method, class_name = _heat_map(bundle) if bundle else (None, None)
+    method, class_name, options = _heat_map(bundle) if bundle else (None, None, ())
     confirmed = bundle is not None and (image.sha256, bundle.sha256, modality) in confirmations()
-    return Settings(modality, bundle, method, class_name, confirmed)
+    return Settings(modality, bundle, method, class_name, options, confirmed)
 
 
 def confirmations() -> set[tuple[str, str, str | None]]:
@@ -75,11 +77,16 @@ def _modality(image: Image) -> str | None:
     return widgets.modality(f"Modality ({origin})", "modality", proposed, image.sha256)
 
 
-def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
+def _heat_map(bundle: Bundle) -> tuple[str | None, str | None, tuple[tuple[str, Value], ...]]:
+    """Method, class and the method's options."""
     if not widgets.toggle("Heat map", "map"):
-        return None, None
+        return None, None, ()
     names = list(words.METHODS)
     method = widgets.select("Method", "method", names, DEFAULT, format_func=words.method, help=METHOD_HELP)
+    values: dict[str, Value] = {}
+    if declared := EXPLAINERS[method].options:
+        with st.popover("Options of the method", type="tertiary", icon=":material/tune:"):
+            values = fields.draw(declared, {}, method)
     options = [OWN_TOP, *bundle.classes]
     name = widgets.select(
         "Class of the map",
@@ -89,4 +96,4 @@ def _heat_map(bundle: Bundle) -> tuple[str | None, str | None]:
         of=bundle.sha256,
         format_func=lambda c: c if c == OWN_TOP else bundle.words(c),
     )
-    return method, None if name in (None, OWN_TOP) else name
+    return method, None if name in (None, OWN_TOP) else name, tuple(values.items())

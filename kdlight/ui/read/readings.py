@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from kdlight.contracts.options import Value
 from kdlight.contracts.reading import ROLES, Reading
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image
@@ -33,6 +34,8 @@ class Question:
     method: str | None
     class_name: str | None
     confirmed: bool
+    options: tuple[tuple[str, Value], ...] = ()
+    """Of the method of the map."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,18 +53,23 @@ def known(question: Question) -> Reading | None:
 
 def latest(question: Question) -> Reading | None:
     """The newest answer on the same frame and bundle, without its maps: it stands until the asked one comes."""
-    same = replace(question, method=None, class_name=None)
+    same = unmapped(question)
     for other, reading in reversed(_readings().items()):
-        if replace(other, method=None, class_name=None) == same:
+        if unmapped(other) == same:
             bare = {role: replace(getattr(reading, role), heat_map=None) for role in ROLES}
             return replace(reading, map_similarity=None, **bare)
     return None
 
 
+def unmapped(question: Question) -> Question:
+    """The same without a heat map."""
+    return replace(question, method=None, class_name=None, options=())
+
+
 def first(question: Question) -> Question:
     """What to ask now: a slow map waits until the reading itself is on the page."""
     slow = question.method is not None and EXPLAINERS[question.method].cost == "slow"
-    return replace(question, method=None, class_name=None) if slow and latest(question) is None else question
+    return unmapped(question) if slow and latest(question) is None else question
 
 
 def ask(question: Question, image: Image, path: Path) -> Asked:
@@ -69,7 +77,8 @@ def ask(question: Question, image: Image, path: Path) -> Asked:
     asked: Asked | None = st.session_state.get("asked")
     if asked is None or asked.question != question:
         drop()
-        request = Read(path, image, question.method, question.class_name, question.confirmed, question.modality)
+        parts = (question.method, question.class_name, question.confirmed, question.modality)
+        request = Read(path, image, *parts, options=dict(question.options))
         asked = st.session_state["asked"] = Asked(question, waiting.submit(request))
     return asked
 

@@ -22,9 +22,9 @@ from kdlight.contracts.recipe import (
     shipped,
 )
 from kdlight.preprocessing import STAGES
-from kdlight.ui import shelf, theme, waiting, widgets, words
-from kdlight.ui.train import fields, starting_weights
-from kdlight.ui.train.fields import help_of
+from kdlight.ui import fields, shelf, theme, waiting, widgets, words
+from kdlight.ui.fields import help_of
+from kdlight.ui.train import starting_weights
 from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog
 

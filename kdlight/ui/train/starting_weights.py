@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdlight.contracts.recipe import UNTRAINED, Recipe, TeacherConfig
 from kdlight.ui import theme, waiting, widgets, words
-from kdlight.ui.train.fields import help_of
+from kdlight.ui.fields import help_of
 from kdlight.workers import Ticket
 from kdlight.workers.requests import Catalog, FindWeights, Published
 

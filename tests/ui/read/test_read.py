@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.bundle import Bundle
-from kdlight.explain import DEFAULT
+from kdlight.explain import DEFAULT, EXPLAINERS
 from kdlight.inference import IneligibleError
 from kdlight.ui.read import viewer
 from kdlight.workers import QueueFull, WorkerDied
@@ -109,6 +109,21 @@ def test_heat_maps_are_off_until_asked_and_of_the_class_that_was_chosen(
     app.sidebar.toggle[0].set_value(False).run()
     assert drawn[-1] == {}
     assert len(workers.asked) == asked  # known already
+
+
+def test_the_options_of_a_map_are_offered_where_the_method_has_some(app: AppTest, workers: FakeWorkers) -> None:
+    if not EXPLAINERS["lime"].available:
+        pytest.skip("captum is not installed")
+    upload(app, BRAIN)
+    app.sidebar.toggle[0].set_value(True).run()
+    assert not app.sidebar.number_input
+    method = next(s for s in app.sidebar.selectbox if s.label == "Method")
+    method.select("lime").run()
+    assert workers.asked[-1].options == {"grid": 8, "samples": 256}
+    next(n for n in app.sidebar.number_input if n.label == "grid").set_value(4).run()
+    assert (workers.asked[-1].explain, workers.asked[-1].options) == ("lime", {"grid": 4, "samples": 256})
+    method.select("gradcam").run()
+    assert workers.asked[-1].options == {}
 
 
 def test_a_busy_queue_shows_the_place_and_cancels_what_nobody_waits_for(app: AppTest, workers: FakeWorkers) -> None:

@@ -20,8 +20,8 @@ from kdlight.data.check import Check
 from kdlight.models import SHIPPED
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase
-from kdlight.ui import shelf, waiting, words
-from kdlight.ui.train import fields, form, starting_weights
+from kdlight.ui import fields, shelf, waiting, words
+from kdlight.ui.train import form, starting_weights
 from kdlight.workers import jobs
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog, Published, TimeEstimate
 from tests.epochs import epoch
