@@ -31,7 +31,7 @@ def gains(card: Card) -> tuple[str, str]:
     if card.metrics.study is None:
         return "one training", NOT_COMPARED
     record = of_card(card)
-    return points(record.gain_over_alone, len(record.seeds)) or "no interval", over_same_start(record).words
+    return points(record.over("alone"), len(record.seeds)) or "no interval", over_same_start(record).words
 
 
 def row(card: Card) -> str:

@@ -14,6 +14,7 @@ from kdlight.bundle.part import LenientPart, Value
 from kdlight.contracts import origin
 from kdlight.metrics import Interval
 from kdlight.metrics.report import IF_KNOWN
+from kdlight.metrics.trainings import TrainingTest, over_trainings
 
 SCHEMA = "kdlight.study/1"
 NO_INTERVAL = "not told from 0 (too few images for an interval)"
@@ -27,6 +28,17 @@ MODELS: tuple[Model, ...] = get_args(Model)
 Share = Annotated[float, Field(ge=0, le=1)]
 Known = Annotated[Share | None, IF_KNOWN]
 Gain = Annotated[Interval | None, IF_KNOWN]
+
+
+GAINS: dict[str, tuple[Model, Model]] = {
+    "gain_over_alone": ("student", "alone"),
+    "gap_to_teacher": ("student", "teacher"),
+    "gain_over_scratch": ("student", "scratch"),
+    "gain_over_same_start": ("student", "same_start"),
+    "gain_of_partner": ("partner", "alone"),
+    "gain_of_ensemble": ("ensemble", "alone"),
+}
+"""Whose score less whose, for each gain of a record."""
 
 
 def in_words(gain: Interval | None) -> str:
@@ -129,7 +141,8 @@ class StudyRecord(LenientPart):
     """One teacher, and over several seeds its student taught and the same student without a teacher.
 
     Gains are the student's score less the other's, 0 to 1, with a bootstrap interval over test groups, where an image
-    that several seeds answered is drawn with all of them; without bounds where the two were not paired.
+    that several seeds answered is drawn with all of them; without bounds where the two were not paired. It holds chance
+    in the test images alone: `over` and `test_over` add that in the training.
     """
 
     schema_: str = Field(alias="schema", pattern=r"^kdlight\.study/")
@@ -161,6 +174,8 @@ class StudyRecord(LenientPart):
     settings: dict[str, dict[str, Value]] = Field(default={})
     """The recipe's sections by key, without paths."""
     latency: Annotated[StudyLatency | None, IF_KNOWN] = None
+    adjusted_p: float | None = Field(default=None, exclude=True)
+    """Of the gain over the same start, adjusted for all that it is shown among; not stored."""
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +208,25 @@ class StudyRecord(LenientPart):
     @property
     def gain(self) -> str:
         """The gain over the student alone, in words."""
-        return in_words(self.gain_over_alone)
+        return in_words(self.over("alone"))
+
+    def test_over(self, other: Model, model: Model = "student") -> TrainingTest | None:
+        """A model's score less another's over the seeds' trainings; None for one seed or without paired answers."""
+        rows = [(row.by_model.get(model), row.by_model.get(other)) for row in self.seeds]
+        by_seed = [one - two for one, two in rows if one is not None and two is not None]
+        if len(by_seed) < len(rows):
+            return None
+        return over_trainings(self._on_images(other, model), by_seed, (self.data.images or {}).get("test"))
+
+    def over(self, other: Model, model: Model = "student") -> Interval | None:
+        """The same with its interval, for one seed with chance in the images alone; None where none was recorded."""
+        test = self.test_over(other, model)
+        return self._on_images(other, model) if test is None else test.interval
+
+    def _on_images(self, other: Model, model: Model) -> Interval | None:
+        name = next((name for name, pair in GAINS.items() if pair == (model, other)), None)
+        gain: Interval | None = None if name is None else getattr(self, name)
+        return gain
 
     @property
     def _by_model(self) -> dict[Model, list[float]]:
@@ -229,10 +262,9 @@ class StudyRecord(LenientPart):
         """
         if not self.taught:
             return None
-        return self.gain_over_alone if self.init in SAME_WEIGHTS else self.gain_over_same_start
+        return self._on_images(self.baseline, "student") if self.taught else None
 
     @property
-    def proven(self) -> bool:
-        """Whether the interval of `over_same_start` lies above 0, over two seeds or more."""
-        gain = self.over_same_start
-        return len(self.seeds) > 1 and gain is not None and gain.above_zero
+    def baseline(self) -> Model:
+        """The student without its teacher that starts as the taught one does."""
+        return "alone" if self.init in SAME_WEIGHTS else "same_start"

@@ -3,7 +3,7 @@
 The usual baseline, the student alone, may start elsewhere: where the taught student starts with weights that were
 distilled before or come out of its trained teacher, the student alone starts with a selection of those that the teacher
 started with. What is then gained over it is in part the worth of the starting weights. A gain is called proven only
-over the same student from the same starting weights.
+over the same student from the same starting weights, beyond chance in the test images and in the training.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kdlight.bundle.study_record import NO_INTERVAL, StudyRecord, in_words
+from kdlight.bundle.study_record import NO_INTERVAL, StudyRecord
 from kdlight.metrics import Interval
+from kdlight.metrics.trainings import ALPHA, TrainingTest, adjusted
 
 NOT_COMPARED = "not compared with the same student from the same starting weights"
 NO_TEACHER = "this student has no teacher: what it gained are its starting weights"
@@ -27,14 +28,28 @@ class OverSameStart:
     """The gain over that baseline."""
 
     gain: Interval | None
-    """0 to 1; None where the two were not compared."""
+    """0 to 1, with chance in the test images alone; None where the two were not compared."""
     seeds: int
     """0 without a study: each was trained once, on another budget of chance than a seed's pair."""
     taught: bool = True
+    test: TrainingTest | None = None
+    """With chance in the training too; None where that is not known."""
+    adjusted_p: float | None = None
+    """The test's p adjusted for all comparisons that it stands among; None where it stands alone."""
 
     @property
     def compared(self) -> bool:
         return self.taught and self.gain is not None
+
+    @property
+    def proven(self) -> bool:
+        """A gain beyond chance in images and training, also among the comparisons that it stands among."""
+        return self._beyond_chance and self.test is not None and self.test.interval.above_zero
+
+    @property
+    def _beyond_chance(self) -> bool:
+        p = None if self.test is None else self.test.p if self.adjusted_p is None else self.adjusted_p
+        return self.test is not None and not self.test.interval.spans_zero and p is not None and p < ALPHA
 
     @property
     def words(self) -> str:
@@ -48,9 +63,13 @@ class OverSameStart:
             return f"not proven: {value} points, {ONCE}"
         if self.gain.low is None or self.gain.high is None:
             return f"not proven: {value} points, without an interval"
-        if self.seeds == 1:
-            return f"not proven: {points}, one seed"
-        return f"{'proven' if self.gain.above_zero else 'a loss' if self.gain.below_zero else 'not proven'}: {points}"
+        if self.test is None:
+            return f"not proven: {points}, {'one seed' if self.seeds == 1 else 'on these test images'}"
+        points = f"{self.test.interval.points:+.1f} points"
+        if self._beyond_chance:
+            return f"{'proven' if self.test.interval.above_zero else 'a loss'}: {points}"
+        on_images = "" if self.gain.spans_zero else f"; {self.gain.points:+.1f} on these test images"
+        return f"not proven: {points}{on_images}"
 
     @property
     def sentence(self) -> str:
@@ -61,13 +80,21 @@ class OverSameStart:
 
 
 def over_same_start(record: StudyRecord) -> OverSameStart:
-    return OverSameStart(record.over_same_start, len(record.seeds), record.taught)
+    test = record.test_over(record.baseline) if record.taught else None
+    return OverSameStart(record.over_same_start, len(record.seeds), record.taught, test, record.adjusted_p)
+
+
+def together(records: Iterable[StudyRecord]) -> list[StudyRecord]:
+    """Records that are shown together, with the p of each adjusted for all of them (Benjamini-Hochberg)."""
+    shown = list(records)
+    tests = [over_same_start(record).test for record in shown]
+    ps = iter(adjusted([test.p for test in tests if test is not None]))
+    return [r if test is None else r.replace(adjusted_p=next(ps)) for r, test in zip(shown, tests, strict=True)]
 
 
 def over_alone(record: StudyRecord) -> str:
     """The gain over the student alone with its unit, for a sentence; it is never called proven."""
-    words = in_words(record.gain_over_alone)
-    return words if words == NO_INTERVAL else f"{words} points"
+    return record.gain if record.gain == NO_INTERVAL else f"{record.gain} points"
 
 
 def with_baseline(record: StudyRecord, others: Iterable[StudyRecord]) -> StudyRecord:

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 from kdlight import bundle as bundles
 from kdlight import training
 from kdlight.bundle.study_record import (
+    GAINS,
     MODELS,
     SCHEMA,
     SeedScores,
@@ -23,15 +24,6 @@ from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.runs import Run
 from kdlight.studies.records import settings
 
-GAINS = {
-    "gain_over_alone": ("student", "alone"),
-    "gap_to_teacher": ("student", "teacher"),
-    "gain_over_scratch": ("student", "scratch"),
-    "gain_over_same_start": ("student", "same_start"),
-    "gain_of_partner": ("partner", "alone"),
-    "gain_of_ensemble": ("ensemble", "alone"),
-}
-"""Whose score less whose, for each gain of a record."""
 Predictions = dict[str, np.ndarray]
 """On the test split: probabilities (N, K) by model, labels (N,), groups (N,)."""
 

@@ -109,7 +109,7 @@ def gain_html(card: Card) -> str:
 
 def _of_study(record: StudyRecord) -> str:
     seeds = f"{len(record.seeds)} seeds" if len(record.seeds) > 1 else "one seed"
-    gain = record.gain_over_alone
+    gain = record.over("alone")
     if gain is None or gain.low is None or gain.high is None:
         return f"too few images for an interval, {seeds}"
     suffix = ", not told from 0" if gain.spans_zero else ""

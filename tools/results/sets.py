@@ -36,7 +36,7 @@ def of_set(records: Sequence[StudyRecord], options: Mapping[str, Mapping[str, An
 
 def gain(record: StudyRecord) -> str:
     """Points over the student alone with their interval, bold where that lies above 0; said where it is of one seed."""
-    return points(record.gain_over_alone, len(record.seeds)) or record.gain
+    return points(record.over("alone"), len(record.seeds)) or record.gain
 
 
 def points(gain: Interval | None, seeds: int) -> str:
@@ -53,7 +53,7 @@ def points(gain: Interval | None, seeds: int) -> str:
 
 def best(records: Sequence[StudyRecord]) -> StudyRecord | None:
     """Of several studies on one set the one with the largest proven gain; None where none is proven."""
-    gains = [(record, record.over_same_start) for record in records if record.proven]
+    gains = [(record, record.over_same_start) for record in records if over_same_start(record).proven]
     if len(records) < 2 or not gains:
         return None
     return max(gains, key=lambda pair: pair[1].value if pair[1] else 0.0)[0]
@@ -84,7 +84,8 @@ def _said(records: Sequence[StudyRecord]) -> str:
     if tried > 1:
         lines.append(
             f"{tried} studies of two seeds or more are on this set: of as many methods that give nothing, "
-            f"{BY_CHANCE * tried:.2g} would have an interval above 0 by chance."
+            f"{BY_CHANCE * tried:.2g} would have an interval above 0 by chance. What is called proven is adjusted for "
+            "that over the whole page."
         )
     return " ".join(lines)
 
@@ -96,8 +97,8 @@ def _pair(number: int, record: StudyRecord) -> str:
     told = [
         f"{words} {score:.3f} ({points(gain, seeds) or 'no interval'})"
         for words, score, gain in (
-            ("the partner has", mean.partner, record.gain_of_partner),
-            ("the mean of both", mean.ensemble, record.gain_of_ensemble),
+            ("the partner has", mean.partner, record.over("alone", "partner")),
+            ("the mean of both", mean.ensemble, record.over("alone", "ensemble")),
         )
     ]
     return (
@@ -176,8 +177,8 @@ COLUMNS: dict[str, Cell] = {
     "same starting weights, alone": _same_start,
     "gain over those": lambda r: over_same_start(r).words,
     "from scratch": lambda r: _mean(r, "scratch"),
-    "gain over scratch": lambda r: points(r.gain_over_scratch, len(r.seeds)) or "-",
-    "taught minus teacher": lambda r: points(r.gap_to_teacher, len(r.seeds)) or "-",
+    "gain over scratch": lambda r: points(r.over("scratch"), len(r.seeds)) or "-",
+    "taught minus teacher": lambda r: points(r.over("teacher"), len(r.seeds)) or "-",
     "of the teacher": lambda r: f"{r.mean.student / r.mean.teacher:.3f}",
     "McNemar p": _mcnemar,
     "seeds": lambda r: str(len(r.seeds)),

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from kdlight import runs
-from kdlight.bundle.study_record import Model, Scores, in_words
+from kdlight.bundle.study_record import Model, Scores
 from kdlight.studies import RecordError, StudyRecord, read
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
 from kdlight.studies.records import GridRecord, command_of, of_card
@@ -100,7 +100,7 @@ def cells_table(record: GridRecord) -> str:
         [
             *(words.safe(cell.values[key]) for key in record.keys),
             *(words.score(score) for score in (cell.mean.teacher, cell.mean.alone, cell.mean.student)),
-            "one seed" if len(cell.seeds) == 1 else words.safe(in_words(cell.gain_over_alone)),
+            "one seed" if len(cell.seeds) == 1 else words.safe(cell.gain),
             words.safe(cell.over_same_start),
         ]
         for cell in record.cells
@@ -161,10 +161,12 @@ def verdict(record: StudyRecord) -> str:
     else:
         opening = f"{gain[:1].upper()}{gain[1:]}."
         more = (
-            "The first figure is over the student alone; its interval holds chance in the test images, not in training."
+            "The first figure is over the student alone. Intervals hold chance in the test images and in the training "
+            "of the students, not in that of the one teacher."
         )
-    kind = "kd-verdict differ" if record.proven else "kd-verdict"
-    beside = words.safe(over_same_start(record).sentence)
+    same_start = over_same_start(record)
+    kind = "kd-verdict differ" if same_start.proven else "kd-verdict"
+    beside = words.safe(same_start.sentence)
     return f'<div class="{kind}"><b>{opening}</b> {beside}</div><div class="kd-line">{more}</div>'
 
 
@@ -201,11 +203,11 @@ def differences(record: StudyRecord) -> list[dict[str, Any]]:
     """The gain over the student alone and the gap to the teacher, in points."""
     rows = []
     for name, gain in (
-        ("taught minus alone", record.gain_over_alone),
-        ("taught minus same start", record.gain_over_same_start),
-        ("partner minus alone", record.gain_of_partner),
-        ("mean of both minus alone", record.gain_of_ensemble),
-        ("taught minus teacher", record.gap_to_teacher),
+        ("taught minus alone", record.over("alone")),
+        ("taught minus same start", record.over("same_start")),
+        ("partner minus alone", record.over("alone", "partner")),
+        ("mean of both minus alone", record.over("alone", "ensemble")),
+        ("taught minus teacher", record.over("teacher")),
     ):
         if gain is not None and gain.low is not None:
             rows.append({"name": name, **gain.points.to_json(), "words": f"{gain.points:+.1f}"})

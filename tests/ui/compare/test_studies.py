@@ -70,7 +70,7 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
     write(runs)
     text = said(studies_view(app))
     assert not app.exception
-    assert "<b>Gain +5.5 [+1.0, +10.0] points.</b>" in text
+    assert f"<b>Gain {points(runs)} points.</b>" in text
     assert "0.96 of its teacher's balanced accuracy (0.86 of 0.90)" in text
     assert "Tiny MRI, MobileNetV2 to kdlight nano, kd \\(alpha 0.7\\), 64 px" in text
     assert "p = 0.021, pooled over seeds that answered the same images: too sure, the interval decides." in text
@@ -107,12 +107,20 @@ def test_a_pair_that_learned_together_shows_both_and_their_mean(app: AppTest, ru
     ]
 
 
+def points(root: Path) -> str:
+    """The gain over the student alone of the study below `root`, with chance in images and training."""
+    gain = read(root / "study-tiny").over("alone")
+    assert gain is not None
+    return f"{gain.points:+.1f}"
+
+
 SPAN = {"value": 0.01, "low": -0.02, "high": 0.04}
 
 
 def test_a_gain_over_the_student_alone_that_spans_0_is_told_as_that(app: AppTest, runs: Path) -> None:
     write(runs, gain_over_alone=SPAN)
-    assert "<b>Not told from 0: +1.0 [-2.0, +4.0] points.</b>" in said(studies_view(app))
+    assert points(runs).startswith("+1.0 [-")
+    assert f"<b>Not told from 0: {points(runs)} points.</b>" in said(studies_view(app))
 
 
 def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs: Path) -> None:
@@ -124,7 +132,7 @@ def test_a_gain_is_told_against_the_same_starting_weights_too(app: AppTest, runs
 
 
 def test_the_baseline_of_the_same_start_is_shown_with_its_interval(app: AppTest, runs: Path) -> None:
-    seeds = [{**row, "same_start": 0.84} for row in SEEDS]
+    seeds = [{**row, "same_start": row["student"] - 0.02} for row in SEEDS]
     write(runs, seeds=seeds, gain_over_same_start={"value": 0.02, "low": 0.01, "high": 0.03})
     text = said(studies_view(app))
     assert not app.exception
@@ -202,7 +210,8 @@ def test_the_choice_of_a_study_stays_when_another_comes(app: AppTest, runs: Path
         runs,
         "study-z",
         data={"name": "z", "title": "Other"},
-        gain_over_alone={"value": 0.09, "low": 0.01, "high": 0.19},
+        seeds=[{**row, "alone": row["student"] - 0.09} for row in SEEDS],
+        gain_over_alone={"value": 0.09, "low": 0.01, "high": 0.17},
     )
     studies_view(app)
     app.sidebar.selectbox[0].select("Other · kd").run()
@@ -227,15 +236,17 @@ def test_a_study_on_a_bundles_card_is_found(library: Path, tmp_path: Path, monke
 def test_differences_are_in_points(tmp_path: Path) -> None:
     rows = studies.differences(read(write(tmp_path)))
     assert [row["name"] for row in rows] == ["taught minus alone", "taught minus teacher"]
-    assert [round(row["low"], 6) for row in rows] == [1.0, -8.0]
-    assert rows[0]["words"] == "+5.5 [+1.0, +10.0]"
+    assert [round(row["value"], 6) for row in rows] == [5.5, -4.0]
+    assert rows[0]["words"] == points(tmp_path)
+    assert (rows[0]["low"], rows[1]["low"]) < (1.0, -8.0)  # chance in the training is in it
 
 
 def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     score = {"teacher": 0.9, "alone": 0.8, "student": 0.85}
     cells = [
-        {"name": f"dual={v}", "values": {"distill.dual": v}, "seeds": SEEDS, "mean": score, "gain_over_alone": gap}
-        for v, gap in (("false", SPAN), ("true", {**SPAN, "value": 0.02}))
+        {"name": f"dual={v}", "values": {"distill.dual": v}, "seeds": SEEDS, "mean": score, "gain_over_alone": SPAN}
+        | {"gain": f"not told from 0: {gain}"}
+        for v, gain in (("false", "+1.0 [-2.0, +4.0]"), ("true", "+2.0 [-2.0, +4.0]"))
     ]
     gap = {"first": "dual=true", "second": "dual=false", "difference": None, "words": "not told from 0: +0.1 [-1, +1]"}
     record = {"schema": "kdlight.grid/1", "recipe": "tiny", "keys": ["distill.dual"], "cells": cells}

@@ -46,11 +46,11 @@ def test_a_tile_says_what_a_bundle_is(app: AppTest, tiny_bundle: Bundle) -> None
 
 def with_study(bundle: Bundle, seeds: int, low: float, init: str = "general", **more: Any) -> Bundle:
     """The bundle as if a study stood on its card: a gain of 4 points whose interval begins at `low`."""
-    scores = {"teacher": 0.9, "student": 0.84, "alone": 0.8}
+    scores = {"teacher": 0.9, "student": 0.84, "alone": 0.8, "same_start": 0.82}
     study = {
         **{"schema": "kdlight.study/1", "recipe": "kdlight-brain_mri", "gain": "said by the study"},
         "seeds": [{"seed": number, **scores} for number in range(seeds)],
-        "gain_over_alone": {"value": 0.04, "low": low, "high": 0.07},
+        "gain_over_alone": {"value": 0.04, "low": low, "high": 0.08 - low},
         "models": {"student": {"start": init}},
         **more,
     }
@@ -66,7 +66,7 @@ def with_study(bundle: Bundle, seeds: int, low: float, init: str = "general", **
     ("seeds", "low", "said"),
     [
         (3, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, 3 seeds"),
-        (3, -0.01, "+4.0 [-1.0, +7.0] points over the student alone, 3 seeds, not told from 0"),
+        (3, -0.01, "+4.0 [-1.0, +9.0] points over the student alone, 3 seeds, not told from 0"),
         (1, 0.01, "+4.0 [+1.0, +7.0] points over the student alone, one seed"),
     ],
 )
