@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ class Run:
             if not resume and (self.path / "log.jsonl").exists():
                 state = "stopped" if state in LIVE else state
                 raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
+            for left in (*self.path.glob(".*.safetensors.*.part"), *self.path.glob(".bundle.*")):  # by a kill
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             self.record(os.getpid(), Path.cwd())
             self.update(state="running", message="")
             yield

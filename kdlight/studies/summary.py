@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from kdlight import bundle as bundles
 from kdlight import training
@@ -22,7 +21,8 @@ from kdlight.contracts.recipe import Recipe
 from kdlight.distillers import find, hyperparameters
 from kdlight.metrics import Interval, balanced_accuracy, difference, mcnemar
 from kdlight.runs import Run
-from kdlight.studies.records import settings
+from kdlight.storage import UnreadableError, load_arrays
+from kdlight.studies.records import RecordError, settings
 
 Predictions = dict[str, np.ndarray]
 """On the test split: probabilities (N, K) by model, labels (N,), groups (N,)."""
@@ -64,7 +64,10 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecor
 
 def predictions(run: Run) -> Predictions:
     """A finished run's test probabilities, with the mean of a pair that learned together."""
-    arrays: Predictions = load_file(run.path / training.PREDICTIONS)
+    try:
+        arrays, _ = load_arrays(run.path / training.PREDICTIONS, older=True)
+    except (FileNotFoundError, UnreadableError) as error:
+        raise RecordError(f"{run.name}: its predictions are damaged or gone; delete {run.path}, run again.") from error
     if "partner" in arrays:
         arrays["ensemble"] = (arrays["student"] + arrays["partner"]) / 2
     return arrays

@@ -24,6 +24,7 @@ from kdlight.distillers import Batch, Distiller, View
 from kdlight.models.base import Classifier
 from kdlight.preprocessing import InputSpec
 from kdlight.runs import EpochRecord, Phase
+from kdlight.runs.progress import say
 from kdlight.training import checkpoint as checkpoints
 from kdlight.training.batches import index_batches, keep_freed_memory, prefetch, shuffled
 from kdlight.training.checkpoint import Progress
@@ -93,8 +94,8 @@ def fit(
     keep_freed_memory()
     distiller, schedule = loop.distiller, loop.schedule
     progress = Progress.of(distiller.student, averaged=bool(schedule.swa))
-    if checkpoint is not None and checkpoint.is_file():
-        checkpoints.restore(checkpoint, distiller, loop.optimizer, progress)
+    if checkpoint is not None and (sentence := checkpoints.restore(checkpoint, distiller, loop.optimizer, progress)):
+        say(sentence)
     state = progress.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         record = _epoch(loop, progress, val, phase)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from kdlight.compress import round_to_half
 from kdlight.contracts.recipe import Recipe, TeacherConfig, TrainConfig
@@ -17,8 +16,9 @@ from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.runs import EpochRecord, Phase, Run
-from kdlight.storage import replacing
+from kdlight.training import checkpoint as checkpoints
 from kdlight.training.batches import shuffled
+from kdlight.training.checkpoint import load_weights, save_weights
 from kdlight.training.data import RunData
 from kdlight.training.loop import Augment, Loop, Schedule, fit
 from kdlight.training.teacher_cache import CACHEABLE, TeacherCache
@@ -46,7 +46,7 @@ class Phases:
 
     def teacher(self) -> Iterator[EpochRecord]:
         """Fine-tune the big model; refuses first what no student could be trained from after it."""
-        if self._file("teacher").is_file():
+        if self._is_finished("teacher"):
             return
         self._refuse()
         config = self.recipe.teacher
@@ -64,7 +64,7 @@ class Phases:
 
     def student(self, phase: Phase) -> Iterator[EpochRecord]:
         """Train the small model, taught (`student`) or by itself (one of BASELINES), on the same budget."""
-        if self._file(phase).is_file():
+        if self._is_finished(phase):
             return
         model, teacher = self.new_student(phase), None
         if phase not in BASELINES:
@@ -105,7 +105,7 @@ class Phases:
         """A model that the run has finished, its weights rounded to the float16 that is shipped."""
         architecture = self.recipe.teacher.name if name == "teacher" else self.recipe.student.name
         model = create_model(architecture, len(self.data.classes))
-        model.load_state_dict(load_file(self._file(name)))
+        load_weights(self._file(name), model)
         round_to_half(model)
         return model.eval()
 
@@ -115,11 +115,11 @@ class Phases:
         torch.manual_seed(self.recipe.train.seed)
         model = create_model(config.name, len(self.data.classes))
         if self._file("start").is_file():
-            model.load_state_dict(load_file(self._file("start")))
+            load_weights(self._file("start"), model)
             return model
         began = start_from(model, config.name, config.weights)
         self.run.keep_teacher_start(began)
-        self._save("start", model)
+        save_weights(self._file("start"), model)
         self.run.update(message=f"The teacher starts from {began.words}.")
         return model
 
@@ -137,28 +137,33 @@ class Phases:
         self, phase: Phase, distiller: Distiller, schedule: Schedule, cache: TeacherCache | None = None
     ) -> Iterator[EpochRecord]:
         self.run.update(phase=phase, epoch=0, epochs=schedule.epochs)
-        checkpoint = self.run.path / f"checkpoint.{phase}.safetensors"
+        checkpoint = self._checkpoint(phase)
         splits = self.data.splits
         train = splits["train"] if distiller.unlabeled else self.data.labeled
         if phase in BASELINES:
             train = train.repeated(len(splits["train"]))  # as many steps as the taught student has
         loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, cache)
         partner = distiller.partner
-        on_best = partial(self._save, PARTNER, partner) if partner is not None else None
+        on_best = partial(save_weights, self._file(PARTNER), partner) if partner is not None else None
         for record in fit(loop, splits["val"], phase, checkpoint, on_best):
             self.run.append(record)
             self.run.update(epoch=record.epoch)
             yield record
-        self._save(phase, distiller.student)
-        checkpoint.unlink(missing_ok=True)
-
-    def _save(self, name: str, model: Classifier) -> None:
-        with replacing(self._file(name)) as beside:
-            save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, beside)
+        save_weights(self._file(phase), distiller.student)
+        checkpoints.remove(checkpoint)
 
     def has(self, name: str) -> bool:
         """Whether the run has finished this model."""
         return self._file(name).is_file()
+
+    def _is_finished(self, phase: Phase) -> bool:
+        """Whether it left its weights; a kill may then have left its checkpoints too, which go."""
+        if self.has(phase):
+            checkpoints.remove(self._checkpoint(phase))
+        return self.has(phase)
+
+    def _checkpoint(self, phase: Phase) -> Path:
+        return self.run.path / f"checkpoint.{phase}.safetensors"
 
     def _file(self, name: str) -> Path:
         return self.run.path / f"{name}.safetensors"

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 
 from kdlight.bundle.card import Temperature, Threshold
 from kdlight.contracts.origin import Origin
 from kdlight.contracts.recipe import Recipe
 from kdlight.metrics import conformal_qhat, fit_temperature, softmax
 from kdlight.models import Classifier
-from kdlight.storage import replacing
+from kdlight.storage import save_arrays
 from kdlight.training.data import RunData
 from kdlight.training.loop import logits_of
 
@@ -64,9 +62,8 @@ class RunResult:
     def write_predictions(self, folder: Path) -> None:
         """Leave the test probabilities in the run, for a study to pair them with other seeds: PREDICTIONS."""
         test = self.data.dataset.split("test")
-        tensors = {name: torch.from_numpy(values.copy()) for name, values in self.probabilities.items()}
+        arrays = dict(self.probabilities)
         groups = {item: number for number, item in enumerate(dict.fromkeys(test.groups.tolist()))}
-        tensors["labels"] = torch.from_numpy(test.labels)
-        tensors["groups"] = torch.tensor([groups[item] for item in test.groups.tolist()])
-        with replacing(folder / PREDICTIONS) as beside:
-            save_file(tensors, beside)
+        arrays["labels"] = test.labels
+        arrays["groups"] = np.array([groups[item] for item in test.groups.tolist()])
+        save_arrays(folder / PREDICTIONS, {name: np.ascontiguousarray(values) for name, values in arrays.items()})

@@ -129,8 +129,25 @@ def test_a_broken_checkpoint_is_refused(split: Arrays, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     run(split, 2, path, stop=1)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="does not fit this recipe"):
+    with pytest.raises(CheckpointError, match=r"is damaged: it cannot be read\. Delete it"):
         run(split, 2, path)
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_is_told(
+    split: Arrays, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.safetensors"
+    whole, logs = run(split, 4)
+    run(split, 4, path, stop=3)
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 4
+    path.write_bytes(data)
+    resumed, rest = run(split, 4, path)
+    assert [log.epoch for log in rest] == [3, 4]
+    assert [log.loss for log in rest] == [log.loss for log in logs[2:]]
+    assert "Training goes on from the one before, epoch 2." in capsys.readouterr().err
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
 
 
 def test_early_stopping_counts_epochs_without_a_better_validation(split: Arrays) -> None:

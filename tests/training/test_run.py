@@ -19,7 +19,7 @@ from kdlight.bundle import load
 from kdlight.contracts.recipe import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
 from kdlight.inference import Predictor, golden
-from kdlight.inference.evaluate import _both_ways, evaluate
+from kdlight.inference.evaluate import _logits_both_ways, evaluate
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
 from kdlight.training import Arrays
@@ -109,7 +109,7 @@ def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) ->
         predictor.logits("teacher", bundle.spec.normalise(torch.from_numpy(p.copy())))
         for p in (pixels, pixels[:, :, ::-1])
     ]
-    found = _both_ways(predictor, "teacher", pixels)
+    found = _logits_both_ways(predictor, "teacher", pixels)
     np.testing.assert_allclose(found, (ways[0] + ways[1]) / 2, atol=1e-5)
     data = training.open_set(recipe(weights).data, run.path)
     seen = evaluate(bundle, data.split("test"), mirrored=True)
