@@ -14,7 +14,7 @@ from kdlight.contracts.modality import Window
 from kdlight.images import Image
 
 if TYPE_CHECKING:
-    from kdlight.benchmark.loops import Bench
+    from kdlight.benchmark.training import Bench
     from kdlight.bundle import Bundle
 
 
@@ -57,7 +57,7 @@ def bundle_copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """The training benchmark on 36 drawn images of 32 px."""
-    from kdlight.benchmark.loops import Bench
+    from kdlight.benchmark.training import Bench
     from kdlight.data import open_dataset, synthetic
     from kdlight.preprocessing import InputSpec
 

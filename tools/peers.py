@@ -37,8 +37,8 @@ from torchvision.transforms import v2
 from kdlight import bundle as bundles
 from kdlight.benchmark.batch import CHUNK, generate, overlapped
 from kdlight.benchmark.explain import EVERY_MASK, FAST, SCORE_CAM, given, prepared, ways_of
-from kdlight.benchmark.loops import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 from kdlight.benchmark.timer import interleave, machine, milliseconds, ratio, row
+from kdlight.benchmark.training import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 from kdlight.cli.output import Answer, table
 from kdlight.compress import export_onnx
 from kdlight.contracts.reading import ROLES

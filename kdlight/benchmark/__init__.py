@@ -3,9 +3,8 @@
 from kdlight.benchmark.batch import BatchReport, throughput
 from kdlight.benchmark.explain import ExplainReport, explain_speed
 from kdlight.benchmark.latency import LatencyReport, latency, quiet_latency, record
-from kdlight.benchmark.loops import BenchmarkError
 from kdlight.benchmark.timer import BusyError
-from kdlight.benchmark.training import TrainingReport, epochs
+from kdlight.benchmark.training import BenchmarkError, TrainingReport, epochs
 
 __all__ = [
     "BatchReport",

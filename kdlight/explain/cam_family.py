@@ -8,9 +8,8 @@ The package takes some two seconds to import, so it is imported when the first o
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -44,28 +43,6 @@ def weighted(
     pairs = zip(gradients, maps, strict=True)
     cells, lattice = stacked([(g.sum((2, 3), keepdim=True) * m).sum(1) for g, m in pairs], lattices)
     return cells.sum(0), lattice
-
-
-def gradcam_plus_plus(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
-    """Weights are sums of positive gradients, each place weighed so that every occurrence of the class counts alike.
-
-    Chattopadhay et al., WACV 2018, https://arxiv.org/abs/1710.11063. Defined for maps behind a ReLU; of other maps the
-    negative part is left out, since the weights' denominator could vanish (ours).
-    """
-    return _last_layers("GradCAMPlusPlus", model, x, class_index, rectified=True)
-
-
-def xgradcam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
-    """Weights are means of the gradients, weighed by the map itself, so that the map sums to the score (ReLU networks).
-
-    Fu et al., BMVC 2020, https://arxiv.org/abs/2008.02312. The negative part of maps is left out as in Grad-CAM++.
-    """
-    return _last_layers("XGradCAM", model, x, class_index, rectified=True)
-
-
-def hirescam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
-    """Gradient times map, cell by cell, summed over the features: Draelos & Carin 2020, https://arxiv.org/abs/2011.08891."""
-    return _last_layers("HiResCAM", model, x, class_index)
 
 
 def layercam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
@@ -107,10 +84,10 @@ def ablationcam(model: nn.Module, x: Tensor, class_index: int, progress: Progres
     watch, logits = forward(model, x, class_index)
     with torch.no_grad():
         head = linear_head(model, watch.maps[0], logits) if len(watch.maps) == 1 else None
-    if head is not None:
-        drops = [head.weight[class_index] * watch.maps[0].mean((2, 3))]
-    else:
-        drops = _drops(model, x, class_index, float(logits[0, class_index]), watch.maps, progress)
+        if head is not None:
+            drops = [head.weight[class_index] * watch.maps[0].mean((2, 3))]
+        else:
+            drops = _drops(model, x, class_index, logits[0, class_index], watch.maps, progress)
     weighed = [
         (drop[:, :, None, None] * maps.clamp(min=0)).sum(1) for drop, maps in zip(drops, watch.maps, strict=True)
     ]
@@ -118,12 +95,29 @@ def ablationcam(model: nn.Module, x: Tensor, class_index: int, progress: Progres
     return Evidence(cells.sum(0), lattice)
 
 
-def _last_layers(method: str, model: nn.Module, x: Tensor, class_index: int, rectified: bool = False) -> Evidence:
+def _last_layers(
+    method: str, rectified: bool, model: nn.Module, x: Tensor, class_index: int, progress: Progress
+) -> Evidence:
     watch = backward(model, cam_layers(model), x, class_index)
     layers = [maps.clamp(min=0) if rectified else maps for maps in watch.maps]
     pairs = zip(layers, watch.gradients, strict=True)
     cells, lattice = stacked([_cells(method, model, class_index, *pair) for pair in pairs], watch.lattices)
     return Evidence(cells.sum(0), lattice)
+
+
+gradcam_plus_plus = partial(_last_layers, "GradCAMPlusPlus", True)
+"""Weights are sums of positive gradients, each place weighed so that every occurrence of the class counts alike.
+
+Chattopadhay et al., WACV 2018, https://arxiv.org/abs/1710.11063. Defined for maps behind a ReLU; of other maps the
+negative part is left out, since the weights' denominator could vanish (ours).
+"""
+xgradcam = partial(_last_layers, "XGradCAM", True)
+"""Weights are means of the gradients, weighed by the map itself, so that the map sums to the score (ReLU networks).
+
+Fu et al., BMVC 2020, https://arxiv.org/abs/2008.02312. The negative part of maps is left out as in Grad-CAM++.
+"""
+hirescam = partial(_last_layers, "HiResCAM", False)
+"""Gradient times map, cell by cell, summed over the features: Draelos & Carin 2020, https://arxiv.org/abs/2011.08891."""
 
 
 def _cells(method: str, model: nn.Module, class_index: int, maps: Tensor, gradients: Tensor | None = None) -> Tensor:
@@ -137,44 +131,19 @@ def _cells(method: str, model: nn.Module, class_index: int, maps: Tensor, gradie
 
 
 def _drops(
-    model: nn.Module, x: Tensor, class_index: int, score: float, layers: list[Tensor], progress: Progress
+    model: nn.Module, x: Tensor, class_index: int, score: Tensor, layers: list[Tensor], progress: Progress
 ) -> list[Tensor]:
-    """By how much the score falls without each map: (1, C) for each of the class activation layers, by the package."""
-    package: Any = import_module("pytorch_grad_cam")
-    find_layers: Any = import_module("pytorch_grad_cam.utils.find_layers")
-    counted, drops = Counted(model, sum(maps.shape[1] for maps in layers) + len(layers), progress), []
+    """By how much the score falls without each map: (1, C) for each of the class activation layers."""
+    counted, drops = Counted(model, sum(maps.shape[1] for maps in layers), progress), []
     for layer, maps in zip(cam_layers(model), layers, strict=True):
-        zeroed = Zeroed()
-        cam = package.AblationCAM(counted, [], ablation_layer=zeroed, batch_size=BATCH)
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-                # it divides the drop by the score, which turns the map around where the score is negative: here by 1
-                targets: list[Callable[[Tensor], Tensor]] = [lambda output: output[class_index] - score + 1]
-                weights = cam.get_cam_weights(x, layer, targets, maps.numpy(), None)
-        finally:
-            find_layers.replace_layer_recursive(model, zeroed, layer)
-        drops.append(torch.from_numpy(weights))
+        scores = []
+        for features in torch.split(torch.arange(maps.shape[1]), BATCH):
+            zeroed = maps.repeat(len(features), 1, 1, 1)
+            zeroed[torch.arange(len(features)), features] = 0
+            handle = layer.register_forward_hook(lambda *_, zeroed=zeroed: zeroed)
+            try:
+                scores.append(counted(x.expand(len(features), -1, -1, -1))[:, class_index])
+            finally:
+                handle.remove()
+        drops.append((score - torch.cat(scores))[None])
     return drops
-
-
-class Zeroed(nn.Module):
-    """Stands where a layer stood and puts out its maps, one of them zero in each row of the batch.
-
-    The package's own subtracts ten million where maps have negative values, as those of transformers do.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.indices = np.empty(0, dtype=np.int64)
-
-    def activations_to_be_ablated(self, activations: np.ndarray, _ratio: float) -> np.ndarray:
-        self.indices = np.arange(len(activations))
-        return self.indices
-
-    def set_next_batch(self, input_batch_index: int, activations: Tensor, num_channels_to_ablate: int) -> None:
-        self.maps = activations[input_batch_index].repeat(num_channels_to_ablate, 1, 1, 1)
-
-    def forward(self, _x: Tensor) -> Tensor:
-        rows = torch.arange(len(self.maps))
-        self.maps[rows, torch.from_numpy(self.indices[: len(rows)])] = 0
-        return self.maps

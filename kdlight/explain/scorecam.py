@@ -61,36 +61,30 @@ DRAWS = 32
 
 def scorecam(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """Masks until the map is as good as whole; or the fast way where that would take minutes."""
-    features = feature_maps(model, x, class_index)
-    heavy = len(features[0]) * macs(model, max(x.shape[-2:])) > HEAVY
-    return _map(model, x, class_index, features, progress, FAST if heavy else SURE)
+    return _map(model, x, class_index, progress, SURE)
 
 
 def exact(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """Every mask, however long it takes."""
-    return _map(model, x, class_index, feature_maps(model, x, class_index), progress, None)
+    return _map(model, x, class_index, progress, None)
 
 
 def fast(model: nn.Module, x: Tensor, class_index: int, progress: Progress) -> Evidence:
     """A few masks; the note says how close the map is likely to be to the whole one."""
-    return _map(model, x, class_index, feature_maps(model, x, class_index), progress, FAST)
+    return _map(model, x, class_index, progress, FAST)
 
 
-Features = tuple[Tensor, Lattice]
-"""Feature maps (K, h, w), and where their cells lie on the input."""
-
-
-def feature_maps(model: nn.Module, x: Tensor, class_index: int) -> Features:
-    """What the class activation layers put out for x (1, C, H, W)."""
+def feature_maps(model: nn.Module, x: Tensor, class_index: int) -> tuple[Tensor, Lattice]:
+    """What the class activation layers put out for x (1, C, H, W): (K, h, w), and where its cells lie on the input."""
     watch, _ = forward(model, x, class_index)
     return stacked([maps[0] for maps in watch.maps], watch.lattices)
 
 
-def _map(
-    model: nn.Module, x: Tensor, class_index: int, features: Features, progress: Progress, effort: Effort | None
-) -> Evidence:
+def _map(model: nn.Module, x: Tensor, class_index: int, progress: Progress, effort: Effort | None) -> Evidence:
     """As many masks as the effort asks for; every one without an effort, or where its share of them does not do."""
-    maps, lattice = features
+    maps, lattice = feature_maps(model, x, class_index)
+    if effort is SURE and len(maps) * macs(model, max(x.shape[-2:])) > HEAVY:
+        effort = FAST
     if not torch.isfinite(maps).all():
         return Evidence(maps.sum(0), lattice)
     first, mask_of = distinct(maps)

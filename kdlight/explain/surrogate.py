@@ -76,13 +76,9 @@ class Surrogate:
 
         They spread more than the process says where its last CALIBRATED predictions missed by more than it states.
         """
-        diagonal = (
-            2 * NUGGET * torch.eye(len(self.mean), dtype=torch.double)
-        )  # its own, and for the decomposition's sake
-        unexplained = (
-            self._kernel(self.squares) - self._factor @ self._factor.T
-        )  # (M, M), how the unknown shares go together
-        lower = torch.linalg.cholesky(unexplained + diagonal)
+        # (M, M), how the unknown shares go together; twice the nugget: its own, and for the decomposition's sake
+        unexplained = self._kernel(self.squares) - self._factor @ self._factor.T
+        lower = torch.linalg.cholesky(unexplained + 2 * NUGGET * torch.eye(len(self.mean), dtype=torch.double))
         noise = torch.randn(count, len(self.mean), dtype=torch.double, generator=torch.Generator().manual_seed(0))
         missed = max(1.0, sum(self._misses[-CALIBRATED:]) / max(1, len(self._misses[-CALIBRATED:])))
         drawn: Tensor = self.mean + noise @ lower.T * math.sqrt(missed * self.scale)

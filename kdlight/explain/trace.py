@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -136,11 +137,13 @@ def _tensors(values: Iterable[Any]) -> Iterable[Tensor]:
             yield from _tensors(value)
 
 
-def _slid(
-    source: Lattice, maps: Tensor, out: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any = 1
-) -> Lattice:
-    source = source.each(Axis.merged, maps.shape[-2:])
-    kernels, strides, gaps = (_pair(value) for value in (kernel, stride, dilation))
+def _slid(names: Sequence[str], source: Lattice, out: Tensor, maps: Tensor, *values: Any, **named: Any) -> Lattice:
+    """Behind a kernel that slides; `names` are those of the function's arguments after its input."""
+    given = dict(zip(names, values, strict=False)) | named
+    kernel = given["weight"].shape[-2:] if "weight" in given else given["kernel_size"]
+    stride = given.get("stride") or (1 if "weight" in given else kernel)
+    padding, source = given.get("padding", 0), source.each(Axis.merged, maps.shape[-2:])
+    kernels, strides, gaps = (_pair(value) for value in (kernel, stride, given.get("dilation", 1)))
     spans = [gap * (side - 1) + 1 for side, gap in zip(kernels, gaps, strict=True)]
     if isinstance(padding, str):
         pads = [0, 0] if padding == "valid" else [(span - 1) / 2 for span in spans]
@@ -152,37 +155,6 @@ def _slid(
 
 def _pair(value: Any) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
-
-
-def _conv(
-    source: Lattice,
-    out: Tensor,
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Lattice:
-    return _slid(source, maps, out, weight.shape[-2:], stride, padding, dilation)
-
-
-def _pool(
-    source: Lattice,
-    out: Tensor,
-    maps: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    *others: Any,
-    dilation: Any = 1,
-    **_named: Any,
-) -> Lattice:
-    """What follows the padding is the dilation of a maximum, or how a mean rounds its sides, which moves no cell."""
-    if others and not isinstance(others[0], bool):
-        dilation = others[0]
-    return _slid(source, maps, out, kernel_size, stride or kernel_size, padding, dilation)
 
 
 def _padding(_maps: Tensor, pad: Sequence[int], *_others: Any, **_named: Any) -> Sequence[int]:
@@ -202,12 +174,13 @@ def _resized(source: Lattice, out: Tensor, maps: Tensor, *_others: Any, **_named
     return source.each(Axis.merged, maps.shape[-2:]).each(Axis.resized, out.shape[-2:])
 
 
+_MAXIMUM = partial(_slid, ("kernel_size", "stride", "padding", "dilation"))
 RULES: dict[str, Callable[..., Lattice]] = {
-    "conv2d": _conv,
-    "max_pool2d": _pool,
-    "_max_pool2d": _pool,
-    "boolean_dispatch": _pool,
-    "avg_pool2d": _pool,
+    "conv2d": partial(_slid, ("weight", "bias", "stride", "padding", "dilation")),
+    "max_pool2d": _MAXIMUM,
+    "_max_pool2d": _MAXIMUM,
+    "boolean_dispatch": _MAXIMUM,
+    "avg_pool2d": partial(_slid, ("kernel_size", "stride", "padding")),
     "adaptive_avg_pool2d": _resized,
     "pad": _pad,
     "interpolate": _resized,

@@ -75,24 +75,13 @@ def parameters(model: nn.Module) -> int:
 def macs(model: nn.Module, size: int) -> int:
     """Multiply-adds of one image (1, 3, size, size): convolutions and linear layers, as the literature counts them."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    total = 0
-
-    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            kernel = module.kernel_size[0] * module.kernel_size[1]
-            total += output[0].numel() * kernel * module.in_channels // module.groups
-        elif isinstance(module, nn.Linear):
-            total += output[0].numel() * module.in_features
-
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    was_training = model.training
+    was_training, aten = model.training, torch.ops.aten
     try:
-        with torch.no_grad():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.eval()(torch.zeros(1, 3, size, size))
     finally:
-        for hook in hooks:
-            hook.remove()
         model.train(was_training)
-    return total
+    counts = counter.get_flop_counts()["Global"]
+    return int(sum(counts.get(operation, 0) for operation in (aten.convolution, aten.addmm, aten.mm))) // 2

@@ -12,77 +12,38 @@ squeeze-and-excitation layers as what they are, 1x1 convolutions of a 1x1 map, a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
-from torchvision.ops import Conv2dNormActivation, SqueezeExcitation  # type: ignore[import-untyped, unused-ignore]
+from torchvision.models import mobilenetv3  # type: ignore[import-untyped, unused-ignore]
+from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.models.base import StagedNetwork
 
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """An inverted residual: kernel, channels inside and out, stride, squeezed channels (0: none), activation."""
-
-    kernel: int
-    middle: int
-    channels: int
-    stride: int = 1
-    squeeze: int = 0
-    activation: type[nn.Module] = nn.ReLU
-
-
-STEM = 24
-HEAD = 1152
-HIDDEN = 1536
-_H = nn.Hardswish
-STAGES: tuple[tuple[Block, ...], ...] = (
-    (Block(3, 24, 24),),
-    (Block(3, 72, 32, 2), Block(5, 128, 32), Block(3, 96, 32)),
-    (Block(5, 128, 48, 2, 32), Block(5, 192, 48, 1, 48), Block(3, 288, 48, 1, 72), Block(5, 144, 48, 1, 40)),
-    (
-        Block(7, 288, 96, 2, 0, _H),
-        Block(5, 576, 96, 1, 0, _H),
-        Block(3, 288, 96, 1, 0, _H),
-        Block(5, 384, 96, 1, 0, _H),
-    ),
-    (
-        Block(3, 576, 136, 1, 144, _H),
-        Block(5, 816, 136, 1, 208, _H),
-        Block(7, 816, 136, 1, 208, _H),
-        Block(3, 544, 136, 1, 136, _H),
-    ),
-    (
-        Block(3, 816, 192, 2, 208, _H),
-        Block(3, 1152, 192, 1, 288, _H),
-        Block(5, 1152, 192, 1, 288, _H),
-        Block(3, 576, 192, 1, 144, _H),
-    ),
+STEM, HEAD, HIDDEN = 24, 1152, 1536
+STAGES: tuple[tuple[int, int, bool, str, tuple[tuple[int, int], ...]], ...] = (
+    (24, 1, False, "RE", ((3, 24),)),
+    (32, 2, False, "RE", ((3, 72), (5, 128), (3, 96))),
+    (48, 2, True, "RE", ((5, 128), (5, 192), (3, 288), (5, 144))),
+    (96, 2, False, "HS", ((7, 288), (5, 576), (3, 288), (5, 384))),
+    (136, 1, True, "HS", ((3, 576), (5, 816), (7, 816), (3, 544))),
+    (192, 2, True, "HS", ((3, 816), (3, 1152), (5, 1152), (3, 576))),
 )
-"""The table of the sub-network. The first block has no expansion: its channels inside are those it is given."""
+"""Channels, stride of the first block, whether squeeze and excitation, ReLU or Hardswish; kernel and channels inside of
+each block. The first block has no expansion: its channels inside are those it is given."""
 
 
-class InvertedResidual(nn.Module):
-    """x (B, in, H, W) -> (B, out, H / stride, W / stride): expand, depthwise, squeeze, project; no activation last."""
+class InvertedResidual(mobilenetv3.InvertedResidual):  # type: ignore[misc, unused-ignore]
+    """torchvision's block of MobileNetV3, its layers by the name that weights have here."""
 
-    def __init__(self, inputs: int, block: Block) -> None:
-        super().__init__()
-        middle, activation = block.middle, block.activation
-        layers: list[nn.Module] = []
-        if middle != inputs:
-            layers.append(Conv2dNormActivation(inputs, middle, 1, activation_layer=activation))
-        layers.append(
-            Conv2dNormActivation(middle, middle, block.kernel, block.stride, groups=middle, activation_layer=activation)
-        )
-        if block.squeeze:
-            layers.append(SqueezeExcitation(middle, block.squeeze, scale_activation=nn.Hardsigmoid))
-        layers.append(Conv2dNormActivation(middle, block.channels, 1, activation_layer=None))
-        self.layers = nn.Sequential(*layers)
-        self.skip = block.stride == 1 and inputs == block.channels
+    def __init__(self, *shape: Any) -> None:
+        """shape: as of InvertedResidualConfig, up to the stride."""
+        super().__init__(mobilenetv3.InvertedResidualConfig(*shape, dilation=1, width_mult=1), nn.BatchNorm2d)
+        self.layers = self._modules.pop("block")
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
-        return x + y if self.skip else y
+        return x + y if self.use_res_connect else y
 
 
 class OFA595(StagedNetwork):
@@ -94,10 +55,12 @@ class OFA595(StagedNetwork):
         self.stem = Conv2dNormActivation(3, STEM, stride=2, activation_layer=nn.Hardswish)
         self.stages = nn.ModuleList()
         channels = STEM
-        for stage in STAGES:
-            inputs = [channels, *(block.channels for block in stage[:-1])]
-            self.stages.append(nn.Sequential(*map(InvertedResidual, inputs, stage)))
-            channels = stage[-1].channels
+        for width, stride, squeeze, activation, blocks in STAGES:
+            stage = nn.Sequential()
+            for kernel, middle in blocks:
+                stage.append(InvertedResidual(channels, kernel, middle, width, squeeze, activation, stride))
+                channels, stride = width, 1
+            self.stages.append(stage)
         self.head = Conv2dNormActivation(channels, HEAD, 1, activation_layer=nn.Hardswish)
         self.hidden = nn.Sequential(nn.Linear(HEAD, HIDDEN, bias=False), nn.Hardswish(), nn.Dropout(0.2))
         self.classifier = nn.Linear(HIDDEN, num_classes)

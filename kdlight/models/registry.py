@@ -49,51 +49,28 @@ def _ensemble(name: str, num_classes: int, pretrained: bool = False) -> Classifi
 
 FAMILY = "mobilenet"
 CUT = "cut from MobileNetV2, which it can take weights of"
+# fmt: off
 MODELS: dict[str, Network] = {
-    "mobilenetv2": Network(
-        "teacher",
-        "MobileNetV2, 2.2M parameters",
-        "Sandler et al., CVPR 2018",
-        mobilenet.build,
-        FAMILY,
-        ("mobilenetv2_100",),
-    ),
+    "mobilenetv2": Network("teacher", "MobileNetV2, 2.2M parameters", "Sandler et al., CVPR 2018",
+                           mobilenet.build, FAMILY, ("mobilenetv2_100",)),
     "kdlight_nano": Network("student", "0.20M parameters, 0.45 MB in fp16", CUT, mobilenet.build, FAMILY),
     "kdlight_small": Network("student", "0.58M parameters", CUT, mobilenet.build, FAMILY),
     "kdlight_base": Network("student", "1.35M parameters", CUT, mobilenet.build, FAMILY),
-    "ofa595": Network(
-        "student", "OFA-595, 7.6M parameters, 595M multiply-adds at 236 px", "Cai et al., ICLR 2020", ofa.build
-    ),
-    "vgg19": Network(
-        "teacher",
-        "VGG19, 139.6M parameters, 120M of them dense",
-        "Simonyan and Zisserman, ICLR 2015",
-        vgg.build,
-        weights=("vgg19",),
-    ),
-    "visformer_s": Network(
-        "teacher",
-        "Visformer-S, 39.5M parameters",
-        "Chen et al., ICCV 2021",
-        vision_transformers.build,
-        weights=("visformer_small",),
-    ),
-    "autoformerv2_t": Network(
-        "teacher",
-        "AutoFormerV2-T, 27.6M parameters",
-        "Chen et al., NeurIPS 2021",
-        vision_transformers.build,
-        weights=("swin_s3_tiny_224",),
-    ),
+    "ofa595": Network("student", "OFA-595, 7.6M parameters, 595M multiply-adds at 236 px", "Cai et al., ICLR 2020",
+                      ofa.build),
+    "vgg19": Network("teacher", "VGG19, 139.6M parameters, 120M of them dense", "Simonyan and Zisserman, ICLR 2015",
+                     vgg.build, weights=("vgg19",)),
+    "visformer_s": Network("teacher", "Visformer-S, 39.5M parameters", "Chen et al., ICCV 2021",
+                           vision_transformers.build, weights=("visformer_small",)),
+    "autoformerv2_t": Network("teacher", "AutoFormerV2-T, 27.6M parameters", "Chen et al., NeurIPS 2021",
+                              vision_transformers.build, weights=("swin_s3_tiny_224",)),
     "fusion_skin": _fused("fusion_skin", "ResNet152V2, ConvNeXt-B and ViT-B in one, 232M parameters"),
     "dual_stream": _fused("dual_stream", "Swin-T (global) and ViT-S (local) in one, 49M parameters"),
     "ensemble:mobilenetv2+timm:resnet18": Network(
-        "teacher",
-        "the mean of several networks, ensemble:NAME+NAME for any two or more",
-        "Hinton, Vinyals & Dean 2015",
-        _ensemble,
-    ),
+        "teacher", "the mean of several networks, ensemble:NAME+NAME for any two or more",
+        "Hinton, Vinyals & Dean 2015", _ensemble),
 }
+# fmt: on
 """By name; `timm:NAME` and `ensemble:NAME+NAME` are understood besides."""
 
 

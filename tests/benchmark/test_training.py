@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlight.benchmark import BenchmarkError, epochs, loops
-from kdlight.benchmark import training as report_
-from kdlight.benchmark.loops import ALONE, ASKED, CACHED, MEMORY, PLAIN, Bench, InMemory
+from kdlight.benchmark import BenchmarkError, epochs, training
+from kdlight.benchmark.training import ALONE, ASKED, CACHED, PLAIN, Bench
 from kdlight.data import synthetic
 from kdlight.data.dataset import Progress
-from kdlight.preprocessing import InputSpec
 
 SIZE = 32
 
@@ -30,38 +28,25 @@ def test_cached_outputs_teach_what_the_asked_teacher_would(bench: Bench) -> None
     assert a["distill"] > 0  # the teacher's part of the loss
 
 
-def test_images_in_memory_are_the_loops_own_and_never_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = InMemory.like(bench.loop(None))
-    ready = loop.ready
-    monkeypatch.setattr(InputSpec, "normalise", lambda *_: pytest.fail("an image was made"))
-    assert ready is not None
-    assert ready.shape == (loops.BATCH + 1, 3, SIZE, SIZE)
-    assert ready.is_contiguous(memory_format=torch.channels_last)
-    before = loop.distiller.student.classifier.weight.clone()
-    loop.epoch(0)
-    assert not torch.equal(loop.distiller.student.classifier.weight, before)
-
-
 def test_the_plain_loop_moves_its_student_only(bench: Bench) -> None:
     student, teacher = bench.model("kdlight_nano"), bench.model("kdlight_small")
     before = [{k: v.clone() for k, v in model.state_dict().items()} for model in (student, teacher)]
-    loops.plain(teacher, student, bench.train, bench.spec)
+    training.plain(teacher, student, bench.train, bench.spec)
     assert not torch.equal(student.classifier.weight, before[0]["classifier.weight"])
     assert all(torch.equal(v, before[1][k]) for k, v in teacher.state_dict().items())
 
 
 def test_the_report_fits_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a race whose times are known: ratios, targets and what filling costs, reckoned by hand."""
-    milliseconds = {ALONE: 10.0, CACHED: 11.0, ASKED: 22.0, MEMORY: 10.45, PLAIN: 33.0, "kdlight_base": 12.5}
+    milliseconds = {ALONE: 10.0, CACHED: 11.0, ASKED: 22.0, PLAIN: 33.0, "kdlight_base": 12.5}
 
     def race(ways: dict[str, object], rounds: int, warmups: int, seed: int = 0, progress: Progress | None = None):  # type: ignore[no-untyped-def]
         if progress is not None:
             progress(rounds + warmups, rounds + warmups)
         return {name: [milliseconds.get(name, 20.0)] * rounds for name in ways}
 
-    monkeypatch.setattr(loops, "interleave", race)
-    for module in (loops, report_):
-        monkeypatch.setattr(module, "TEACHER", "kdlight_small")
+    monkeypatch.setattr(training, "interleave", race)
+    monkeypatch.setattr(training, "TEACHER", "kdlight_small")
     seen: list[tuple[int, int]] = []
     report = epochs(None, 64, SIZE, 3, 1, ("kdlight_base",), lambda done, total: seen.append((done, total)))
     json.dumps(report.model_dump(mode="json"), allow_nan=False)
@@ -69,12 +54,10 @@ def test_the_report_fits_what_was_timed(monkeypatch: pytest.MonkeyPatch) -> None
     assert ratios.over_alone == {"kdlight_small": pytest.approx(1.1), "kdlight_base": pytest.approx(1.25)}
     assert report.ratio == ratios.faster_than_plain == pytest.approx(3)
     assert ratios.faster_than_asking == pytest.approx(2)
-    assert ratios.rate_of_memory == pytest.approx(0.95)
     assert {goal.name: goal.reached for goal in report.targets} == {
         "over_alone kdlight_small": True,
         "over_alone kdlight_base": False,
         "faster_than_plain kdlight_small": True,
-        "rate_of_memory kdlight_small": True,
     }
     cost = report.filling.ms_per_image_and_view["kdlight_small"]
     assert report.filling.paid_after_epochs == pytest.approx(15 * cost * 64 / 11)

@@ -64,6 +64,20 @@ def test_macs_are_the_published_300_million_for_mobilenetv2() -> None:
     assert macs(create_model("mobilenetv2", 1000), 224) == pytest.approx(300e6, rel=0.01)
 
 
+def test_macs_count_every_window_that_an_image_is_cut_into() -> None:
+    """A linear layer over windows has them in its batch: 32 x 32 places in windows of 8 x 8, 16 of them."""
+
+    class Windowed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(3, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x.unfold(2, 8, 8).unfold(3, 8, 8).reshape(16, 3, 64).transpose(1, 2))  # type: ignore[no-any-return]
+
+    assert macs(Windowed(), 32) == 32 * 32 * 3 * 5
+
+
 @pytest.mark.parametrize("name", ["timm:resnet10t", "timm:vit_tiny_patch16_224", "timm:swin_s3_tiny_224"])
 def test_timm_models_answer_as_timm_does(name: str) -> None:
     model = create_model(name, 3).eval()

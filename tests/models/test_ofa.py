@@ -9,7 +9,7 @@ import torch
 
 from kdlight.compress import export_onnx
 from kdlight.models import create_model, macs, parameters
-from kdlight.models.ofa import Block, InvertedResidual
+from kdlight.models.ofa import InvertedResidual
 from kdlight.models.weight_selection import reestimate_batch_norm
 
 TABLE = (
@@ -75,7 +75,7 @@ def test_it_has_the_published_number_of_multiply_adds(size: int, published: floa
 @pytest.mark.parametrize(("stride", "out", "skips"), [(1, 8, True), (2, 8, False), (1, 16, False)])
 def test_a_block_adds_its_input_where_the_shapes_allow(stride: int, out: int, skips: bool) -> None:
     torch.manual_seed(0)
-    block = InvertedResidual(8, Block(5, 24, out, stride, 8)).eval()
+    block = InvertedResidual(8, 5, 24, out, True, "RE", stride).eval()
     x = torch.randn(2, 8, 7, 7)
     last = block.layers[-1][1]  # the batch norm of the projection
     with torch.no_grad():

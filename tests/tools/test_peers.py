@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlight.benchmark import batch
-from kdlight.benchmark.loops import Bench
+from kdlight.benchmark.training import Bench
 from kdlight.bundle import Bundle
 from kdlight.images import read
 from kdlight.inference import Predictor
