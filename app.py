@@ -1,8 +1,9 @@
 """kdlight's entry: page config and navigation, nothing else. Start it with `streamlit run app.py`."""
 
 import streamlit as st
+from starlette.middleware import Middleware
 
-from kdlight.ui import navigation
+from kdlight.ui import gate, navigation, sessions
 
 if __name__ == "__main__":  # run anew for each person
     from kdlight.ui import theme
@@ -20,4 +21,4 @@ if __name__ == "__main__":  # run anew for each person
     navigation.frame_drawn()
     page.run()
 else:  # imported once by `streamlit run`, for the addresses that it serves
-    app = st.App("app.py", routes=navigation.routes())
+    app = st.App("app.py", routes=navigation.routes(), middleware=[Middleware(gate.Gate)], lifespan=sessions.sweeping)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdlight.bundle import BundleError
-from kdlight.ui import navigation, shelf, theme, words
+from kdlight.ui import navigation, sessions, shelf, theme, words
 from kdlight.ui.library import cards, store
 
 PER_ROW = 3
@@ -31,6 +31,7 @@ with st.sidebar:
             st.session_state["imported"] = f"{added.name} is in your library."
         except (store.StoreError, BundleError) as error:
             st.session_state["refused"] = f"The bundle was refused. {words.sentence(error)}"
+        sessions.let_go()
         st.session_state["import"] = turn + 1
         st.rerun()
     for entry, show in (("imported", st.success), ("refused", st.error)):

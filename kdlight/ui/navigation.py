@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from streamlit.file_util import get_static_dir
+
+from kdlight.ui import gate, sessions
 
 FRAME_DRAWN = "kdlight came through app.py"
 TITLES = ("Read", "Compare", "Train", "Library")
 """In the order of the menu; the first is the front page."""
-HOME = '<head><script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location.href).href };</script>'
-"""A page's address lies one step below the server's: without this Streamlit asks for the server below the page."""
 
 
 def pages() -> list[st.Page]:
@@ -25,15 +22,17 @@ def pages() -> list[st.Page]:
 def routes() -> list[Route]:
     """Each page by its own address: Streamlit's one document, told where the server is. The front page's is the root's.
 
-    The server's health may be asked for below a page, too.
+    The server's health may be asked for below a page, too. Beside them the pixels that a session is shown.
     """
     first, *others = (title.lower() for title in TITLES)
     documents = [Route(f"/{name}", _document) for name in others]
-    return [Route(f"/{first}", _home), *documents, *(Route(f"/{name}/_stcore/health", _health) for name in others)]
+    probes = [Route(f"/{name}/_stcore/health", _health) for name in others]
+    return [Route(f"/{first}", _home), *documents, *probes, Route(sessions.frame_path("{token}"), _frame)]
 
 
 def frame_drawn() -> None:
     """Called by app.py: the frame is drawn."""
+    sessions.begin()
     st.session_state[FRAME_DRAWN] = True
 
 
@@ -54,5 +53,11 @@ def _health(request: Request) -> RedirectResponse:
 
 
 def _document(request: Request) -> HTMLResponse:
-    text = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
-    return HTMLResponse(text.replace("<head>", HOME, 1), headers={"Cache-Control": "no-cache"})
+    return HTMLResponse(gate.document(), headers={"Cache-Control": "no-cache"})
+
+
+def _frame(request: Request) -> Response:
+    pixels = sessions.frame(request, request.path_params["token"])
+    if pixels is None:
+        return PlainTextResponse("There is nothing here.", 404)
+    return Response(pixels, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})

@@ -157,8 +157,8 @@ class Workers:
     def _run(self, process: Worker) -> str:
         """Serve until the process ends or is needed no more; returns in words how it ended."""
         try:
-            while (ticket := self._next(process)) is not None:
-                self._serve(process, ticket)
+            while self._serve_next(process):
+                pass
         except ChannelSilentError:
             process.kill()
             process.end()
@@ -169,6 +169,13 @@ class Workers:
             traceback.print_exc()
             process.kill()
         return process.end()
+
+    def _serve_next(self, process: Worker) -> bool:
+        """One request, of which nothing is kept while the next is waited for; False when no more are served."""
+        ticket = self._next(process)
+        if ticket is not None:
+            self._serve(process, ticket)
+        return ticket is not None
 
     def _next(self, process: Worker) -> Ticket[Any] | None:
         """Wait for a request; None when the pool closes or nothing came for long. Raises ChannelClosedError."""

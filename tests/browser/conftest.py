@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +13,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from kdlight.bundle import Bundle
+from tests.served import serving
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["browsing", "serving"]
 PATIENCE = 120_000
 """Milliseconds for what a busy machine may take long for: the first start of everything."""
 expect.set_options(timeout=PATIENCE)
@@ -34,25 +28,6 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Path:
     root = tmp_path_factory.mktemp("home")
     shutil.copytree(tiny_bundle.path, root / "library" / "tiny_mri")
     return root
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """The app as a person starts it, on a free port, with its library and runs below `home`; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = {"KDLIGHT_LIBRARY": str(home / "library"), "KDLIGHT_RUNS": str(home / "runs")}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **places}, stdout=log, stderr=log)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", process, home / "server.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @contextmanager
@@ -126,16 +101,3 @@ def visit(chromium: Browser, server: str) -> Iterator[Callable[..., Visit]]:
 
 def _inside(url: str, server: str) -> bool:
     return url.startswith((server, server.replace("http", "ws"), "data:", "blob:"))
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.1)
-    pytest.fail(f"The app did not start: {log.read_text(encoding='utf-8')[-2000:]}")

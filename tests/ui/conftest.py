@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kdlight.images import Image
 from kdlight.ui import waiting
 from kdlight.ui.read import readings
 from kdlight.workers import Read
+from tests.served import serving
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")
 ANSWERS = {"teacher": (0.1, 0.7, 0.2), "student": (0.05, 0.9, 0.05)}
@@ -89,6 +90,25 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         must_not_miss=bundle.card.must_not_miss,
         map_similarity=0.81 if asked.explain else None,
     )
+
+
+KEPT = 10
+"""Seconds that the server under test keeps a session whose window is closed."""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Path:
+    """Where the server under test keeps its library and its runs."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(tiny_bundle.path, root / "library" / "tiny_mri")
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[str]:
+    """The address of the app as a person starts it."""
+    with serving(home, "--server.disconnectedSessionTTL", str(2 * KEPT)) as address:
+        yield address
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import streamlit as st
 from kdlight import images
 from kdlight.images import Image, Kind, Sample
 from kdlight.images.limits import LIMITS
-from kdlight.ui import theme
+from kdlight.ui import sessions, theme
 from kdlight.ui.read import readings
 
 THUMBNAIL = 240
@@ -26,6 +26,8 @@ LINES = 12
 """Elements that a reading takes up on the page, or more."""
 FRAMES_KEPT = 4
 """Decoded frames that a session holds of each scan."""
+DECODED_BYTES = 256 << 20
+"""What it holds of all of them; the frame that is looked at may be larger."""
 CAUTIONS = {
     Kind.PHANTOM: "drawn by arithmetic, no answer to it means anything",
     Kind.UNSUITED: "no bundle is made for such a scan",
@@ -37,7 +39,7 @@ _numbers = itertools.count()
 _watch = st.components.v2.component("kdlight_drops", js=(Path(__file__).parent / "drops.js").read_text("utf-8"))
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Scan:
     """One file as it came, with the frame that is looked at and what the person decided about it."""
 
@@ -72,6 +74,8 @@ class Rejected:
     """Files of the same drop that are still on their way."""
     too_many: bool = False
     """The drop as a whole holds more than one drop may."""
+    full: sessions.Full | None = None
+    """What had no place for them."""
 
     @property
     def sentence(self) -> str:
@@ -83,6 +87,8 @@ class Rejected:
             )
         several = self.files > 1
         subject = f"{self.files} files were" if several else "One file was"
+        if self.full is not None:
+            return f"{subject} not read. {self.full.sentence}"
         if self.too_large:
             return (
                 f"{subject} not read: {'they are' if several else 'it is'} larger than {LIMIT_MB} MB, the limit for "
@@ -154,8 +160,7 @@ def frame(scan: Scan) -> Image:
     if scan.frame not in scan.frames:
         _decode(scan)
     scan.frames.move_to_end(scan.frame)
-    while len(scan.frames) > FRAMES_KEPT:
-        scan.frames.popitem(last=False)
+    _forget_frames(scan)
     return scan.frames[scan.frame]
 
 
@@ -192,6 +197,7 @@ def thumbnail(name: str) -> str:
 def clear() -> None:
     """Close every scan, with everything that was chosen, asked and answered about it."""
     readings.drop()
+    sessions.dropped()
     for entry in ("scan", "scans", "readings", "confirmed", "modality", "encoded", "rejected upload"):
         st.session_state.pop(entry, None)
 
@@ -230,12 +236,27 @@ def turned_away(zone: str) -> Rejected | None:
     data = {"zone": zone, "limit": LIMITS.bytes}
     with st.container(key=f"kd_unseen_{zone}"):
         answer: Any = _watch(key=f"watch {zone}", data=data, on_rejected_change=lambda: None).rejected
-    return Rejected(int(answer["failed"]), int(answer["large"]), int(answer["coming"])) if answer else None
+    if not answer:
+        return None
+    return Rejected(int(answer["failed"]), int(answer["large"]), int(answer["coming"]), full=sessions.refused())
 
 
 def _decode(scan: Scan) -> None:
     with st.spinner("Reading the file"):
         scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
+
+
+def _forget_frames(scan: Scan) -> None:
+    """Of the decoded frames keep those that were looked at last, of the scan that is shown before the others'."""
+    others = [frames for other in open_scans() if other is not scan for frames in [other.frames] if frames]
+    while len(scan.frames) > FRAMES_KEPT:
+        scan.frames.popitem(last=False)
+    while _decoded() > DECODED_BYTES and (others or len(scan.frames) > 1):
+        (others.pop(0).clear() if others else scan.frames.popitem(last=False))
+
+
+def _decoded() -> int:
+    return sum(image.pixels.nbytes for scan in open_scans() for image in scan.frames.values())
 
 
 def _take(contents: Sequence[bytes]) -> None:
@@ -255,14 +276,23 @@ def _reject(lost: Rejected) -> None:
     clear()
     st.session_state["rejected upload"] = lost
     if not lost.coming:
-        st.session_state["openings"] += 1
+        _new_zone()
 
 
 def _open(scans: list[Scan]) -> None:
-    """The widgets that brought them start anew: the drop zone lets go of its copies, the samples fold up."""
+    """Show them in place of what was open."""
     clear()
-    st.session_state["openings"] = st.session_state.get("openings", 0) + 1
+    _new_zone()
+    for scan in scans:
+        if isinstance(scan.source, bytes):
+            sessions.hold(scan, len(scan.source))
     st.session_state["scans"], st.session_state["scan"] = scans, scans[0]
+
+
+def _new_zone() -> None:
+    """The widgets that brought files start anew: the drop zone and the server let go of their copies."""
+    st.session_state["openings"] = st.session_state.get("openings", 0) + 1
+    sessions.let_go()
 
 
 def _choose_file() -> None:

@@ -1,6 +1,6 @@
 """The two linked panes: a Streamlit v2 component of our own, drawn in the browser and loaded from nowhere else.
 
-The frame's values go over HTTP once per frame, at an address that only this session holds; heat maps, being small, go
+The frame's values go over HTTP once per frame, at an address that answers this session's browser only; heat maps, being small, go
 along as base64. Window, invert, zoom, pan and opacity happen in the browser and rerun nothing.
 """
 
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import streamlit as st
-from streamlit.runtime import get_instance
 
 from kdlight.contracts.image import Image
 from kdlight.contracts.modality import WINDOWS
 from kdlight.contracts.reading import HeatMap
+from kdlight.ui import sessions
 
 HERE = Path(__file__).parent
 AUTO, FULL, FROM_FILE, CUSTOM = "Auto", "Full range", "From file", "Custom"
@@ -36,10 +36,10 @@ _mount = st.components.v2.component(
 
 def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], label: str) -> None:
     """Draw one frame in both panes. `names` and `maps` are by role; `label` is what a screen reader says of it."""
-    kind, content = _encoded(image)
+    kind, frame = _encoded(image)
     facts: dict[str, Any] = {
         "scan": f"{image.sha256}-{image.frames}",
-        "url": _address(content, f"{image.sha256}-{image.frame}"),
+        "url": frame.address,
         "rows": image.shape[0],
         "columns": image.shape[1],
         "aspect": aspect(image),
@@ -54,12 +54,12 @@ def show(image: Image, names: Mapping[str, str], maps: Mapping[str, HeatMap], la
     _mount(key="viewer", data=facts)
 
 
-def _encoded(image: Image) -> tuple[str, bytes]:
+def _encoded(image: Image) -> tuple[str, sessions.Frame]:
     """`encode` of the frame that is looked at, done once and not on every run of the page."""
     known = st.session_state.get("encoded")
     if known is None or known[0] != (image.sha256, image.frame):
         kind, values = encode(image.pixels)
-        known = ((image.sha256, image.frame), kind, values.tobytes())
+        known = ((image.sha256, image.frame), kind, sessions.Frame(values.tobytes()))
         st.session_state["encoded"] = known
     return known[1], known[2]
 
@@ -133,10 +133,3 @@ def _map(heat: HeatMap) -> dict[str, Any]:
         "note": "This map is flat: nothing can be read from it." if heat.flat else "",
         "words": f"Heat map for {heat.class_name}. {heat.note}",
     }
-
-
-def _address(content: bytes, name: str) -> str:
-    """A path below the app's own address at which this session, while it runs, may fetch the content."""
-    address: str = get_instance().media_file_mgr.add(content, "application/octet-stream", f"viewer-{name}")
-    prefix = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"{'/' + prefix if prefix else ''}{address}"
