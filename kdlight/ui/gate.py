@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import streamlit as st
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.datastructures import MutableHeaders
 from starlette.formparsers import MultiPartParser
 from starlette.requests import HTTPConnection
@@ -105,9 +106,7 @@ def stranger(connection: HTTPConnection) -> Refusal | None:
     """Whether the request names another server than this one, or was sent by a page of another origin."""
     host = connection.headers.get("host")
     if not is_host_allowed(host):
-        return Refusal(
-            403, "This server does not go by that name; whoever starts it may add it to server.allowedHosts."
-        )
+        return Refusal(403, "This server does not go by that name; whoever starts it may add it with HOSTS.")
     origin = connection.headers.get("origin")
     if origin is not None and origin not in st.get_option("server.corsAllowedOrigins"):
         parts = urlsplit(origin)
@@ -144,7 +143,7 @@ def allowed(content: bytes | None) -> bool:
     order = BackMsg()
     try:
         order.ParseFromString(content or b"")
-    except Exception:  # protobuf's own error is no public name
+    except DecodeError:
         return True
     kind = order.WhichOneof("type")
     if kind == "backend_operation_request":

@@ -160,11 +160,13 @@ def held(session: str | None = None) -> int:
 
 def full(session: str, size: int) -> Full | None:
     """Which room cannot take `size` more bytes from this session; the page is told with the next `refused`."""
-    room = (
-        Full.SESSION if held(session) + size > SESSION_BYTES else Full.SERVER if held() + size > SERVER_BYTES else None
-    )
-    if room is not None:
-        _refused[session] = room
+    if held(session) + size > SESSION_BYTES:
+        room = Full.SESSION
+    elif held() + size > SERVER_BYTES:
+        room = Full.SERVER
+    else:
+        return None
+    _refused[session] = room
     return room
 
 

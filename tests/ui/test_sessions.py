@@ -121,10 +121,8 @@ def test_decoded_frames_of_many_scans_are_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_session_and_the_server_have_room_for_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Manager:
-        file_storage: dict[str, dict[str, Any]] = {}
-
-    runtime: Any = type("Runtime", (), {"uploaded_file_mgr": Manager})
+    stored: dict[str, dict[str, Any]] = {}
+    runtime: Any = type("Runtime", (), {"uploaded_file_mgr": type("Manager", (), {"file_storage": stored})})
     monkeypatch.setattr(sessions, "get_instance", lambda: runtime)
     monkeypatch.setattr(sessions, "SESSION_BYTES", 1_000_000)
     monkeypatch.setattr(sessions, "SERVER_BYTES", 1_500_000)
@@ -138,8 +136,7 @@ def test_a_session_and_the_server_have_room_for_so_many_bytes(monkeypatch: pytes
     assert sessions.full("third", 900_000) is None
     assert sessions.refused() is sessions.Full.SESSION
     assert sessions.refused() is None
-    files = {str(number): type("File", (), {"data": b""}) for number in range(14)}
-    Manager.file_storage = {"other": files}  # empty, and yet they count
+    stored["other"] = {str(number): type("File", (), {"data": b""}) for number in range(14)}  # empty, yet they count
     assert sessions.held("other") == 14 * sessions.LEAST_BYTES
     assert sessions.full("third", 900_000) is sessions.Full.SERVER
     del kept

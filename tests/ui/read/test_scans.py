@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import images
 from kdlight.images import Image
-from kdlight.ui.read import readings, scans, screens
+from kdlight.ui.read import drops, readings, scans, screens
 from tests.ui.conftest import FakeWorkers, button, png, said, sample, upload
 
 MRI, CT = "Brain MRI phantom", "Chest CT phantom"
@@ -153,7 +153,8 @@ def test_a_file_that_was_not_taken_leaves_nothing_of_the_one_before(
 
 
 def test_a_drop_of_too_much_is_refused_as_a_whole(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scans, "MOST_FILES", 1)
+    for module in (scans, drops):
+        monkeypatch.setattr(module, "MOST_FILES", 1)
     drop(app, png(40), png(41))
     assert "2 files were not read: one drop may hold 1 files" in app.error[0].value.replace("\\", "")
 

@@ -15,10 +15,9 @@ from kdlight.ui.read import viewer
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the component is given, and what the browser would fetch."""
+    """What the component is given."""
     sent: list[Any] = []
     monkeypatch.setattr(viewer, "_mount", lambda key, data: sent.append(data))
-    monkeypatch.setattr(viewer, "_address", lambda content, name: f"/media/{name}?{len(content)}")
     return sent
 
 

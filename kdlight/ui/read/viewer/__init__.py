@@ -1,7 +1,7 @@
 """The two linked panes: a Streamlit v2 component of our own, drawn in the browser and loaded from nowhere else.
 
-The frame's values go over HTTP once per frame, at an address that answers this session's browser only; heat maps, being small, go
-along as base64. Window, invert, zoom, pan and opacity happen in the browser and rerun nothing.
+The frame's values go over HTTP once per frame, at an address that answers this session's browser only; heat maps,
+being small, go along as base64. Window, invert, zoom, pan and opacity happen in the browser and rerun nothing.
 """
 
 from __future__ import annotations
