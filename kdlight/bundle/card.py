@@ -16,6 +16,7 @@ from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.report import IF_KNOWN
+from kdlight.metrics.twins import TwinScores
 from kdlight.preprocessing import InputSpec
 
 SCHEMA = "kdlight.card/2"
@@ -107,6 +108,8 @@ class Metrics(Part, Measurement):
     latency: Annotated[Speed | None, IF_KNOWN] = None
     at_chance: Annotated[tuple[Role, ...] | None, IF_KNOWN] = None
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
+    twins: Annotated[TwinScores | None, IF_KNOWN] = None
+    """Apart for test images with and without a near-twin in training; None of a card from before that was measured."""
 
     def of(self, role: Role) -> Report:
         return self.teacher if role == "teacher" else self.student

@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 from kdlight.data.dataset import UNSPLIT, DataError, Dataset, Item, LeftOut, Progress, Structure
 from kdlight.data.notes import first_of, notes
 from kdlight.data.splits import LEAST_GROUPS, lone_class, straddling, strange_splits
+from kdlight.data.twins import counts_of, sketch
 from kdlight.data.walk import in_threads
 
 FEW = 10
@@ -56,6 +57,21 @@ class Sizes(Part):
     gray: int
 
 
+class NearTwins(Part):
+    """Images of a split that an image of the training split shows almost as they are, see `kdlight.data.twins`."""
+
+    split: str
+    images: int
+    near_twins: int
+
+    @property
+    def words(self) -> str:
+        return (
+            f"{self.near_twins} of {self.images} images of {self.split} are near-twins of training images (the same "
+            f"picture again, or the next slice): scores on them are too good."
+        )
+
+
 class Check(Part):
     """The answer. `problems` are sentences, and `ok` is true where there are none."""
 
@@ -79,6 +95,8 @@ class Check(Part):
     """Equal in every decoded pixel, whatever their files."""
     look_alikes: list[Alike] = []
     """The same 64-bit difference hash across splits: a hint, since plain pictures look alike too."""
+    near_twins: list[NearTwins] = []
+    """By split, of those beside a training split."""
     groups_across_splits: dict[str, list[str]] = {}
     few: list[Few] = []
     sizes: Sizes | None = None
@@ -99,6 +117,8 @@ class Seen(NamedTuple):
     item: Item
     pixels: str
     """sha256 of shape, type and decoded pixels."""
+    sketch: np.ndarray
+    """See `kdlight.data.twins.sketch`."""
     hash: int
     """See `difference_hash`."""
     shape: tuple[int, int]
@@ -109,6 +129,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> Check:
     """Decode every image of a set and report. `progress`: of the images decoded."""
     seen, unreadable = _decode_all(dataset, progress)
     counts = {split: dataset.split(split).counts() for split in dataset.splits}
+    near_twins = _near_twins(seen)
     result = Check(
         name=dataset.source.name,
         images=len(dataset),
@@ -120,10 +141,11 @@ def check(dataset: Dataset, progress: Progress | None = None) -> Check:
         not_patients=dataset.not_patients,
         masks=len(dataset.masks),
         left_out=dataset.left_out,
-        notes=notes(dataset),
+        notes=[*notes(dataset), *(one.words for one in near_twins if one.near_twins)],
         unreadable=unreadable,
         duplicates=_alike(dataset, [(one.pixels, one.item) for one in seen]),
         look_alikes=[a for a in _alike(dataset, [(one.hash, one.item) for one in seen]) if len(a.splits) > 1],
+        near_twins=near_twins,
         groups_across_splits=straddling(dataset),
         few=[
             Few(split=split, class_name=name, images=count)
@@ -146,7 +168,8 @@ def _decode_all(dataset: Dataset, progress: Progress | None) -> tuple[list[Seen]
         pixels = np.ascontiguousarray(image.pixels)
         digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype} ".encode())
         digest.update(pixels.data)
-        return Seen(item, digest.hexdigest(), difference_hash(image.display()), image.shape, pixels.ndim == 3)
+        shown = image.display()
+        return Seen(item, digest.hexdigest(), sketch(shown), difference_hash(shown), image.shape, pixels.ndim == 3)
 
     results = list(in_threads(one, dataset.items, progress))
     return [r for r in results if isinstance(r, Seen)], [r for r in results if isinstance(r, Unreadable)]
@@ -191,6 +214,19 @@ def _too_few_groups(dataset: Dataset) -> list[str]:
         f"the splits it lacks."
         for label, names in sorted(groups.items())
         if len(names) < needed
+    ]
+
+
+def _near_twins(seen: Sequence[Seen]) -> list[NearTwins]:
+    """Of every split but the training one; none where there is none."""
+    by_split: dict[str, list[np.ndarray]] = defaultdict(list)
+    for one in seen:
+        by_split[one.item.split].append(one.sketch)
+    train = by_split.pop("train", [])
+    return [
+        NearTwins(split=split, images=len(others), near_twins=int((counts_of(others, train) > 0).sum()))
+        for split, others in sorted(by_split.items())
+        if train
     ]
 
 

@@ -28,11 +28,12 @@ from kdlight.bundle.card import (
 from kdlight.contracts.modality import modality
 from kdlight.contracts.reading import ROLES
 from kdlight.contracts.recipe import ClassWords, DataConfig, Recipe
-from kdlight.data import Dataset
+from kdlight.data import Dataset, twins
 from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
+from kdlight.metrics.twins import TwinScores, twin_scores
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
 from kdlight.training.result import ALPHA, RunResult
@@ -110,7 +111,15 @@ def _metrics(result: RunResult) -> Metrics:
     probabilities = {name: result.probabilities[name] for name in result.models}
     measured = measure(probabilities, test, result.data.classes).model_copy(update={"flips": None})
     failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
-    return Metrics.model_validate({"split": "test", "n": len(test), **measured.to_json(), "at_chance": failed})
+    told = {"split": "test", "n": len(test), "at_chance": failed, "twins": _twins(result, test)}
+    return Metrics.model_validate({**measured.to_json(), **told})
+
+
+def _twins(result: RunResult, test: Dataset) -> TwinScores:
+    """Both models on the test images that a training image shows almost as they are, and on the others."""
+    train, tested = (result.data.splits[name].pixels.numpy() for name in ("train", "test"))
+    seen, share = twins.counts(tested, train) > 0, twins.share_at_random(train, tested)
+    return twin_scores({role: result.probabilities[role] for role in ROLES}, test.labels, test.groups, seen, share)
 
 
 def eligibility(data: DataConfig) -> Coverage:

@@ -12,6 +12,7 @@ from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
+from kdlight.metrics.twins import TwinScores
 from kdlight.ui import charts, shelf, theme, waiting, words
 from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
@@ -40,7 +41,8 @@ def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
     """Where the figures come from, as HTML: the set that was measured by its name, or the card."""
     split = words.safe(metrics.split)
     if not fresh:
-        return f"As recorded in the card: {metrics.n} images of {words.safe(bundle.card.data.name)}, split {split}."
+        told = f"As recorded in the card: {metrics.n} images of {words.safe(bundle.card.data.name)}, split {split}."
+        return f"{told} {leak(metrics.twins)}" if metrics.twins is not None and metrics.twins.n else told
     asked = _asked(bundle)
     name = words.safe(asked.data if asked and asked.data else "the named set")
     return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
@@ -51,6 +53,18 @@ def seen(split: str) -> str:
     part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
     part["all"] = "it learned from some of these images"
     return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
+
+
+def leak(twins: TwinScores) -> str:
+    """The leak meter: the score with and without test images that the training has all but seen, as HTML."""
+    told = [
+        f"{role} {words.score(score.with_twin.value)}, without {words.score(score.without_twin.value)} "
+        f"(a split by image would have claimed {words.score(score.at_random)})"
+        for role, score in twins.models.items()
+        if score.with_twin is not None and score.without_twin is not None and score.at_random is not None
+    ]
+    scores = f" Balanced accuracy with near-twins: {'; '.join(told)}." if told else ""
+    return f"{twins.n} of {twins.of} test images are near-twins of training images.{scores}"
 
 
 def speed(timed: Speed, here: bool) -> None:
