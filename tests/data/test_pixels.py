@@ -1,6 +1,7 @@
 """Rendering a set and keeping it."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_a_full_disk_leaves_no_half_file(put: Put, cache: Path, monkeypatch: pyt
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     open_dataset(put("a/1.png")).images(SPEC)
     assert list(cache.iterdir()) == []
 
