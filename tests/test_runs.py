@@ -387,6 +387,7 @@ def test_who_only_looks_never_keeps_a_process_from_its_run(run: Run) -> None:
     def look() -> None:
         while not stop:
             run.live()
+            time.sleep(0.001)
 
     with ThreadPoolExecutor(2) as pool:
         looks = [pool.submit(look) for _ in range(2)]

@@ -6,23 +6,46 @@ must be the same for the rest to be read later.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
 from kdlight import storage
 
 READINGS = "readings.jsonl"
 SETTINGS = "settings.json"
+LONGEST = 4 * 2**20
+"""Bytes of a line, at most; ours, a thousand times what a reading takes."""
 Settings = Mapping[str, str | int | bool]
 
 
 class JournalError(ValueError):
     """The folder's readings cannot be begun or gone on with; the message says why and what to do."""
+
+
+class Line(BaseModel):
+    """Of a line what tells that it is one: its file, and that it was refused or read by both models."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    file: InstanceOf[str]
+    """Any name that the system has, also one that is no Unicode text, which pydantic's own str refuses."""
+    schema_: Annotated[str | None, Field(alias="schema", pattern=r"^kdlight\.reading/[12]$")] = None
+    refused: InstanceOf[str] | None = None
+    teacher: dict[str, Any] | None = None
+    student: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _answered(self) -> Line:
+        if self.refused is None and (self.teacher is None or self.student is None):
+            raise ValueError("a reason, or both models' readings were expected")
+        return self
 
 
 class Journal:
@@ -32,51 +55,54 @@ class Journal:
         """Begin, or go on where `resume` is set. Half a line, left by a kill in mid-write, is cut off.
 
         Raises JournalError where readings are there and were not to be resumed, where they were made with other
-        settings, or where another process is writing.
+        settings or are damaged, or where another process is writing. Nothing of what stands there is then changed.
         """
         self.path = folder / READINGS
-        begun = self.path.exists()
-        if begun and not resume:
-            raise JournalError(f"{self.path} holds readings already; go on with --resume, or give another --out.")
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            self._claim()
+        with contextlib.ExitStack() as stack:
+            try:
+                self._file = stack.enter_context(storage.locked(self.path, mode=0o600))
+            except BlockingIOError:
+                said = f"Another process is writing {self.path}; wait for it, or give another --out."
+                raise JournalError(said) from None
+            begun = os.fstat(self._file).st_size > 0
+            if begun and not resume:
+                raise JournalError(f"{self.path} holds readings already; go on with --resume, or give another --out.")
             _agree(folder / SETTINGS, settings, begun)
             self.done = self._recover()
-        except BaseException:
-            os.close(self._file)
-            raise
+            self._open = stack.pop_all()
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Write the lines and wait until they are on the disk."""
-        left = memoryview("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
-        while left:
-            left = left[os.write(self._file, left) :]
-        os.fsync(self._file)
-
-    def _claim(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(f"Another process is writing {self.path}; wait for it, or give another --out.") from None
+        """Write the lines and wait until they are on the disk; where that fails, none of them is left."""
+        content = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii")
+        storage.append(self._file, content, self.path)
 
     def _recover(self) -> set[str]:
-        """The files of all whole lines; what follows the last newline is cut off, and writing goes on there."""
-        done, end = set(), 0
+        """The files of all lines; what follows the last newline is cut off, and writing goes on there."""
+        done: set[str] = set()
+        end = number = 0
         with os.fdopen(os.dup(self._file), "rb") as lines:
-            for line in lines:
-                name = _file_of(line)
-                if name is None:
-                    break
+            while (line := lines.readline(LONGEST)).endswith(b"\n"):
+                number, end = number + 1, end + len(line)
+                name = self._file_of(line, number)
+                if name in done:
+                    raise self._damaged(f"line {number} is of a file that has another line, too")
                 done.add(name)
-                end += len(line)
-            rest = lines.read(1)
-        if rest:
-            raise JournalError(f"{self.path} has a damaged line in its middle; move it away and begin anew.")
+            if len(line) == LONGEST:
+                raise self._damaged(f"line {number + 1} has no end")
         os.ftruncate(self._file, end)
-        os.lseek(self._file, end, os.SEEK_SET)
         return done
+
+    def _file_of(self, line: bytes, number: int) -> str:
+        try:
+            return Line.model_validate(json.loads(line)).file
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"line {number} is damaged or of another version") from error
+
+    def _damaged(self, why: str) -> JournalError:
+        return JournalError(
+            f"{self.path}: {why}. Remove that line, then --resume reads its file; or give another --out."
+        )
 
     def __enter__(self) -> Journal:
         return self
@@ -84,23 +110,18 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
-
-
-def _file_of(line: bytes) -> str | None:
-    """The file that a whole line is about; None for half a line or none of ours."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        return str(json.loads(line)["file"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        self._open.close()
 
 
 def _agree(path: Path, settings: Settings, begun: bool) -> None:
     """Write the settings, or compare them with those that the readings were begun with."""
-    text = json.dumps(dict(settings), indent=1, sort_keys=True) + "\n"
-    if not begun or not path.exists():
-        storage.write(path, text)
-    elif path.read_text(encoding="utf-8") != text:
+    content = (json.dumps(dict(settings), indent=1, sort_keys=True) + "\n").encode()
+    if not begun:
+        storage.write(path, content)
+        return
+    try:
+        kept = storage.read(path)
+    except (FileNotFoundError, storage.UnreadableError) as error:
+        raise JournalError(f"{path} is lost, which says how the readings were made; give another --out.") from error
+    if kept != content:
         raise JournalError(f"{path.parent} was begun with another bundle or other options; give another --out.")

@@ -131,14 +131,8 @@ class Run:
         What a kill left of a torn last line is cut off.
         """
         with (self.path / "log.jsonl").open("a+b", buffering=0) as log:
-            end = _end_of_last_line(log)
-            log.truncate(end)
-            try:
-                storage.write_whole(log.fileno(), f"{record.to_json()}\n".encode())
-            except OSError as error:
-                log.truncate(end)
-                error.filename = log.name
-                raise
+            log.truncate(_end_of_last_line(log))
+            storage.append(log.fileno(), f"{record.to_json()}\n".encode(), log.name)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the status; the others keep their value. Raises pydantic.ValidationError for a wrong one."""

@@ -61,12 +61,17 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def write_whole(descriptor: int, content: bytes) -> None:
-    """Write all of it where an open file stands, and wait until it is on the disk."""
-    left = memoryview(content)
-    while left:
-        left = left[os.write(descriptor, left) :]
-    os.fsync(descriptor)
+def append(descriptor: int, content: bytes, path: str | Path) -> None:
+    """Write all of it at an open file's end and wait until it is on the disk; where that fails, nothing is left."""
+    end, left = os.lseek(descriptor, 0, os.SEEK_END), memoryview(content)
+    with _named(Path(path)):
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -6,27 +6,33 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-TRIES, PAUSE = 10, 0.02
+from kdlight.storage.records import UnreadableError
+
+TRIES, PAUSE = 10, 0.01
 """How often, and after how many seconds, a lock is asked for: a look whether it is held takes it for a moment."""
 
 
 @contextlib.contextmanager
-def locked(path: str | Path, inherited: int | None = None) -> Iterator[int]:
+def locked(path: str | Path, inherited: int | None = None, mode: int = 0o644) -> Iterator[int]:
     """Hold the lock of a file, made where it lacks, and yield its descriptor, with which a child inherits the lock.
 
     The kernel lets it go when the last process that holds it closes it or ends, however it ends. inherited: the
-    descriptor by which this process has it from its parent. Raises BlockingIOError where another process holds it.
+    descriptor by which this process has it from its parent. mode: of a new file. Raises BlockingIOError where another
+    process holds it, UnreadableError where something else than a file is there.
     """
     if inherited is not None and _same(inherited, path):
         os.set_inheritable(inherited, False)
         descriptor = inherited
     else:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, mode)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnreadableError(f"{path} is no plain file; remove it.")
         for left in reversed(range(TRIES)):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
