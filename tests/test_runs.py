@@ -350,6 +350,7 @@ def _claim_and_tell(run: Run, ready: int, go: int, tell: int, held: int) -> None
         os.write(tell, b"0")
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_claim_a_run_at_the_same_moment_one_wins(tmp_path: Path) -> None:
     """On 36 of 60 tries both did, before a lock was held."""
     for number in range(60):
