@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.hooks import hooks, raw_element_value
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
@@ -25,6 +28,7 @@ from kdlight.images.errors import (
 )
 from kdlight.images.frames import frame_bytes, native_frame, used_bits
 from kdlight.images.header import PIXELS, PixelHeader, pixel_header, syntax_words, text
+from kdlight.images.limits import LIMITS
 from kdlight.images.palette import palette_rgb
 from kdlight.images.structure import Structure, structure
 
@@ -45,10 +49,24 @@ _READ_HERE = (
     "ViewCodeSequence",
 )
 """Elements that are read here; the names inside the sequences stay behind."""
+_WHOLE = ("O", "SQ", "UN")
+"""How value representations begin that are no list of values: bytes, and sequences, whose elements are counted."""
 _SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage and its multi-frame kinds."""
 _PERSONAL = ("AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "UC", "UI", "UN", "UR", "UT")
 """Value representations that can name a person, a place, a time or a file."""
+
+
+def _convert(raw: RawDataElement, data: dict[str, Any], **options: Any) -> None:
+    """As pydicom does, one Python object per value; raises HeaderError where that would be millions of them."""
+    if not data["VR"].startswith(_WHOLE) and len(raw.value or b"") > LIMITS.values:
+        raise HeaderError(
+            f"An element of the header holds more than {LIMITS.values // 1024} kB of values, which no image needs."
+        )
+    raw_element_value(raw, data, **options)
+
+
+hooks.register_callback("raw_element_value", _convert)
 
 
 def decode_dicom(data: bytes, frame: int) -> Image:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -29,7 +30,7 @@ from kdlight.images.errors import (
     TruncatedError,
     UnsupportedError,
 )
-from kdlight.images.limits import LIMITS, check_pixels
+from kdlight.images.limits import LIMITS, check_parts, check_pixels
 from kdlight.images.raster import Raster, shown
 
 PIL.Image.MAX_IMAGE_PIXELS = LIMITS.pixels
@@ -42,6 +43,7 @@ _NOTES = {"exif": "EXIF", "xmp": "XMP", "XML:com.adobe.xmp": "XMP", "comment": "
 _TIFF_NOTES = {700: "XMP", 33723: "IPTC", 34377: "IPTC", 34665: "EXIF"}
 _CUT = ("truncated", "unexpected end", "end of file", "incomplete", "eof", "not enough", "too small")
 """How the libraries say that a file ends too early."""
+_SCAN = 0xDA
 _JPEG_KINDS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2), "JPEG"),
     0xC3: "lossless JPEG",
@@ -58,6 +60,8 @@ def decode_picture(data: bytes, frame: int, format_: str) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         try:
+            for count, _ in enumerate(_parts(data, format_), 1):
+                check_parts(count)
             return _deep(data, frame, format_) or _by_pillow(data, frame, format_)
         except (ImageError, MemoryError):
             raise
@@ -67,6 +71,21 @@ def decode_picture(data: bytes, frame: int, format_: str) -> Image:
             raise _unidentified(data, format_) from None
         except Exception as error:  # noqa: BLE001  Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
             raise _reason(error, format_) from None
+
+
+def _parts(data: bytes, format_: str) -> Iterator[int]:
+    """Where the chunks of a PNG begin, and the segments and bytes of filling that lie before the scan of a JPEG."""
+    at = {"png": 8, "jpeg": 2}.get(format_, len(data))
+    while at + 4 <= len(data):
+        yield at
+        if format_ == "png":
+            at += 12 + int.from_bytes(data[at : at + 4], "big")
+        elif data[at] != 0xFF or data[at + 1] in (0, 0xFF):
+            at += 1
+        elif data[at + 1] == _SCAN:
+            return
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def _deep(data: bytes, frame: int, format_: str) -> Image | None:

@@ -10,8 +10,10 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+from pydicom._dicom_dict import DicomDictionary
+
 from kdlight.images.errors import CodecError, TooBigError, TruncatedError
-from kdlight.images.limits import LIMITS, Limits
+from kdlight.images.limits import LIMITS, Limits, check_parts
 from kdlight.images.sniff import VRS
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -22,6 +24,8 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
+_SEQUENCES = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
+"""Tags of what is a sequence also where no value representation says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
     """Find the data set. Raises TooBigError, TruncatedError or CodecError (deflated data that cannot be inflated)."""
     start = 132 if data[128:132] == b"DICM" else 0
     try:
-        syntax, start = _meta(data, start)
+        syntax, start = _meta(data, start, limits)
     except struct.error:
         raise TruncatedError("The file ends inside its first header: it is truncated. Copy the file again.") from None
     body = data[start:]
@@ -52,21 +56,22 @@ def structure(data: bytes, limits: Limits = LIMITS) -> Structure:
     if syntax == DEFLATED:
         body = _inflate(body, limits.inflated)
     implicit, little = _encoding(body, syntax)
-    walk = _walk(body, implicit, little, limits.depth)
+    walk = _walk(body, implicit, little, limits)
     body, pixels_end = _mended(body, walk, little)
     if not walk.whole and pixels_end is not None:
         body = body[:pixels_end]
     return Structure(body, syntax, implicit, little, walk.whole or pixels_end is not None, pixels_end)
 
 
-def _meta(data: bytes, position: int) -> tuple[str | None, int]:
+def _meta(data: bytes, position: int, limits: Limits) -> tuple[str | None, int]:
     """Transfer syntax and the position after the file meta group; a second one that writers copy in is passed over."""
-    syntax = None
+    syntax, count = None, 0
     while data[position : position + 2] == b"\x02\0" and data[position + 4 : position + 6] in VRS:
         tag, _, length, value = _header(data, position, False, "<")
         if tag == 0x00020010 and not syntax:
             syntax = data[value : value + length].rstrip(b"\0 ").decode("ascii", "replace")
-        position = value + length
+        position, count = value + length, count + 1
+        check_parts(count, limits)
         if data[position + 128 : position + 132] == b"DICM":
             position += 132
     return syntax or None, position
@@ -137,47 +142,53 @@ def _mended(body: bytes, walk: _Walk, little: bool) -> tuple[bytes, int | None]:
     return body, end
 
 
-def _walk(body: bytes, implicit: bool, little: bool, depth: int) -> _Walk:
-    """Not whole where something runs past the end. Raises TooBigError where sequences nest deeper than `depth`."""
+def _walk(body: bytes, implicit: bool, little: bool, limits: Limits) -> _Walk:
+    """Not whole where something runs past the end. Raises TooBigError for too many elements or too deep sequences.
+
+    What runs past the end of a sequence or item of stated length ends with it: no damage hides what comes after.
+    """
     order = "<" if little else ">"
-    walk, at, levels = _Walk(), 0, [_Level(len(body), implicit)]
+    walk, at, count, levels = _Walk(), 0, 0, [_Level(len(body), _UNDEFINED, implicit)]
     while True:
-        while len(levels) > 1 and levels[-1].end == at:
-            levels.pop()
+        count += 1
+        check_parts(count, limits)
+        while len(levels) > 1 and levels[-1].bound <= at:
+            at = levels.pop().bound
+        level = levels[-1]
         try:
-            tag, vr, length, value = _header(body, at, levels[-1].implicit, order)
+            tag, vr, length, value = _header(body, at, level.implicit, order)
         except struct.error:
             return _finish(walk, levels, at)
-        fragments = levels[-1].fragments
         if tag in (_ITEM_END, _SEQUENCE_END):
-            if (fragments and tag == _ITEM_END) or (not _close(levels) and len(levels) == 1):
+            if (level.fragments and tag == _ITEM_END) or (not _close(levels) and len(levels) == 1):
                 walk.strays.append(at)
-            elif fragments and len(levels) == 1:
+            elif level.fragments and len(levels) == 1:
                 walk.pixels_end = value
             at = value
             continue
-        if fragments and tag != _ITEM and len(levels) == 2:
+        if level.fragments and tag != _ITEM and len(levels) == 2:
             levels.pop()
             walk.unclosed = walk.pixels_end = at
             continue
-        if length != _UNDEFINED and value + length > len(body):
+        end, opens = _UNDEFINED if length == _UNDEFINED else value + length, _opens(tag, vr, length, level)
+        if level.bound == _UNDEFINED and len(body) < end != _UNDEFINED:
             walk.whole = False
-            return walk
-        at = value if _opens(tag, vr, length, levels[-1]) else value + length
+            if not opens:
+                return walk
+        at = value if opens else end
         if tag == _PIXEL_DATA and length != _UNDEFINED and len(levels) == 1:
             walk.pixels_end = at
-        if at == value and length:
-            end = _UNDEFINED if length == _UNDEFINED else value + length
-            levels.append(_Level(end, levels[-1].implicit or vr == b"UN", tag == _PIXEL_DATA))
-        if len(levels) > 2 * depth + 1:
-            raise TooBigError(f"Sequences are nested more than {depth} deep; no image needs that.")
+        if opens and length:
+            levels.append(_Level(end, min(end, level.bound), level.implicit or vr == b"UN", tag == _PIXEL_DATA))
+        if len(levels) > 2 * limits.depth + 1:
+            raise TooBigError(f"Sequences are nested more than {limits.depth} deep; no image needs that.")
 
 
 def _finish(walk: _Walk, levels: list[_Level], at: int) -> _Walk:
     """The end of the data: whole where nothing waits for more, or only the fragments for their delimiter."""
     if len(levels) == 2 and levels[-1].fragments:
         walk.unclosed = walk.pixels_end = at
-    walk.whole = len(levels) == 1 or walk.unclosed == at
+    walk.whole = walk.whole and (len(levels) == 1 or walk.unclosed == at)
     return walk
 
 
@@ -186,6 +197,8 @@ class _Level:
     """One open sequence or item. `end` is where it stops, or _UNDEFINED where a delimiter stops it."""
 
     end: int
+    bound: int
+    """Where it stops at the latest, by its own length or that of a level around it; _UNDEFINED where none has one."""
     implicit: bool
     fragments: bool = False
     """Compressed pixel data: its items hold bytes, not elements."""
@@ -195,7 +208,7 @@ def _opens(tag: int, vr: bytes, length: int, level: _Level) -> bool:
     """Whether what follows the header is a level of its own rather than a value to step over."""
     if tag == _ITEM:
         return not level.fragments
-    return vr == b"SQ" or length == _UNDEFINED
+    return vr == b"SQ" or length == _UNDEFINED or (vr in (b"", b"UN") and tag in _SEQUENCES)
 
 
 def _close(levels: list[_Level]) -> bool:

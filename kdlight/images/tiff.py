@@ -6,6 +6,7 @@ tifffile decodes them, except for LERC, whose mask of values that are none it lo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 from typing import BinaryIO
@@ -14,8 +15,8 @@ import numpy as np
 from imagecodecs import tiff_decode
 from tifffile import TiffFile, TiffPage
 
-from kdlight.images.errors import CodecError, ImageError, TruncatedError, UnsupportedError
-from kdlight.images.limits import check_pixels
+from kdlight.images.errors import CodecError, ImageError, TooBigError, TruncatedError, UnsupportedError
+from kdlight.images.limits import LIMITS, check_pixels
 from kdlight.images.raster import Raster
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -37,8 +38,9 @@ _MULTIPLIED, _ALPHA = 1, 2
 """Extra samples: alpha that the colors are multiplied with already, and alpha that they are not."""
 
 
-def pages(file: BinaryIO) -> list[TiffPage]:
-    """The pages of a TIFF or BigTIFF, as far as they can be read. Raises TruncatedError where it ends before the first.
+def pages(file: BinaryIO, most: int = LIMITS.pages) -> list[TiffPage]:
+    """The pages of a TIFF or BigTIFF, as far as they can be read. Raises TruncatedError where it ends before the first,
+    TooBigError where there are more than `most`.
 
     Only the tags are read, so a file on disk is not read whole.
     """
@@ -49,7 +51,9 @@ def pages(file: BinaryIO) -> list[TiffPage]:
     file.seek(0)
     readable: list[TiffPage] = []
     with contextlib.suppress(Exception):  # tifffile raises many kinds; what could be read is what there is
-        readable += (page for page in TiffFile(file).pages if isinstance(page, TiffPage))
+        readable += (p for p in itertools.islice(TiffFile(file).pages, most + 1) if isinstance(p, TiffPage))
+    if len(readable) > most:
+        raise TooBigError(f"The file holds more than {most:,} pages; at most so many are read. Save some of them.")
     return readable
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
+import time
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
 from kdlight.images import Image, ImageError, read
@@ -90,6 +95,97 @@ def test_sequences_nested_deeper_than_the_limit_are_refused(levels: int) -> None
     kind, words = (TooBigError, "more than 64 deep") if levels > 64 else (ImageError, "without pixel data")
     with pytest.raises(kind, match=words):
         read(explicit(b"1.2.840.10008.1.2.1", nested + closed))
+
+
+IMPLICIT, EXPLICIT, DEFLATED, BASELINE = (f"1.2.840.10008.1.2{end}".encode() for end in ("", ".1", ".1.99", ".4.50"))
+MANY = LIMITS.parts + 1
+ITEM, EMPTY = b"\xfe\xff\0\xe0\0\0\0\0", struct.pack("<HHI", 8, 5, 0)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def picture(format_: str, before: bytes) -> bytes:
+    """A small picture with bytes put in after its first header."""
+    buffer = BytesIO()
+    PIL.Image.new("L", (8, 8)).save(buffer, format_)
+    data, at = buffer.getvalue(), {"PNG": 33, "JPEG": 2}[format_]
+    return data[:at] + before + data[at:]
+
+
+def pages(count: int) -> bytes:
+    """A chain of so many directories of one tag, one after the other."""
+    chain = np.zeros(
+        count, [("tags", "<u2"), ("tag", "<u2"), ("type", "<u2"), ("n", "<u4"), ("v", "<u4"), ("at", "<u4")]
+    )
+    chain["tags"] = chain["n"] = 1
+    chain["tag"], chain["type"], chain["v"], chain["at"] = 256, 4, 8, 8 + 18 * np.arange(1, count + 1)
+    chain["at"][-1] = 0
+    return b"II*\0" + struct.pack("<I", 8) + chain.tobytes()
+
+
+def stated(tag: bytes, content: bytes, more: int = 0) -> bytes:
+    """An implicit element or item that states its length, or `more` than it."""
+    return tag + struct.pack("<I", len(content) + more) + content
+
+
+def nested_items(tag: bytes) -> bytes:
+    return stated(tag, stated(ITEM[:4], stated(tag, ITEM * MANY)))
+
+
+TINY: dict[str, Callable[[], bytes]] = {
+    "elements": lambda: explicit(IMPLICIT, EMPTY * MANY),
+    "elements of the file meta group": lambda: bytes(128) + b"DICM" + b"\x02\0\x10\0UI\0\0" * MANY,
+    "deflated elements": lambda: explicit(DEFLATED, zlib.compress(b"\x08\0\x05\0CS\0\0" * MANY, wbits=-15)),
+    "items": lambda: explicit(EXPLICIT, b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + ITEM * MANY),
+    "items of an implicit sequence": lambda: explicit(IMPLICIT, EMPTY + nested_items(b"\x00\x52\x30\x92")),
+    "items of a sequence called unknown": lambda: explicit(
+        EXPLICIT, b"\x08\0\x05\0CS\0\0\x00\x52\x30\x92" + stated(b"UN\0\0", ITEM * MANY)
+    ),
+    "items behind damage": lambda: explicit(
+        IMPLICIT,
+        EMPTY + stated(b"\x08\0\x40\x11", stated(ITEM[:4], EMPTY[:4] + b"\xff\xff\xff\x7f")) + ITEM * MANY,
+    ),
+    "items in one that claims more": lambda: explicit(
+        IMPLICIT, EMPTY + stated(b"\x08\0\x40\x11", stated(ITEM[:4], EMPTY * MANY, 10**9), 10**8)
+    ),
+    "stray delimiters": lambda: explicit(IMPLICIT, EMPTY + b"\xfe\xff\x0d\xe0\0\0\0\0" * MANY),
+    "fragments": lambda: explicit(BASELINE, b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + ITEM * MANY),
+    "chunks": lambda: picture("PNG", chunk(b"abCd") * MANY),
+    "texts": lambda: picture("PNG", chunk(b"tEXt", b"a\0b") * MANY),
+    "empty chunks of pixels": lambda: picture("PNG", chunk(b"IDAT") * MANY),
+    "segments": lambda: picture("JPEG", b"\xff\xfe\0\x03a" * MANY),
+    "bytes of filling": lambda: picture("JPEG", b"\xff" * MANY),
+    "bytes between segments": lambda: picture("JPEG", b"\xff\xfe\0\x03a" + bytes(MANY)),
+    "pages": lambda: pages(LIMITS.pages + 1),
+}
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_a_file_of_tiny_parts_is_refused_before_a_library_makes_objects_of_them(kind: str) -> None:
+    with pytest.raises(TooBigError, match=r"more than (250,000 elements|10,000 pages).*at most so many are read\."):
+        read(TINY[kind]())
+
+
+@pytest.mark.parametrize("keyword", ["WindowCenter", "PixelSpacing", "PixelPaddingValue", "NumberOfFrames", "Modality"])
+def test_an_element_of_millions_of_values_is_not_taken_apart(make: Make, ramp: np.ndarray, keyword: str) -> None:
+    tag = struct.pack("<HH", *divmod(tag_for_keyword(keyword) or 0, 1 << 16))
+    pixels = make(ramp, "1.2.840.10008.1.2")
+    at = pixels.rindex(b"\xe0\x7f\x10\0")
+    start = time.monotonic()
+    with contextlib.suppress(HeaderError):  # where the picture needs the element
+        assert read(pixels[:at] + stated(tag, b"1\\" * 1_000_000) + pixels[at:]).pixels.shape == (16, 16)
+    assert time.monotonic() - start < 1.5  # 3 to 7 s with a Python object for each
+
+
+def test_many_frames_with_facts_of_their_own_are_read(make: Make, ramp: np.ndarray) -> None:
+    group, window = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = 100, 50
+    group.FrameVOILUTSequence = [window]
+    frames = 2000
+    data = make(np.stack([ramp] * frames), NumberOfFrames=frames, PerFrameFunctionalGroupsSequence=[group] * frames)
+    assert read(data, frames - 1).windows[0].center == 100
 
 
 def test_elements_that_claim_more_than_there_is(make: Make, ramp: np.ndarray) -> None:
