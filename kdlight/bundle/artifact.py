@@ -152,13 +152,10 @@ def read_card(path: Path) -> Card:
 
 def write_weights(path: Path, teacher: Classifier, student: Classifier) -> None:
     """Write both models' weights in float16."""
-    from safetensors.torch import save_file
-
-    path.mkdir(parents=True, exist_ok=True)
     for role, model in zip(ROLES, (teacher, student), strict=True):
         state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-        state = {k: v.contiguous() for k, v in state.items() if not k.endswith("num_batches_tracked")}
-        save_file(state, path / f"{role}.safetensors")
+        kept = {k: v.contiguous().numpy() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        storage.save_arrays(path / f"{role}.safetensors", kept)
 
 
 def write_card(path: Path, card: Card) -> Card:

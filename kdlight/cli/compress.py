@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdlight import bundle as bundles
 from kdlight import storage
 from kdlight.bundle.speed import Machine
 from kdlight.cli.output import Answer, BundleFolder, Json, Threads, UsageError, answers, open_bundle, table
@@ -85,26 +85,9 @@ def compress(
         raise UsageError("int8 needs real images to set its ranges and to count flipped decisions; give --data DATA.")
     _must_be_new(out)
     dataset = _splits(opened, data) if data else None
-    beside = out.with_name(f"{out.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(opened.path, beside)
-    int8 = precision is Precision.int8
-    small = beside / ("student.int8.onnx" if int8 else "student.onnx")
-    if not int8:
-        _halve(opened, small)
-    report = Report(
-        bundle=opened.card.id,
-        source_sha256=opened.sha256,
-        precision=precision,
-        file=small.name,
-        calibration=_quantized(opened, small, dataset, activations) if int8 and dataset else None,
-        activation_bits=activations if int8 else None,
-        data=dataset.split("test").source.name if dataset else None,
-        split="test" if dataset else None,
-        **dict(_timed(opened, small, threads)),
-    )
-    compared = _compared(opened, small, dataset, threads) if dataset else None
-    _close(beside, out, report, compared)
+    with storage.replacing_folder(out) as beside:
+        report, compared = _compressed(opened, beside, dataset, precision, activations, threads)
+    bundles.load(out)
     payload = {**report.to_json(), **(compared.to_json() if compared else {}), "out": str(out)}
     return Answer(payload, _text(report, compared, out))
 
@@ -121,7 +104,8 @@ def export(
 
     opened = open_bundle(bundle)
     _must_be_new(out)
-    parity = formats.parity(opened, formats.FORMATS[format_](opened, out))
+    with storage.replacing_folder(out) as beside:
+        parity = formats.parity(opened, formats.FORMATS[format_](opened, beside))
     files = sorted(path.name for path in out.iterdir())
     payload = {"bundle": opened.card.id, "format": format_, "files": files, "out": str(out), **parity.to_json()}
     fault = None if parity.ok else f"{out}: its answers differ from the source's by {parity.difference:.2g}."
@@ -143,6 +127,31 @@ def _splits(bundle: Bundle, data: Path) -> Dataset:
     known = {key: recipe[key] for key in ("val", "test", "split_seed") if key in recipe}
     config = DataConfig(path=str(data), modality=bundle.card.modality, **known)
     return match_classes(open_set(config, Path()), bundle.classes)
+
+
+def _compressed(
+    opened: Bundle, beside: Path, dataset: Dataset | None, precision: Precision, activations: int, threads: int
+) -> tuple[Report, Comparison | None]:
+    """Fill a folder with the bundle and its smaller student, measured and sealed."""
+    storage.copy_folder(opened.path, beside)
+    int8 = precision is Precision.int8
+    small = beside / ("student.int8.onnx" if int8 else "student.onnx")
+    if not int8:
+        _halve(opened, small)
+    report = Report(
+        bundle=opened.card.id,
+        source_sha256=opened.sha256,
+        precision=precision,
+        file=small.name,
+        calibration=_quantized(opened, small, dataset, activations) if int8 and dataset else None,
+        activation_bits=activations if int8 else None,
+        data=dataset.split("test").source.name if dataset else None,
+        split="test" if dataset else None,
+        **dict(_timed(opened, small, threads)),
+    )
+    compared = _compared(opened, small, dataset, threads) if dataset else None
+    _close(beside, report, compared)
+    return report, compared
 
 
 def _halve(bundle: Bundle, path: Path) -> None:
@@ -204,20 +213,14 @@ def _compared(bundle: Bundle, small: Path, dataset: Dataset, threads: int) -> Co
     return compared.model_copy(update={"flips": compared.flips.model_copy(update={"images": images})})
 
 
-def _close(beside: Path, out: Path, report: Report, compared: Comparison | None) -> None:
-    """The report into the folder (it names no image), the card's figures set right, sealed, renamed."""
-    from kdlight import bundle as bundles
-
+def _close(beside: Path, report: Report, compared: Comparison | None) -> None:
+    """The report into the folder (it names no image), the card's figures set right, sealed."""
     figures = compared.model_dump(mode="json", exclude={"flips": {"images"}}) if compared else {}
     storage.write_json(beside / REPORT, {**report.to_json(), **figures})
     if report.file == "student.onnx":
         card = bundles.read_card(beside)
         bundles.write_card(beside, card.replace(metrics=card.metrics.replace(latency=None)))  # it is of the larger file
     bundles.seal(beside)
-    if out.is_dir():
-        out.rmdir()
-    beside.rename(out)
-    bundles.load(out)
 
 
 def _text(report: Report, compared: Comparison | None, out: Path) -> list[Any]:

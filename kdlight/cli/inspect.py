@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kdlight import storage
 from kdlight.cli.output import Answer, Data, Frame, Json, UsageError, answers, counted, pairs, table
 
 DATASETS = {
@@ -88,7 +89,7 @@ def data_merge(
     if out.exists():
         raise UsageError(f"{out} is there already; give --out a new name, or remove it.")
     sets = {name: open_dataset(folder) for name, folder in zip(names_of(folders), folders, strict=True)}
-    out.write_text(merge(sets, {"val": val, "test": test}, seed), encoding="utf-8")
+    storage.write(out, merge(sets, {"val": val, "test": test}, seed))
     merged = open_dataset(out)
     counts = {split: len(merged.split(split)) for split in merged.splits}
     return Answer({"csv": str(out), "sets": list(sets), "classes": list(merged.classes), "images": counts})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 from pydantic import BaseModel
 
+from kdlight import storage
 from kdlight.metrics import Interval
 from kdlight.runs.progress import bars
 
@@ -163,8 +164,8 @@ def save_overlay(image: Image, heat: HeatMap, path: Path) -> None:
         values = PIL.Image.fromarray(heat.values.astype(np.float32)).resize(shown.size, PIL.Image.Resampling.BILINEAR)
         colors = matplotlib.colormaps["inferno"](np.clip(np.asarray(values), 0, 1))[..., :3]
         shown = PIL.Image.blend(shown, PIL.Image.fromarray((colors * 255).astype(np.uint8)), OPACITY)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shown.save(path, format="PNG")
+    with storage.replacing(path) as beside:
+        shown.save(beside, format="PNG")
 
 
 def mistake(error: Exception) -> str | None:
@@ -181,6 +182,7 @@ def _of_the_system(error: OSError) -> str:
     known = {
         errno.ENOSPC: f"The disk is full while writing {where}; free some space and run the command again.",
         errno.EDQUOT: f"The disk quota is used up while writing {where}; free some space and run the command again.",
+        errno.EFBIG: f"{where} is larger than a file may be here; raise the limit, or choose another place.",
         errno.EADDRINUSE: "The port is in use; choose another one.",
         errno.ENOENT: f"{where} does not exist; an existing file or folder was expected.",
         errno.EACCES: f"{where} may not be read or written by you; change its permissions or choose another place.",

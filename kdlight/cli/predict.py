@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdlight import storage
 from kdlight.cli.output import (
     Answer,
     BundleFolder,
@@ -147,9 +147,8 @@ def _image(file: Path, frame: int) -> Image:
 
 def _write(reading: Reading, image: Image, folder: Path) -> None:
     """Files are named after the scan's checksum: its own name may name a person."""
-    folder.mkdir(parents=True, exist_ok=True)
     stem = f"{image.sha256[:16]}-{image.frame}"
-    (folder / f"{stem}.json").write_text(json.dumps(reading.to_json(), indent=1) + "\n", encoding="utf-8")
+    storage.write_json(folder / f"{stem}.json", reading.to_json())
     for opinion in reading.opinions:
         if opinion.heat_map is not None:
             save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")

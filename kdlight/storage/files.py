@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextlib.contextmanager
@@ -76,6 +79,7 @@ def append(descriptor: int, content: bytes, path: str | Path) -> None:
 
 def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder's files into `target`, and end at the first that cannot be, as shutil.copytree does not."""
+    target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
         if path.is_dir():
@@ -86,11 +90,12 @@ def copy_folder(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """An error of the system names the file that was to be written, not the one beside it, or none."""
+    """An error of the system names what was to be written: not what lies beside it, nor what it was copied from."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".part")):
+        beside = str(error.filename).startswith(str(path.parent / f".{path.name}."))
+        if beside or error.errno in NO_ROOM:
             error.filename = str(path)
         raise
 

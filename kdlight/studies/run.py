@@ -113,7 +113,7 @@ def publish(source: Path, target: Path, summary: StudyRecord) -> None:
     card = bundles.load(source).card
     limits = (*card.limits[:-1], sentence(card, summary))  # the last one tells of one training
     with storage.replacing_folder(target) as beside:
-        shutil.copytree(source, beside, dirs_exist_ok=True)
+        storage.copy_folder(source, beside)
         bundles.write_card(beside, card.replace(metrics=card.metrics.replace(study=summary), limits=limits))
         bundles.seal(beside)
 

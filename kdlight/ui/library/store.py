@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from kdlight import bundle as bundles
+from kdlight import storage
 from kdlight.bundle import Bundle
 
 MOST_BYTES = 512 * 2**20
@@ -30,7 +31,7 @@ def add(path: Path) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".incoming-") as inside:
         beside = Path(inside) / bundle.card.id
-        shutil.copytree(bundle.path, beside)
+        storage.copy_folder(bundle.path, beside)
         if bundles.load(beside).sha256 != bundle.sha256:
             raise StoreError("The bundle changed while it was copied; add it again.")
         return Path(beside.rename(_free(root, bundle.card.id)))
