@@ -155,7 +155,7 @@ def write_weights(path: Path, teacher: Classifier, student: Classifier) -> None:
     for role, model in zip(ROLES, (teacher, student), strict=True):
         state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
         kept = {k: v.contiguous().numpy() for k, v in state.items() if not k.endswith("num_batches_tracked")}
-        storage.save_arrays(path / f"{role}.safetensors", kept)
+        storage.write_arrays(path / f"{role}.safetensors", kept)
 
 
 def write_card(path: Path, card: Card) -> Card:

@@ -87,7 +87,7 @@ def record(path: Path, bundle: Bundle) -> None:
         PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
     probabilities, maps = run(bundle, _inputs(path, bundle))
     named = {f"{role}_{i}": maps[role][i].astype(np.float16) for role in ROLES for i in range(CASES)}
-    storage.save_arrays(folder / "maps.safetensors", named)
+    storage.write_arrays(folder / "maps.safetensors", named)
     lists = {role: probabilities[role].tolist() for role in ROLES}
     expected = Expected(classes=bundle.classes, method=METHOD, maps=MAPS, probabilities=lists)
     storage.write_json(folder / "expected.json", expected.to_json())

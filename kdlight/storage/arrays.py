@@ -74,11 +74,15 @@ class ArrayCache:
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], about: str = "") -> None:
-    """Replace a file as `replacing` does by named arrays (safetensors) and a text about them, with a digest of both."""
+    """Replace a file by named arrays and a text about them, with a digest of both."""
+    write_arrays(path, arrays, {DIGEST: _digest(arrays, about), **({ABOUT: about} if about else {})})
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Replace a file as `replacing` does by named arrays (safetensors)."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    metadata = {DIGEST: _digest(arrays, about), **({ABOUT: about} if about else {})}
     with replacing(path) as beside:
         try:
             save_file(dict(arrays), beside, metadata=metadata)
