@@ -12,6 +12,7 @@ from kdlight.images.errors import EmptyError, ImageError, MissingError, TooBigEr
 from kdlight.images.limits import LIMITS
 from kdlight.images.sandbox import SANDBOX, Decoder
 from kdlight.images.sniff import refusal, sniff
+from kdlight.images.turns import NOBODY
 from kdlight.processes.confine import Guard
 
 Source = Path | str | bytes | bytearray | memoryview
@@ -19,12 +20,13 @@ Source = Path | str | bytes | bytearray | memoryview
 _HEAD = 512
 
 
-def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Image:
+def read(source: Source, frame: int = 0, decoder: Decoder | None = None, session: str = NOBODY) -> Image:
     """One frame of an image file, decoded in a child process that may die without harm.
 
-    `frame` counts from 0; only that frame is decoded. decoder: one of `open_decoders`, for many files in a row. Raises
-    ImageError (a ValueError) whose message says in one sentence why the file is refused, and whose `reason` says it in
-    a word. No message holds a name or a path.
+    `frame` counts from 0; only that frame is decoded. decoder: one of `open_decoders`, for many files in a row.
+    session: who asks, where one process serves several persons: the files of one wait for each other, not for those of
+    others. Raises ImageError (a ValueError) whose message says in one sentence why the file is refused, and whose
+    `reason` says it in a word. No message holds a name or a path.
     """
     data = _load(Path(source)) if isinstance(source, Path | str) else bytes(source)
     if not data:
@@ -33,7 +35,7 @@ def read(source: Source, frame: int = 0, decoder: Decoder | None = None) -> Imag
         raise TooBigError(f"The file is larger than {LIMITS.bytes // 1024**2} MB, the limit for one file.")
     if sniff(data[:_HEAD]) is None:
         raise refusal(data[:_HEAD])
-    return (decoder or SANDBOX).decode(data, frame)
+    return decoder.decode(data, frame) if decoder else SANDBOX.decode(data, frame, session)
 
 
 def open_decoders(count: int) -> list[Decoder]:

@@ -17,12 +17,12 @@ import hashlib
 import logging
 import os
 import signal
-import threading
 from typing import Self
 
 from kdlight.contracts.image import Image
 from kdlight.images.errors import ERRORS, CrashError, ImageError, TimeLimitError
 from kdlight.images.limits import LIMITS, Limits
+from kdlight.images.turns import NOBODY, Turns
 from kdlight.processes import (
     ChannelClosedError,
     ChannelSilentError,
@@ -53,7 +53,7 @@ class Sandbox(ForkServer):
     def __init__(self, target: str = DECODE, limits: Limits = LIMITS) -> None:
         super().__init__("kdlight.images.helper", target, str(limits.memory), str(limits.seconds))
         self.limits = limits
-        self.turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+        self.turns = _turns()
         self.message_limits = MessageLimits(_HEADER_BYTES, 4 * limits.pixels + _HEADER_BYTES, _ARRAYS)
         self._guard: Guard | None = None
 
@@ -64,9 +64,9 @@ class Sandbox(ForkServer):
             self.child().close()
         return self._guard or "limits"
 
-    def decode(self, data: bytes, frame: int = 0) -> Image:
+    def decode(self, data: bytes, frame: int = 0, session: str = NOBODY) -> Image:
         """One frame of a file. Raises ImageError with the reason; whatever the child does, the caller goes on."""
-        with Decoder(self) as decoder:
+        with Decoder(self, session) as decoder:
             return decoder.decode(data, frame)
 
     def child(self) -> Fork:
@@ -113,7 +113,7 @@ class Sandbox(ForkServer):
 
     def forget(self) -> None:
         super().forget()
-        self.turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+        self.turns = _turns()
 
     def _death(self, code: int | None) -> ImageError:
         """The reason why a child ended without an answer."""
@@ -122,6 +122,12 @@ class Sandbox(ForkServer):
         if -code in (signal.SIGALRM, signal.SIGXCPU):
             return TimeLimitError(f"Decoding took longer than {self.limits.seconds:g} s and was stopped.")
         return CrashError(f"The decoder crashed on this file ({describe_exit(code)}); nothing else was harmed.")
+
+
+def _turns() -> Turns:
+    """As many for commands as the machine has cores, and as many again, so that sessions never wait for those."""
+    cores = max(2, os.cpu_count() or 1)
+    return Turns(2 * cores, cores)
 
 
 def _refusal(failure: Failure) -> ImageError:
@@ -135,8 +141,8 @@ def _refusal(failure: Failure) -> ImageError:
 class Decoder:
     """Decodes one file after the other, FILES of them in one child. Belongs to one thread at a time."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, session: str = NOBODY) -> None:
+        self._sandbox, self._session = sandbox, session
         self._child: Fork | None = None
         self._files = 0
 
@@ -148,7 +154,7 @@ class Decoder:
 
     def decode(self, data: bytes, frame: int = 0) -> Image:
         """As `Sandbox.decode`. A refusal is always that of a child which decoded nothing else."""
-        with self._sandbox.turns:
+        with self._sandbox.turns.turn(self._session):
             reused = self._child is not None
             try:
                 return self._ask(data, frame)

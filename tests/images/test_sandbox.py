@@ -121,6 +121,17 @@ def test_a_hanging_file_does_not_hold_up_the_others(sandbox: Sandbox) -> None:
     hang.join()
 
 
+def test_the_file_of_another_session_waits_for_no_slow_one(sandbox: Sandbox) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        start = time.monotonic()
+        naps = [pool.submit(sandbox.decode, b"nap", session="one") for _ in range(3)]
+        time.sleep(0.1)
+        assert sandbox.decode(b"four", session="two").pixels[0, 0] == 4
+        assert not naps[-1].done()
+        assert len({nap.result().frames for nap in naps}) == 3
+        assert time.monotonic() - start > 1.2  # a session's own files wait for each other
+
+
 def test_many_callers_get_their_own_answers(sandbox: Sandbox) -> None:
     words = [b"x" * n for n in range(1, 41)]
     with ThreadPoolExecutor(8) as pool:

@@ -194,7 +194,7 @@ def close_current() -> None:
 
 def _decode(scan: Scan) -> None:
     with st.spinner("Reading the file"):
-        scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame)
+        scan.frames[scan.frame] = images.read(scan.source, frame=scan.frame, session=sessions.current())
 
 
 def _forget_frames(scan: Scan) -> None:

@@ -193,3 +193,16 @@ def test_the_side_is_said_in_words(
     screens.scan_line(replace(tiny_image, laterality=laterality), scans.Scan(b"", "A file"), "xray")
     assert side in drawn[0]
     assert f" · {laterality} · " not in drawn[0]
+
+
+def test_a_file_is_decoded_in_its_own_sessions_turn(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, turns = images.read, []
+
+    def noted(*arguments: Any, session: str = "", **options: Any) -> Image:
+        turns.append(session)
+        return read(*arguments, session=session, **options)
+
+    monkeypatch.setattr(images, "read", noted)
+    monkeypatch.setattr("kdlight.ui.sessions.current", lambda: "mine")
+    upload(app, BRAIN)
+    assert turns == ["mine"]
