@@ -3,7 +3,7 @@
 import streamlit as st
 from starlette.middleware import Middleware
 
-from kdlight.ui import gate, navigation, sessions
+from kdlight.ui import gate, navigation, places, sessions
 
 if __name__ == "__main__":  # run anew for each person
     from kdlight.ui import theme
@@ -21,4 +21,5 @@ if __name__ == "__main__":  # run anew for each person
     navigation.frame_drawn()
     page.run()
 else:  # imported once by `streamlit run`, for the addresses that it serves
+    places.confine()
     app = st.App("app.py", routes=navigation.routes(), middleware=[Middleware(gate.Gate)], lifespan=sessions.sweeping)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.ui import navigation, pair, shelf, theme, waiting, widgets, words
+from kdlight.ui import navigation, pair, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.compare import confusion, measurement, studies
 from kdlight.workers.requests import Comparison
 
@@ -16,21 +16,22 @@ if view == "Studies":
 with st.sidebar:
     bundle = shelf.pick()
     if bundle is not None:
-        data = widgets.text(
+        data = places.field(
             "Labeled images on this machine",
             "compare folder",
             placeholder="/path/to/folder, .npz or .csv",
             help="<split>/<class>/<file> or <class>/<file>; the test split is used where there is one. "
             "Leave it empty for the test recorded in the card.",
         )
-        masks = widgets.text(
+        masks = places.field(
             "Outlines (optional)",
             "compare outlines",
             placeholder="/path/to/masks",
             help="A folder of masks with the names of the images, to hold the heat maps against. Masks that lie beside "
             "the images, as in BUSI, are found without it.",
         )
-        measurement.offer(bundle, data, masks)
+        if data is not None and masks is not None:
+            measurement.offer(bundle, data, masks)
 
 theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
 if bundle is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,8 @@ from kdlight.images.limits import LIMITS
 from kdlight.images.picture import decode_picture
 from kdlight.images.tiff import pages
 
+CONFINED = "KDLIGHT_CONFINED"
+"""A variable of the environment, set in the app's processes: neither a table nor a link leads out of a set's folder."""
 FRAMES = "frames"
 """The task that takes every frame of a file as an image: `PATH#frames`."""
 PLAIN = ("jpeg", "png")
@@ -139,6 +142,7 @@ def labeled(root: Path, labels: Labels, task: str = "") -> Dataset:
     Of a file of several frames the first is read and the others are counted as left out; with the task FRAMES each is
     an image of the file's group. An image that lies where a mask does is in the group of the image beside it.
     """
+    _require_inside(root, labels)
     rows, ledger = sorted(labels.rows), labels.ledger
     if not rows:
         raise DataError(
@@ -165,6 +169,17 @@ def labeled(root: Path, labels: Labels, task: str = "") -> Dataset:
         tuple(sorted(map(printable, beside))),
         labels.not_patients,
     )
+
+
+def _require_inside(root: Path, labels: Labels) -> None:
+    """Raise DataError where this process is confined and a file of the set lies elsewhere, links followed."""
+    if not os.environ.get(CONFINED):
+        return
+    home = os.path.realpath(root)
+    inside = lru_cache(None)(lambda place: Path(os.path.realpath(place)).is_relative_to(home))
+    for file in (*(root / row.path for row in labels.rows), *(one for masks in labels.masks.values() for one in masks)):
+        if not inside(file.parent) or (file.is_symlink() and not inside(file)):
+            raise DataError(f"A file of {root.name} lies outside it; the app reads what lies inside. Copy it there.")
 
 
 def _refs(root: Path, path: str, ledger: Ledger, places: dict[str, tuple[str, int]], task: str) -> list[str]:

@@ -39,12 +39,12 @@ def read_ham10000(root: Path, task: str = "") -> Labels:
     for line, row in read_table(root / METADATA, COLUMNS, COLUMNS):
         where, name, dx = f"{METADATA} line {line}", row["image_id"], row["dx"]
         if dx not in CLASSES:
-            raise DataError(f"{where}: dx is {dx!r}; one of {', '.join(CLASSES)} was expected.")
+            raise DataError(f"{where}: dx is none of {', '.join(CLASSES)}, one of which was expected. Correct it.")
         if name in listed:
-            raise DataError(f"{where}: {name} is listed already; list each image once.")
+            raise DataError(f"{where}: its image is listed already; list each image once.")
         if name not in files:
             raise DataError(
-                f"{where}: the image {name} is not in the set's folders; "
+                f"{where}: its image is not in the set's folders; "
                 f"HAM10000_images_part_1 and _part_2 were expected whole. Unpack both archives."
             )
         listed.add(name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from unicodedata import normalize
 
 from kdlight.data.dataset import UNSPLIT, DataError, Structure, split_word
-from kdlight.data.files import Labels, Row
+from kdlight.data.files import CONFINED, Labels, Row
 from kdlight.data.masks import paired
 from kdlight.data.walk import Ledger, images_of, walk
 
@@ -46,12 +47,12 @@ def _rows(path: Path, inside: bool) -> list[Row]:
     lines: dict[str, int] = {}
     for line, row in read_table(path, ("path", "class")):
         ref, where = _as_written_here(path.parent, row["path"]), f"{path.name} line {line}"
-        if inside and (Path(ref).is_absolute() or ".." in Path(ref).parts):
-            raise DataError(f"{where}: {ref} lies outside {path.parent}; give a path inside the folder.")
+        if (inside or os.environ.get(CONFINED)) and (Path(ref).is_absolute() or ".." in Path(ref).parts):
+            raise DataError(f"{where}: its path lies outside {path.parent}; give a path inside the folder.")
         if ref in lines:
-            raise DataError(f"{where}: {ref} is listed already on line {lines[ref]}; list each file once.")
+            raise DataError(f"{where}: its file is listed already on line {lines[ref]}; list each file once.")
         if not (path.parent / ref).is_file():
-            raise DataError(f"{where}: {ref} does not exist in {path.parent}; remove the line or restore the file.")
+            raise DataError(f"{where}: its file is not in {path.parent}; remove the line or restore the file.")
         lines[ref] = line
         split = row.get("split") or UNSPLIT
         rows.append(Row(ref, row["class"], split_word(split) or split, row.get("group") or ref))
@@ -85,8 +86,8 @@ def read_table(
             absent = [name for name in required if name not in names]
             if absent:
                 raise DataError(
-                    f"{path.name} has no column {', '.join(absent)} (its columns: {', '.join(names) or 'none'}); "
-                    f"{', '.join(known)} were expected. Name them in the first line."
+                    f"{path.name} has no column {', '.join(absent)}; {', '.join(known)} were expected. "
+                    f"Name them in the first line."
                 )
             for row in reader:
                 values = {name: (row[name] or "").strip() for name in known if name in names}
@@ -96,4 +97,4 @@ def read_table(
                     raise DataError(f"{where}: {', '.join(empty)} is empty; fill it in or remove the line.")
                 yield reader.line_num, values
     except (UnicodeError, csv.Error) as error:
-        raise DataError(f"{path.name} is not a readable CSV: {error}. Save it as UTF-8, comma separated.") from error
+        raise DataError(f"{path.name} is not a readable CSV. Save it as UTF-8, comma separated.") from error

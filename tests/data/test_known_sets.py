@@ -124,9 +124,9 @@ def test_ham10000_has_its_outlines_as_ground_truth(put: Put) -> None:
 @pytest.mark.parametrize(
     ("rows", "names", "words"),
     [
-        (None, 13, r"line 15: the image ISIC_0000013 is not in the set's folders"),
-        (["HAM_1,ISIC_0000000,mole,,,,"], 14, "line 2: dx is 'mole'; one of akiec, bcc"),
-        (["HAM_1,ISIC_0000000,nv,,,,"] * 2, 14, "line 3: ISIC_0000000 is listed already"),
+        (None, 13, r"line 15: its image is not in the set's folders"),
+        (["HAM_1,ISIC_0000000,mole,,,,"], 14, "line 2: dx is none of akiec, bcc"),
+        (["HAM_1,ISIC_0000000,nv,,,,"] * 2, 14, "line 3: its image is listed already"),
         ([",ISIC_0000000,nv,,,,"], 14, "line 2: lesion_id is empty"),
         ([], 14, "holds no labeled images"),
     ],

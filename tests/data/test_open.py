@@ -96,7 +96,7 @@ def test_a_manifest_decides_and_its_other_columns_are_ignored(put: Put) -> None:
         ("", "no column path, class"),
         ("path,class\na/1.png,a\na/2.png,\n", "line 3: class is empty"),
         ("path,class\na/1.png\n", "line 2: class is empty"),
-        ("path,class\na/9.png,a\n", "line 2: a/9.png does not exist"),
+        ("path,class\na/9.png,a\n", "line 2: its file is not in"),
         ("path,class\n../secret.png,a\n", "lies outside"),
         ("path,class\n/etc/hosts,a\n", "lies outside"),
         ("path,class\na/1.png,a\na/1.png,b\n", "listed already on line 2"),

@@ -118,6 +118,7 @@ def library(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copytree(tiny_bundle.path, root / "tiny_mri")
     monkeypatch.setenv("KDLIGHT_LIBRARY", str(root))
     monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("KDLIGHT_DATA", str(tmp_path))
     monkeypatch.setattr(bundles.artifact, "shipped_folder", lambda: tmp_path / "shipped")
     return root
 

@@ -22,7 +22,7 @@ from kdlight.contracts.recipe import (
     shipped,
 )
 from kdlight.preprocessing import STAGES
-from kdlight.ui import fields, shelf, theme, waiting, widgets, words
+from kdlight.ui import fields, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.fields import help_of
 from kdlight.ui.train import starting_weights
 from kdlight.ui.train.starting_weights import INITS
@@ -67,13 +67,14 @@ def data_step() -> Start:
 def _own() -> Start:
     """The person's own images, and whose settings to begin with: the shipped pair's of that modality, else neutral."""
     folder, left, middle, right = st.columns([5, 3, 4, 3])
-    path = widgets.text(
+    named = places.field(
         "Folder, .npz or .csv on this machine",
         "train data",
         place=folder,
         placeholder="/path/to/images",
         help="Laid out as <split>/<class>/<file> or <class>/<file>. Without splits they are carved by group.",
     )
+    path = named or ""
     with left:
         first = next(iter(MODALITIES))
         kind = widgets.modality("Modality", "train modality", first) or first
@@ -83,7 +84,7 @@ def _own() -> Start:
     present = bool(path) and _is_set(path)
     if present:
         _check(path)
-    elif path:
+    elif named:
         st.error("No labeled set is at this place: name a folder, an .npz or a .csv on this machine.")
     augmentation = kind if kind in catalog().augmentations else "standard"
     data = DataConfig(
@@ -120,8 +121,8 @@ def _settings(place: Any, kind: str, path: str) -> tuple[str, Recipe]:
 
 def _is_set(path: str) -> bool:
     """Whether a folder, an .npz or a .csv is there, also where PATH#TASK asks it another question."""
-    places = [os.path.expanduser(place) for place in (path, path.rpartition("#")[0]) if place]
-    return any(os.path.isdir(p) or (os.path.isfile(p) and p.lower().endswith((".npz", ".csv"))) for p in places)
+    sets = [place for place in (path, path.rpartition("#")[0]) if place]
+    return any(os.path.isdir(p) or (os.path.isfile(p) and p.lower().endswith((".npz", ".csv"))) for p in sets)
 
 
 def stages_control() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdlight.contracts.recipe import UNTRAINED, Recipe, TeacherConfig
-from kdlight.ui import theme, waiting, widgets, words
+from kdlight.ui import places, theme, waiting, words
 from kdlight.ui.fields import help_of
 from kdlight.workers import Ticket
 from kdlight.workers.requests import Catalog, FindWeights, Published
@@ -22,6 +22,8 @@ INITS = {
     "published": "The student's own published weights",
 }
 TIMM = "timm:"
+REFUSED = "\0"
+"""A file that a page may not name: one that is nowhere."""
 NO_LICENSE = "license not stated"
 
 
@@ -43,13 +45,15 @@ def inits_of(teacher: str, student: str, known: Catalog) -> list[str]:
 def of_teacher(recipe: Recipe, of: str) -> str:
     """The teacher's file, empty for published weights; says before the start what will happen without one."""
     name = recipe.teacher.name
-    file = widgets.text(
+    file = places.field(
         "Starting weights",
         f"teacher weights {of}",
         recipe.teacher.weights,
         placeholder="a .safetensors or .pth file, or empty",
         help=help_of(TeacherConfig, "weights"),
     )
+    if file is None:
+        return REFUSED
     if file:
         if is_lacking(file):
             st.error("No file is there. Name a .safetensors or .pth state dict, or leave it empty.")
@@ -66,7 +70,7 @@ def of_teacher(recipe: Recipe, of: str) -> str:
 
 def is_lacking(file: str) -> bool:
     """Whether a file of weights is named that is not there."""
-    return bool(file) and not os.path.isfile(os.path.expanduser(file))
+    return bool(file) and not os.path.isfile(file)
 
 
 def published(network: str) -> Published | None:

@@ -172,21 +172,21 @@ def test_a_click_on_a_flip_lays_it_on_the_reading_table(
 
 
 def test_the_folder_is_kept_and_named_with_its_figures(
-    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     begun: list[Compare] = []
     monkeypatch.setattr(waiting, "begin", lambda name, request: begun.append(request))
     page(app, "compare")
-    app.sidebar.text_input[0].set_value("/data/ward 7").run()
+    app.sidebar.text_input[0].set_value(str(tmp_path / "ward 7")).run()
     app.sidebar.button[0].click().run()
     page(app, "library")
     page(app, "compare")
-    assert app.sidebar.text_input[0].value == "/data/ward 7"
+    assert app.sidebar.text_input[0].value == str(tmp_path / "ward 7")
     app.session_state[f"ticket {measurement.job(tiny_bundle)}"] = finished(Path("x"), measured, data=begun[0].data)
     app.run()
-    assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
-    app.sidebar.text_input[0].set_value("/data/another").run()
-    assert "Measured here on 12 images of /data/ward 7, split test." in said(app)
+    assert f"Measured here on 12 images of {tmp_path}/ward 7, split test." in said(app)
+    app.sidebar.text_input[0].set_value(str(tmp_path / "another")).run()
+    assert f"Measured here on 12 images of {tmp_path}/ward 7, split test." in said(app)
 
 
 def test_a_busy_machine_gives_figures_without_times(
