@@ -22,9 +22,8 @@ from kdlight.images import Image, read, sniff
 from kdlight.images.limits import LIMITS
 from kdlight.images.picture import decode_picture
 from kdlight.images.tiff import pages
+from kdlight.storage import CONFINED
 
-CONFINED = "KDLIGHT_CONFINED"
-"""A variable of the environment, set in the app's processes: neither a table nor a link leads out of a set's folder."""
 FRAMES = "frames"
 """The task that takes every frame of a file as an image: `PATH#frames`."""
 PLAIN = ("jpeg", "png")

@@ -10,9 +10,10 @@ from pathlib import Path
 from unicodedata import normalize
 
 from kdlight.data.dataset import UNSPLIT, DataError, Structure, split_word
-from kdlight.data.files import CONFINED, Labels, Row
+from kdlight.data.files import Labels, Row
 from kdlight.data.masks import paired
 from kdlight.data.walk import Ledger, images_of, walk
+from kdlight.storage import CONFINED
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("path", "class", "split", "group")

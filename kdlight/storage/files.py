@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+CONFINED = "KDLIGHT_CONFINED"
+"""A variable of the environment, set in the app's processes: neither a table nor a link leads out of a set's folder."""
 
 
 @contextlib.contextmanager

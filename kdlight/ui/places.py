@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdlight.data.files import CONFINED
+from kdlight.storage import CONFINED
 from kdlight.ui import widgets, words
 
 DATA = "KDLIGHT_DATA"

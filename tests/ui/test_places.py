@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from kdlight.data import DataError, open_dataset
-from kdlight.data.files import CONFINED
+from kdlight.storage import CONFINED
 from kdlight.ui import places
 from tests.ui.conftest import FakeWorkers, button, page, png
 
