@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from kdlight.contracts.options import Option
 from kdlight.distillers.base import Batch, Distiller, View, pooled, softened_kl, update_average, widths
+from kdlight.distillers.crd import Tau
 from kdlight.distillers.memory import EmbeddingMemory
 
 WIDTH = 128
@@ -45,7 +46,7 @@ class CRCKD(Distiller):
 
     ccd: Annotated[float, Option("Weight of the class-guided contrast.", ge=0)] = 0.1
     crp: Annotated[float, Option("Weight of the relations to classes.", ge=0)] = 1.0
-    tau: Annotated[float, Option("How sharply near and far are told apart: smaller is sharper.", gt=0)] = 0.07
+    tau: Tau = 0.07
     positives: Annotated[int, Option("Images drawn of an image's own class.", ge=1)] = 20
     negatives: Annotated[int, Option("Images drawn of other classes.", ge=1)] = 4096
     memory: Annotated[int, Option("Images remembered.", ge=1)] = 8192

@@ -24,6 +24,8 @@ from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, 
 from kdlight.distillers.matching import ends
 from kdlight.distillers.memory import EMPTY, EmbeddingMemory
 
+Tau = Annotated[float, Option("How sharply near and far are told apart: smaller is sharper.", gt=0)]
+
 
 def nce(partner: Tensor, others: Tensor, allowed: Tensor, scale: Tensor) -> Tensor:
     """The loss above, of similarities divided by tau: partner (B,), others (B, N), which of them count, and c."""
@@ -58,7 +60,7 @@ class CRD(Distiller):
     beta: Annotated[float, Option("Weight of the contrast beside the loss of the labels.", ge=0)] = 0.8
     bank: Annotated[int, Option("Images whose embeddings are kept to be told from.", ge=1)] = 4096
     width: Annotated[int, Option("Dimensions of an embedding.", ge=1)] = 128
-    tau: Annotated[float, Option("How sharply near and far are told apart: smaller is sharper.", gt=0)] = 0.07
+    tau: Tau = 0.07
     momentum: Annotated[
         float, Option("How slowly a kept embedding follows what is new: near 1 is slow and steady.", ge=0, le=1)
     ] = 0.5

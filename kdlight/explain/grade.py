@@ -104,7 +104,7 @@ def _ranks(heat: np.ndarray) -> np.ndarray:
     Equal values, as the zeros of many maps are: those farther from the strong parts count as weaker, then the earlier.
     """
     order = heat + 1e-9 * _blurred(heat, 1 / 8, "nearest").astype(np.float64)
-    order = order.ravel() + 1e-18 * np.arange(heat.size)  # one sort, eight times as fast as one by three keys
+    order = order.ravel() + 1e-30 * np.arange(heat.size)  # one sort, eight times as fast as one by three keys
     ranks = np.empty(heat.size)
     ranks[np.argsort(order)] = np.arange(heat.size) / heat.size
     return ranks.reshape(heat.shape)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdlight.contracts.reading import Support
 from kdlight.explain import grade, odds_ratio, similarity
-from kdlight.explain.grade import STRONG, STRONGEST
+from kdlight.explain.grade import STRONG, STRONGEST, _blurred, _ranks
 
 
 def test_no_contrast_is_flat() -> None:
@@ -90,6 +90,18 @@ def test_a_map_beside_what_decides_has_no_support() -> None:
     heat[22:30, 22:30] = 1
     measured = grade(heat, odds_ratio(heat, lit(), bright, 1))
     assert measured.support == "none"
+
+
+def test_equal_values_are_ranked_by_their_distance_to_the_strong_parts_then_by_place() -> None:
+    """As a sort by three keys has them: the map, its blur, the place."""
+    heat = np.maximum(gaussian_filter(np.random.default_rng(1).standard_normal((64, 64)), 4), 0).astype(np.float32)
+    heat[:, 40:] = 0  # beyond the reach of the blur
+    heat /= heat.max()
+    assert (heat == 0).mean() > 0.5
+    smooth = _blurred(heat, 1 / 8, "nearest")
+    expected = np.empty(heat.size)
+    expected[np.lexsort((smooth.ravel(), heat.ravel()))] = np.arange(heat.size) / heat.size
+    np.testing.assert_array_equal(_ranks(heat).ravel(), expected)
 
 
 def test_what_cannot_be_measured_is_none() -> None:
