@@ -9,12 +9,13 @@ for the student's embeddings and once for the mean teacher's:
 CRP, relations to classes: KL(softmax(r_m / tau), softmax(r_s / tau)), r the cosines of an embedding and the class
 centroids of its own network's memory.
 
-Ours: the softmax form of CCD (the paper's code estimates it by noise contrast); centroids are plain means; the mean
-teacher sees the student's own view in eval mode, its batch-norm statistics averaged like weights; the 30 of the code's
-80 epochs are a share of the run, `rampup`; the memory has a fixed number of places, an image takes the place index mod
-`memory`, and a batch is remembered before it is compared, so a memory that is not full yet holds what it needs. Images
-without a label have no CCD, and neither they nor a batch without index are remembered. A big teacher has no part in the
-method: one that is given is not asked.
+Ours: the softmax form of CCD (the paper's code estimates it by noise contrast), once with its weight, which the code
+applies twice; centroids are plain means, where the code's lie behind a ReLU, which makes CRP some 16 times smaller;
+the mean teacher sees the student's own view in eval mode, its batch-norm statistics averaged like weights; the 30 of
+the code's 80 epochs are a share of the run, `rampup`, and so are the 20 after which CCD and CRP begin, `begin`; the
+memory has a fixed number of places, an image takes the place index mod `memory`, and a batch is remembered before it
+is compared, so a memory that is not full yet holds what it needs. Images without a label have no CCD, and neither they
+nor a batch without index are remembered. A big teacher has no part in the method: one that is given is not asked.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class CRCKD(Distiller):
     rampup: Annotated[
         float, Option("Share of the run until the mean teacher's output has its full weight.", gt=0, le=1)
     ] = 0.375
+    begin: Annotated[
+        float,
+        Option("Share of the run after which images are related to classes.", ge=0, le=1),
+    ] = 0.25
     decay: Annotated[float, Option("How slowly the mean teacher follows; near 1 is slow.", ge=0, lt=1)] = 0.99
     steps: Tensor
 
@@ -78,6 +83,8 @@ class CRCKD(Distiller):
         if batch.index is not None:
             self.bank.write(batch.index[known], batch.y[known], embedding[known], target[known], MOMENTUM)
         loss = rise(batch.progress / self.rampup) * softened_kl(student.logits, mean.logits, 1.0)
+        if batch.progress < self.begin:
+            return loss
         contrast = self.contrast(embedding[known], self.bank.teacher, batch.y[known])
         contrast = contrast + self.contrast(target[known], self.bank.student, batch.y[known])
         return loss + self.ccd * contrast + self.crp * self.relations(embedding, target)

@@ -19,6 +19,9 @@ from torch.nn import functional as F
 from kdlight.contracts.options import Option
 from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl
 
+EQUAL = 1e-10
+"""Rows whose squared distance is at most this share of their mean squared length are one: the slope of a distance at 0,
+and of a direction without a length, has no bound (5e9 in the reference code), and says nothing."""
 DistanceWeight = Annotated[float, Option("Weight of the distances among the images of a batch.", ge=0)]
 AngleWeight = Annotated[float, Option("Weight of the angles among the images of a batch.", ge=0)]
 
@@ -28,13 +31,17 @@ def distances(features: Tensor) -> Tensor:
     count = len(features)
     squared = (features[:, None] - features[None]).square().sum(dim=2)  # (B, B)
     other = 1 - torch.eye(count, device=features.device)
-    lengths = squared.clamp_min(1e-12).sqrt() * other
+    same = squared <= EQUAL * features.detach().square().sum(dim=1).mean()
+    lengths = squared.masked_fill(same, 1).sqrt() * other.masked_fill(same, 0)
     return lengths * max(1, count * (count - 1)) / lengths.sum().clamp_min(1e-6)
 
 
 def angles(features: Tensor) -> Tensor:
     """Cosines (B, B, B): at [j, i, k] of the angle at image j between images i and k; 0 where two of them are one."""
-    directions = F.normalize(features[None] - features[:, None], dim=2)  # (B, B, C), from j to i
+    apart = features[None] - features[:, None]  # (B, B, C), from j to i
+    squared = apart.square().sum(dim=2, keepdim=True)
+    same = squared <= EQUAL * features.detach().square().sum(dim=1).mean()
+    directions = apart.masked_fill(same, 0) * squared.masked_fill(same, 1).rsqrt()
     return directions @ directions.transpose(1, 2)
 
 

@@ -7,8 +7,10 @@ et al. 2019) compares the distances and angles among an image batch in pooled fe
 
 Ours: each image is turned by one angle drawn from 90, 180 and 270 degrees, where the paper's code turns it by all
 three, so a batch costs two passes and not four; S is taken from pooled features, without the projection heads that the
-code trains on the teacher beforehand; a 1x1 convolution that learns along lifts the student's
-maps to the teacher's channels before G.
+code trains on the teacher beforehand, and of all its rows, where the code drops a quarter of those that the teacher
+itself ranks wrongly; distances and angles are those of the upright images, where the code has all four views; a 1x1
+convolution that learns along lifts the student's maps to the teacher's channels before G, without the code's batch norm
+and ReLU, so that a channel may be below 0 as the teacher's are before their activation.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_the_mean_teacher_is_kept_but_never_trained() -> None:
     assert not any(m.training for m in method.mean_teacher.modules())
     assert all(not p.requires_grad for p in method.mean_teacher.parameters())
     before = {k: v.clone() for k, v in method.mean_teacher.state_dict().items()}
-    method(Batch(pictures(6), torch.arange(6) % 3, index=torch.arange(6)))["total"].backward()
+    method(Batch(pictures(6), torch.arange(6) % 3, 0.5, index=torch.arange(6)))["total"].backward()
     assert all(torch.equal(v, before[k]) for k, v in method.mean_teacher.state_dict().items())
     assert {"mean_teacher.classifier.weight", "bank.student", "steps"} <= set(method.state_dict())
     assert method.embed_student.weight.grad is not None
@@ -145,7 +146,7 @@ def test_the_weight_of_the_answer_rises_over_the_ramp() -> None:
 def test_the_first_batch_finds_its_own_images_in_an_empty_memory() -> None:
     method = built(ccd=1.0, crp=0.0, tau=0.5).eval()
     batch = Batch(pictures(4), torch.tensor([0, 0, 1, -1]), index=torch.tensor([7, 8, 9, 10]))
-    found = method(batch)["distill"].item()
+    found = method(replace(batch, progress=0.25))["distill"].item()
     assert (method.bank.label >= 0).sum().item() == 3
     with torch.no_grad():
         features = method.student.forward_with_features(batch.x)[1][-1].mean((2, 3))
@@ -160,13 +161,22 @@ def test_the_first_batch_finds_its_own_images_in_an_empty_memory() -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_images_are_remembered_from_the_start_and_related_to_classes_from_a_quarter_on() -> None:
+    method = built(ccd=1.0, crp=1.0).eval()
+    batch = Batch(pictures(4), torch.tensor([0, 0, 1, 2]), index=torch.arange(4))
+    early = method(replace(batch, progress=0.24))["distill"].item()
+    assert early == pytest.approx(0, abs=1e-5)  # the mean teacher is still the student
+    assert (method.bank.label >= 0).sum().item() == 4
+    assert method(replace(batch, progress=0.25))["distill"].item() > 0.1
+
+
 def test_one_class_no_labels_or_no_index_keep_it_finite() -> None:
     method = built(classes=2)
     for y in (torch.zeros(4, dtype=torch.long), torch.full((4,), -1)):
-        losses = method(Batch(pictures(4), y, index=torch.arange(4)))
+        losses = method(Batch(pictures(4), y, 0.5, index=torch.arange(4)))
         losses["total"].backward()
         assert torch.isfinite(losses["total"]).item()
-    assert torch.isfinite(method(Batch(pictures(4), torch.tensor([0, 1, 0, 1])))["total"]).item()
+    assert torch.isfinite(method(Batch(pictures(4), torch.tensor([0, 1, 0, 1]), 0.5))["total"]).item()
 
 
 def test_a_big_teacher_is_not_needed_and_one_that_is_given_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
