@@ -3,18 +3,19 @@
 Of a study: the same student from the same starting weights without its teacher, out of the records in docs/studies, and
 the sentence that tells both gains. Of the pair: which models are at chance, and the kind of weights that the teacher
 started with. Of the data: the body parts and views that its recipe names. Golden cases whose heat maps are of an older
-kind are recorded anew. A bundle that lacks nothing is left as it is; every other one is sealed anew.
+kind are recorded anew, and those that bind nothing yet are bound. A bundle that lacks nothing is left as it is; every
+other one must pass its golden cases as they are, and is sealed anew.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from kdlight import bundle as bundles
-from kdlight.bundle import Card
+from kdlight.bundle import Bundle, Card
 from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.inference import golden
+from kdlight.storage import read_json
 from kdlight.studies import StudyRecord, collect
 from kdlight.studies.gains import with_baseline
 from kdlight.studies.records import of_card
@@ -38,23 +39,25 @@ def filled(card: Card, published: Sequence[StudyRecord]) -> Card:
     return card.replace(metrics=metrics, limits=limits, teacher=teacher, eligibility=covered)
 
 
-def has_old_maps(path: Path) -> bool:
-    """Whether a bundle's golden heat maps are of an older kind than this version makes."""
-    expected = json.loads((path / "golden" / "expected.json").read_text(encoding="utf-8"))
-    return bool(expected.get("maps") != golden.MAPS)
+def kept(path: Path) -> golden.Expected:
+    """A bundle's golden record."""
+    return golden.Expected.model_validate(read_json(path / "golden" / "expected.json"))
 
 
 def fill(path: Path, published: Sequence[StudyRecord]) -> bool:
-    """Fill one bundle's card; whether anything was lacking."""
-    card = bundles.load(path).card
-    whole, old_maps = filled(card, published), has_old_maps(path)
-    if whole == card and not old_maps:
+    """Fill one bundle's card and golden record; whether anything was lacking. Raises ValueError for a damaged one."""
+    bundle, expected = bundles.load(path), kept(path)
+    whole = filled(bundle.card, published)
+    if whole == bundle.card and expected.maps == golden.MAPS and expected.bound is not None:
         return False
-    bundles.write_card(path, whole)
+    check = golden.check(bundle)
+    if not check.ok:
+        raise ValueError(f"{path.name}: {check.fault}")
+    current = Bundle(path, whole if whole == bundle.card else bundles.write_card(path, whole), "")
+    if expected.maps != golden.MAPS:
+        golden.record(path, current)
+    golden.bind(current)
     bundles.seal(path)
-    if old_maps:
-        golden.record(path, bundles.load(path))
-        bundles.seal(path)
     return True
 
 

@@ -183,7 +183,7 @@ def engines(bundle: Bundle, threads: int) -> dict[Measured, Engine]:
         Measured("teacher", CHANNELS_LAST): TorchEngine(last),
         Measured("teacher", ONNX): exported,
         Measured("student", TORCH): TorchEngine(bundle.model("student")),
-        CANDIDATE: OnnxEngine(bundle.onnx, threads),
+        CANDIDATE: OnnxEngine.of(bundle, threads),
     }
 
 

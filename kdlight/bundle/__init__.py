@@ -3,6 +3,7 @@
 from kdlight.bundle.artifact import (
     FILES,
     KNOWN,
+    SIGNATURE,
     SUMS,
     Bundle,
     BundleError,
@@ -22,7 +23,20 @@ from kdlight.bundle.artifact import (
 from kdlight.bundle.card import Card
 from kdlight.bundle.speed import Speed
 
-__all__ = ["FILES", "KNOWN", "SUMS", "Bundle", "BundleError", "Card", "Speed", "digest", "files", "find", "guarded"]
+__all__ = [
+    "FILES",
+    "KNOWN",
+    "SIGNATURE",
+    "SUMS",
+    "Bundle",
+    "BundleError",
+    "Card",
+    "Speed",
+    "digest",
+    "files",
+    "find",
+    "guarded",
+]
 __all__ += [
     "is_shipped",
     "library_folder",

@@ -27,20 +27,24 @@ if TYPE_CHECKING:
 
 FILES = ("card.json", "teacher.safetensors", "student.safetensors", "student.onnx")
 SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+"""See `kdlight.bundle.signature`; it cannot be listed in what it signs."""
 KNOWN = re.compile(
     "|".join(map(re.escape, FILES))
     + r"|student\.int8\.onnx|compress\.json|golden/(case_\d{1,2}\.png|expected\.json|maps\.safetensors)"
 )
 """Every file that a bundle may hold besides SHA256SUMS."""
+COUNTERS = "num_batches_tracked"
+"""Of batch norms; no answer depends on them, and they are not stored."""
 MOST_BYTES = 4 * 2**30
 """Of a bundle's files together."""
 MOST_FILES = 200
 """That are looked at in a bundle's folder; a bundle has about ten."""
 MOST_SUMS = 64 * 2**10
 
-Reason = Literal["no-bundle", "files", "changed", "unreadable", "card", "models", "golden"]
+Reason = Literal["no-bundle", "files", "changed", "unreadable", "card", "models", "golden", "signature"]
 """Why a bundle is refused: there is none; a file lacks, or is one that a bundle does not have; bytes are not those
-listed; nothing can be made of it; the card, the models or the golden cases are not as they should be."""
+listed; nothing can be made of it; the card, the models, the golden cases or the signature are not as they should be."""
 
 
 class BundleError(ValueError):
@@ -97,19 +101,46 @@ class Bundle:
         return next(entry.words for entry in self.card.classes if entry.name == name)
 
     def model(self, role: Role) -> Classifier:
-        """The network with its weights, float32, eval mode. Raises BundleError if they do not fit the card."""
+        """The network with its weights, float32, eval mode. Raises BundleError if they do not fit the card.
+
+        What is stored is held against the network's shapes before either takes memory.
+        """
         from safetensors.torch import load_file
 
-        from kdlight.models import create_model
+        from kdlight.models import create_model, parameters
 
-        architecture = self.card.network(role).architecture
-        model = create_model(architecture, len(self.classes))
-        state = load_file(self.weights(role))
-        try:
+        network = self.card.network(role)
+        with guarded(self.path, "models"):
+            if _shapes(self.weights(role)) != _expected(network.architecture, len(self.classes)):
+                what = f"the {role}'s weights do not fit {network.architecture}"
+                raise BundleError.of(self.path, what, "models")
+            model = create_model(network.architecture, len(self.classes))
+            state = load_file(self.weights(role))
+            if not all(bool(value.isfinite().all()) for value in state.values()):
+                raise BundleError.of(self.path, f"the {role} has weights that are no finite numbers", "models")
             model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-        except RuntimeError as error:
-            raise BundleError(f"The {role}'s weights do not fit {architecture}. Get the bundle again.") from error
-        return model.eval()
+            if parameters(model) != network.parameters:
+                raise BundleError.of(self.path, f"the card says another number of parameters of the {role}", "card")
+            return model.eval()
+
+
+def _expected(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's weights by name; none of them takes memory."""
+    import torch
+
+    from kdlight.models import create_model
+
+    with torch.device("meta"):
+        state = create_model(architecture, classes).state_dict()
+    return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTERS)}
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as stored:
+        names = [name for name in stored.keys() if not name.endswith(COUNTERS)]  # noqa: SIM118
+        return {name: tuple(stored.get_slice(name).get_shape()) for name in names}
 
 
 def load(path: str | Path) -> Bundle:
@@ -154,7 +185,7 @@ def write_weights(path: Path, teacher: Classifier, student: Classifier) -> None:
     """Write both models' weights in float16."""
     for role, model in zip(ROLES, (teacher, student), strict=True):
         state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-        kept = {k: v.contiguous().numpy() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        kept = {k: v.contiguous().numpy() for k, v in state.items() if not k.endswith(COUNTERS)}
         storage.write_arrays(path / f"{role}.safetensors", kept)
 
 
@@ -169,21 +200,22 @@ def write_card(path: Path, card: Card) -> Card:
 
 
 def seal(path: Path) -> None:
-    """Write SHA256SUMS over every file of the bundle."""
+    """Write SHA256SUMS over every file of the bundle; a signature over what was there before goes."""
+    (path / SIGNATURE).unlink(missing_ok=True)
     lines = [f"{digest(path / name)}  {name}" for name in files(path)]
     storage.write(path / SUMS, "\n".join(lines) + "\n")
 
 
 def files(path: Path) -> list[str]:
-    """Relative names of a bundle's files, its SHA256SUMS left out. Raises BundleError on a link: it could lead outside.
+    """Relative names of a bundle's files but SHA256SUMS and its signature; of very many, some.
 
-    No more are counted than a bundle can have and one.
+    Raises BundleError on a link: it could lead outside.
     """
     inside = (p for p in path.rglob("*") if p.is_symlink() or not p.is_dir())
     found = sorted(itertools.islice(inside, MOST_FILES))
     if any(p.is_symlink() for p in found):
         raise BundleError.of(path, "it holds a link; plain files were expected", "files")
-    return [name for p in found if (name := p.relative_to(path).as_posix()) != SUMS]
+    return [name for p in found if (name := p.relative_to(path).as_posix()) not in (SUMS, SIGNATURE)]
 
 
 def digest(path: Path) -> str:

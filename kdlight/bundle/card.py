@@ -49,7 +49,7 @@ class Licenses(Part):
 class Network(Part):
     """One of the two models."""
 
-    architecture: Name
+    architecture: str = Field(max_length=300, pattern=r"^(ensemble:)?(timm:)?[\w.@-]+(\+(timm:)?[\w.@-]+)*$")
     parameters: Count
     macs: Count
     """Multiply-adds of one image at the input size."""

@@ -215,11 +215,15 @@ def _compared(bundle: Bundle, small: Path, dataset: Dataset, threads: int) -> Co
 
 def _close(beside: Path, report: Report, compared: Comparison | None) -> None:
     """The report into the folder (it names no image), the card's figures set right, sealed."""
+    from kdlight.bundle import Bundle
+    from kdlight.inference import golden
+
     figures = compared.model_dump(mode="json", exclude={"flips": {"images"}}) if compared else {}
     storage.write_json(beside / REPORT, {**report.to_json(), **figures})
     if report.file == "student.onnx":
         card = bundles.read_card(beside)
-        bundles.write_card(beside, card.replace(metrics=card.metrics.replace(latency=None)))  # it is of the larger file
+        card = card.replace(metrics=card.metrics.replace(latency=None))  # it is of the larger file
+        golden.bind(Bundle(beside, bundles.write_card(beside, card), ""))
     bundles.seal(beside)
 
 

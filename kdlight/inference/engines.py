@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from kdlight.bundle import Bundle, guarded
+from kdlight.inference import graphs
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -59,6 +62,13 @@ class OnnxEngine:
 
     The class maps are the file's second output; they cost nothing beside the logits, which are made from them.
     """
+
+    @classmethod
+    def of(cls, bundle: Bundle, threads: int) -> OnnxEngine:
+        """A bundle's student, which may come from anybody. Raises BundleError; see `kdlight.inference.graphs`."""
+        graphs.check(bundle)
+        with guarded(bundle.path, "models"):
+            return cls(bundle.onnx, threads)
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime

@@ -1,11 +1,19 @@
 """Golden cases: inputs with the answers and heat maps that a bundle gave when it was made, to be given again anywhere.
 
-The inputs are drawn from a seed, so no person's scan is in a bundle: soft blobs over a gradient, gray or in color.
+The inputs are drawn from a seed, so no person's scan is in a bundle: soft blobs over a gradient, gray or in color. The
+record also binds digests of both models, of the ONNX file and of all that the card says about what an answer means:
+what is exchanged afterwards is found. Who can write the record anew can bind anything; only a signature tells that.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -14,13 +22,15 @@ from pydantic import ConfigDict, computed_field
 from safetensors.numpy import load_file
 
 from kdlight import storage
-from kdlight.bundle import Bundle, BundleError
+from kdlight.bundle import FILES, Bundle, BundleError, Card, digest
 from kdlight.bundle.part import Part
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.explain import DEFAULT, explain
 from kdlight.inference import Predictor
 
 CASES = 4
+FRESH = 4
+"""Inputs that nobody can have foreseen, on which the student's two files must agree as well."""
 METHOD = DEFAULT
 MAPS = 2
 """Version of how maps are laid on the input: 2 puts each cell at the center of its receptive field."""
@@ -30,6 +40,8 @@ OTHER_MACHINE_TOLERANCE = 1e-3
 """Largest difference to what was recorded on another machine, whose kernels sum in another order."""
 MAP_TOLERANCE = 0.02
 """Largest mean difference of a heat map on its 0 to 1 scale."""
+Bound = Literal["classes", "card", "teacher.safetensors", "student.safetensors", "student.onnx"]
+"""What golden cases hold fast; "card" stands for all of it that `meaning` gathers."""
 
 
 def draw(index: int, side: int, color: bool) -> np.ndarray:
@@ -56,6 +68,8 @@ class Expected(Part):
     maps: int = 1
     probabilities: dict[Role, list[list[float]]]
     """By model (cases, K), calibrated."""
+    bound: dict[Bound, str] | None = None
+    """Digests; None in a record from before they were kept."""
 
 
 class GoldenCheck(Part):
@@ -66,56 +80,134 @@ class GoldenCheck(Part):
     map_change: dict[Role, float] | None
     """Mean difference of a map; None where the maps are of an older kind, which cannot come out again."""
     onnx_torch_difference: float
-    """In the student's probabilities."""
+    """In the student's probabilities, and relative to the largest in its class maps; on fresh inputs too."""
+    bound: bool
+    """Whether card and files are bound; False of a bundle that was made before that."""
+    changed: tuple[Bound, ...] = ()
+    """What is not what the golden cases were recorded with."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         return (
-            max(self.probability_change.values()) <= OTHER_MACHINE_TOLERANCE
-            and max((self.map_change or {}).values(), default=0.0) <= MAP_TOLERANCE
+            not self.changed
+            and all(change <= OTHER_MACHINE_TOLERANCE for change in self.probability_change.values())
+            and all(change <= MAP_TOLERANCE for change in (self.map_change or {}).values())
             and self.onnx_torch_difference <= PROBABILITY_TOLERANCE
         )
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong, as a sentence; None where nothing is."""
+        if self.changed:
+            return f"What its golden cases were recorded with was exchanged: {', '.join(self.changed)}."
+        return None if self.ok else "The golden cases came out differently."
+
+
+def meaning(card: Card) -> str:
+    """Digest of what a card says about what an answer means: classes, flags, input, thresholds, what it is made for."""
+    decisive = {
+        "classes": [[entry.name, entry.words, entry.must_not_miss] for entry in card.classes],
+        "input": asdict(card.input),
+        "modality": card.modality,
+        "eligibility": card.eligibility.model_dump(mode="json"),
+        "alpha": card.conformal.alpha,
+        "at_chance": card.at_chance,
+        **{
+            role: [
+                card.network(role).architecture,
+                card.temperature(role),
+                card.qhat(role),
+                ece and ece.value,
+            ]
+            for role in ROLES
+            for ece in [card.metrics.of(role).ece]
+        },
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def digests(bundle: Bundle) -> dict[Bound, str]:
+    """Of a bundle as it lies there."""
+    files: dict[Bound, str] = {name: digest(bundle.path / name) for name in FILES[1:]}  # type: ignore[misc]
+    names = hashlib.sha256("\n".join(bundle.classes).encode()).hexdigest()
+    return {"classes": names, "card": meaning(bundle.card), **files}
+
+
+def bind(bundle: Bundle) -> None:
+    """Bind the golden cases to a bundle's card and files as they are now; it must be sealed afterwards."""
+    file = bundle.path / "golden" / "expected.json"
+    expected = Expected.model_validate(storage.read_json(file))
+    storage.write_json(file, expected.replace(classes=bundle.classes, bound=digests(bundle)).to_json())
 
 
 def record(path: Path, bundle: Bundle) -> None:
     """Write `golden/`: inputs as PNG, both models' calibrated probabilities, the heat map of each one's top class."""
     folder = path / "golden"
     folder.mkdir(exist_ok=True)
-    color = bool(bundle.card.eligibility.color)
-    for index in range(CASES):
-        PIL.Image.fromarray(draw(index, bundle.spec.size, color)).save(folder / f"case_{index}.png", optimize=True)
-    probabilities, maps = run(bundle, _inputs(path, bundle))
+    for index, picture in enumerate(_pictures(bundle, range(CASES))):
+        PIL.Image.fromarray(picture).save(folder / f"case_{index}.png", optimize=True)
+    probabilities, maps = run(Predictor(bundle), _inputs(bundle))
     named = {f"{role}_{i}": maps[role][i].astype(np.float16) for role in ROLES for i in range(CASES)}
     storage.write_arrays(folder / "maps.safetensors", named)
     lists = {role: probabilities[role].tolist() for role in ROLES}
-    expected = Expected(classes=bundle.classes, method=METHOD, maps=MAPS, probabilities=lists)
+    expected = Expected(classes=bundle.classes, method=METHOD, maps=MAPS, probabilities=lists, bound=digests(bundle))
     storage.write_json(folder / "expected.json", expected.to_json())
 
 
 def check(bundle: Bundle) -> GoldenCheck:
-    """Run the golden cases again. Raises BundleError if they are damaged."""
-    folder = bundle.path / "golden"
+    """Run the golden cases again. Raises BundleError if they are damaged, or a model cannot answer them."""
     try:
-        expected = Expected.model_validate_json((folder / "expected.json").read_bytes())
-        recorded = load_file(folder / "maps.safetensors")
-        inputs = _inputs(bundle.path, bundle)
-        probabilities, maps = run(bundle, inputs)
-        change = {r: float(np.abs(probabilities[r] - np.array(expected.probabilities[r])).max()) for r in ROLES}
-        differences = {r: [np.abs(maps[r][i] - recorded[f"{r}_{i}"]).mean() for i in range(CASES)] for r in ROLES}
-    except (OSError, KeyError, ValueError) as error:
-        raise BundleError(f"{bundle.path.name}: the golden cases cannot be read ({type(error).__name__}).") from error
+        expected, recorded = _recorded(bundle)
+        inputs = _inputs(bundle)
+        predictor = Predictor(bundle)
+        probabilities, maps = run(predictor, inputs)
+        change = {r: _largest(probabilities[r], expected.probabilities[r]) for r in ROLES}
+        differences = {r: [_mean(maps[r][i], recorded[f"{r}_{i}"]) for i in range(CASES)] for r in ROLES}
+        fresh = _inputs(bundle, [secrets.randbelow(2**62) for _ in range(FRESH)])
+        apart = predictor.parity(torch.cat([inputs, fresh]))
+        if not np.isfinite([apart, *change.values(), *np.ravel([*differences.values()])]).all():
+            raise ValueError("an answer is no finite number")
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, BundleError):
+            raise
+        what = f"the golden cases cannot be read or answered ({type(error).__name__})"
+        raise BundleError.of(bundle.path, what, "golden") from error
+    now, bound = digests(bundle), expected.bound or {}
+    changed = [name for name, value in now.items() if bound.get(name, value) != value]
+    if expected.classes not in ((), bundle.classes) and "classes" not in changed:
+        changed.append("classes")
     return GoldenCheck(
         cases=CASES,
         probability_change=change,
-        map_change={r: float(max(of)) for r, of in differences.items()} if expected.maps == MAPS else None,
-        onnx_torch_difference=Predictor(bundle).parity(inputs),
+        map_change={r: max(of) for r, of in differences.items()} if expected.maps == MAPS else None,
+        onnx_torch_difference=apart,
+        bound=bound.keys() == now.keys(),
+        changed=tuple(changed),
     )
 
 
-def run(bundle: Bundle, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, np.ndarray]]:
+def _recorded(bundle: Bundle) -> tuple[Expected, dict[str, np.ndarray]]:
+    folder = bundle.path / "golden"
+    return Expected.model_validate(storage.read_json(folder / "expected.json")), load_file(folder / "maps.safetensors")
+
+
+def _largest(found: np.ndarray, expected: list[list[float]]) -> float:
+    """Largest difference. Raises ValueError for another shape: NumPy would stretch a smaller one."""
+    wanted = np.array(expected)
+    if wanted.shape != found.shape:
+        raise ValueError(f"{wanted.shape} was recorded for {found.shape}")
+    return float(np.abs(found - wanted).max())
+
+
+def _mean(found: np.ndarray, recorded: np.ndarray) -> float:
+    if recorded.shape != found.shape:
+        raise ValueError(f"{recorded.shape} was recorded for {found.shape}")
+    return float(np.abs(found - recorded.astype(np.float32)).mean())
+
+
+def run(predictor: Predictor, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, np.ndarray]]:
     """Of both models on x (B, 3, S, S): calibrated probabilities (B, K), the heat maps (B, h, w) of the top class."""
-    predictor = Predictor(bundle)
     probabilities = {role: predictor.probabilities(role, x) for role in ROLES}
     maps = {}
     for role, model in predictor.models.items():
@@ -124,6 +216,10 @@ def run(bundle: Bundle, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[R
     return probabilities, maps
 
 
-def _inputs(path: Path, bundle: Bundle) -> torch.Tensor:
-    pictures = [np.asarray(PIL.Image.open(path / "golden" / f"case_{i}.png").convert("RGB")) for i in range(CASES)]
-    return bundle.spec.normalise(torch.from_numpy(np.stack(pictures)))
+def _pictures(bundle: Bundle, numbers: Sequence[int]) -> list[np.ndarray]:
+    """Drawn, not read: a bundle's own pictures could be anything."""
+    return [draw(number, bundle.spec.size, bool(bundle.card.eligibility.color)) for number in numbers]
+
+
+def _inputs(bundle: Bundle, numbers: Sequence[int] = range(CASES)) -> torch.Tensor:
+    return bundle.spec.normalise(torch.from_numpy(np.stack(_pictures(bundle, numbers))))

@@ -70,7 +70,7 @@ class Predictor:
         self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
             "teacher": TorchEngine(self.models["teacher"]),
-            "student": OnnxEngine(bundle.onnx, threads or torch.get_num_threads()),
+            "student": OnnxEngine.of(bundle, threads or torch.get_num_threads()),
         }
         self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
 
@@ -148,9 +148,19 @@ class Predictor:
         return self._calibrated(role, self.logits(role, x))
 
     def parity(self, x: Tensor) -> float:
-        """Largest difference in calibrated probability between the student on ONNX Runtime and on torch, on x."""
-        on_torch = self._calibrated("student", TorchEngine(self.models["student"])(x))
-        return float(np.abs(self.probabilities("student", x) - on_torch).max())
+        """Largest difference between the student on ONNX Runtime and on torch, on x (B, 3, S, S).
+
+        In calibrated probability, and in class maps relative to the largest number in them.
+        """
+        (here, maps), (there, wanted) = (
+            engine.with_maps(x) for engine in (self._engines["student"], TorchEngine(self.models["student"]))
+        )
+        apart = float(np.abs(self._calibrated("student", here) - self._calibrated("student", there)).max())
+        if maps is None or wanted is None:
+            return apart
+        if maps.shape != wanted.shape:
+            return 1.0
+        return max(apart, float(np.abs(maps - wanted).max() / max(1.0, np.abs(wanted).max())))
 
     def _wanted(
         self, method: str | None, class_name: str | None, options: Mapping[str, Any] | None = None

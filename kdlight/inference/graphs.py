@@ -1,0 +1,96 @@
+"""What a student's ONNX file may hold, looked at before anything runs it.
+
+A file from anybody is run only if it is one plain graph: standard operators, nothing that branches or repeats, no data
+from other files, and for one image no value larger than MOST_VALUES numbers. Sizes that a graph computes while it runs,
+as some transformers do, cannot be known before: the memory and time of the process that runs it end those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kdlight.bundle import Bundle, BundleError, guarded
+
+MOST_NODES = 50_000
+MOST_VALUES = 2**26
+"""Numbers in one value, such as a layer's output: 256 MB in float32."""
+MOST_TOTAL = 2**29
+"""Numbers in all values of one pass together."""
+DOMAINS = ("", "ai.onnx")
+
+
+def check(bundle: Bundle) -> None:
+    """Raises BundleError if a bundle's ONNX file is no such graph, or not of the card's input and classes."""
+    import onnx
+
+    with guarded(bundle.path, "models"):
+        model = onnx.load(bundle.onnx, load_external_data=False)
+        for fault in _faults(model, bundle):
+            raise BundleError.of(bundle.path, f"student.onnx {fault}", "models")
+
+
+def _faults(model: Any, bundle: Bundle) -> Iterator[str]:
+    """What is wrong with a graph, as clauses, the cheap looks first: shapes are inferred for what passed them."""
+    from onnx import AttributeProto, TensorProto
+
+    graph = model.graph
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    tensors = [*graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))]
+    plain = (AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING, AttributeProto.TENSOR)
+    plain += (AttributeProto.FLOATS, AttributeProto.INTS, AttributeProto.STRINGS)
+    if model.functions or any(node.domain not in DOMAINS for node in graph.node):
+        yield "has operators of its own; only standard ones are run"
+    if any(attribute.type not in plain for attribute in attributes):
+        yield "branches or repeats (If, Loop, Scan); a plain network was expected"
+    if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
+        yield "takes numbers from another file"
+    if graph.sparse_initializer or len(graph.node) > MOST_NODES:
+        yield f"has more than {MOST_NODES} operators, or sparse weights"
+    if sum(prod(tensor.dims) for tensor in tensors) > MOST_VALUES * 4:
+        yield "has more weights than any student"
+    if any(not _finite(tensor) for tensor in tensors):
+        yield "has weights that are no finite numbers"
+    yield from _shapes(model, bundle)
+
+
+def _shapes(model: Any, bundle: Bundle) -> Iterator[str]:
+    """Of one image of the card's size: what is known of every value's size beforehand is bounded."""
+    from onnx import shape_inference
+
+    graph, side = model.graph, bundle.spec.size
+    constant = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constant]
+    if len(inputs) != 1 or len(_dims(inputs[0])) != 4:
+        yield "has not one input of images"
+        return
+    for dim, size in zip(inputs[0].type.tensor_type.shape.dim, (1, bundle.spec.channels, side, side), strict=True):
+        if dim.HasField("dim_value") and dim.dim_value != size:
+            yield f"takes images of another size than {side} px"
+        dim.dim_value = size
+    for value in graph.output:  # their names for sizes, such as "rows", are known only now
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    del graph.value_info[:]
+    inferred = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+    sizes = {value.name: _dims(value) for value in (*inferred.value_info, *inferred.output)}
+    known = [prod(dims) for dims in sizes.values()]
+    if max(known, default=0) > MOST_VALUES or sum(known) > MOST_TOTAL:
+        yield "needs more memory than any student"
+    elif sizes[graph.output[0].name] not in ([1, len(bundle.classes)], [0, len(bundle.classes)]):
+        yield f"does not answer one number for each of the {len(bundle.classes)} classes"
+
+
+def _dims(value: Any) -> list[int]:
+    """Sizes of a tensor; 0 where one is not known."""
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def _finite(tensor: Any) -> bool:
+    from onnx import numpy_helper
+
+    array = numpy_helper.to_array(tensor)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
