@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from kdlight.bundle import BundleError
-from kdlight.ui import navigation, sessions, shelf, theme, words
+from kdlight.ui import navigation, sessions, shelf, theme, waiting, words
 from kdlight.ui.library import cards, store
 
 PER_ROW = 3
@@ -26,10 +25,10 @@ with st.sidebar:
     packed = st.file_uploader("Import a bundle", type="zip", key=f"import-{turn}", help="A zip made by Download.")
     if packed is not None:
         try:
-            with st.spinner("Checking every byte"):
+            with st.spinner("Checking every byte, and asking both models their golden cases"):
                 added = store.unpack(packed.getvalue())
             st.session_state["imported"] = f"{added.name} is in your library."
-        except (store.StoreError, BundleError) as error:
+        except ValueError as error:
             st.session_state["refused"] = f"The bundle was refused. {words.sentence(error)}"
         sessions.let_go()
         st.session_state["import"] = turn + 1
@@ -40,6 +39,8 @@ with st.sidebar:
 
 for path, reason in shelf.broken().items():
     st.error(f"{words.plain(path.name)} is not listed. {words.plain(words.sentence(reason))}", icon=":material/report:")
+for refusal in waiting.workers().strikes.disabled.values():
+    st.warning(words.plain(words.sentence(refusal)), icon=":material/block:")
 if not listed:
     st.info("No bundle is on this machine yet. Train one, or import one on the left.")
 for start in range(0, len(listed), PER_ROW):

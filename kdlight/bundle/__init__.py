@@ -7,6 +7,7 @@ from kdlight.bundle.artifact import (
     SUMS,
     Bundle,
     BundleError,
+    OverLimitError,
     digest,
     files,
     find,
@@ -23,27 +24,6 @@ from kdlight.bundle.artifact import (
 from kdlight.bundle.card import Card
 from kdlight.bundle.speed import Speed
 
-__all__ = [
-    "FILES",
-    "KNOWN",
-    "SIGNATURE",
-    "SUMS",
-    "Bundle",
-    "BundleError",
-    "Card",
-    "Speed",
-    "digest",
-    "files",
-    "find",
-    "guarded",
-]
-__all__ += [
-    "is_shipped",
-    "library_folder",
-    "load",
-    "read_card",
-    "seal",
-    "shipped_folder",
-    "write_card",
-    "write_weights",
-]
+__all__ = ["FILES", "KNOWN", "SIGNATURE", "SUMS", "Bundle", "BundleError", "Card", "OverLimitError", "Speed"]
+__all__ += ["digest", "files", "find", "guarded", "is_shipped", "library_folder", "load", "read_card", "seal"]
+__all__ += ["shipped_folder", "write_card", "write_weights"]

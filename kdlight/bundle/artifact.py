@@ -54,22 +54,31 @@ class BundleError(ValueError):
         super().__init__(message.encode("utf-8", "replace").decode())
         self.reason = reason
 
+    @property
+    def reasons(self) -> tuple[Reason]:
+        """As a message between processes holds it."""
+        return (self.reason,)
+
     @classmethod
     def of(cls, path: Path, what: str, reason: Reason = "unreadable") -> BundleError:
         """For the bundle in a folder."""
         return cls(f"{path.name}: {what}. Get the bundle again.", reason)
 
 
+class OverLimitError(ValueError):
+    """A bundle's network failed while it ran, or asked for more memory than its process may take."""
+
+
 @contextlib.contextmanager
-def guarded(path: Path, reason: Reason = "unreadable") -> Iterator[None]:
+def guarded(path: Path, reason: Reason = "unreadable", what: str = "it") -> Iterator[None]:
     """Whatever fails inside is a BundleError of the bundle at `path`: one bad bundle must not stop anything else."""
     try:
         yield
     except BundleError:
         raise
     except Exception as error:
-        what = (isinstance(error, OSError) and error.strerror) or type(error).__name__
-        raise BundleError.of(path, f"it cannot be read ({what})", reason) from error
+        how = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        raise BundleError.of(path, f"{what} cannot be read ({how})", reason) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,12 @@ def load(path: str | Path) -> Bundle:
         for role, file in zip(ROLES, FILES[1:3], strict=True):
             if card.network(role).bytes != (path / file).stat().st_size:
                 raise BundleError.of(path, f"the card says another size of {file} than it has", "card")
-        return Bundle(path, card, digest(path / SUMS))
+        bundle = Bundle(path, card, digest(path / SUMS))
+        if (path / SIGNATURE).exists():
+            from kdlight.bundle.signature import signing_key
+
+            signing_key(bundle)
+        return bundle
 
 
 def read_card(path: Path) -> Card:

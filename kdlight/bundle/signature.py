@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Base64Bytes, Field, ValidationError
+from pydantic import Base64Bytes, Field
 
 from kdlight import storage
 from kdlight.bundle.artifact import SIGNATURE, SUMS, Bundle, BundleError
@@ -44,6 +44,13 @@ class Signature(Part):
     key: str | None = None
     """The public key in hexadecimal."""
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.state == "trusted":
+            return f"signed by {self.by}"
+        return "unsigned" if self.state == "unsigned" else f"signed by a key that you do not trust ({self.key})"
+
 
 def sign(bundle: Bundle, key: Path, password: Callable[[], bytes]) -> Signature:
     """Sign a bundle with a private key's file; `password` is asked where the key has one. Raises SignatureError."""
@@ -58,9 +65,21 @@ def sign(bundle: Bundle, key: Path, password: Callable[[], bytes]) -> Signature:
 
 
 def look(bundle: Bundle) -> Signature:
-    """Who signed a bundle. Raises BundleError with reason "signature" where the signature is not one of these files."""
-    if not (bundle.path / SIGNATURE).is_file():
+    """Who signed a bundle. Raises as `signing_key` and `trusted` do."""
+    key = signing_key(bundle)
+    if key is None:
         return Signature(state="unsigned")
+    name = next((name for name, known in trusted().items() if known == key), None)
+    return Signature(state="trusted" if name else "unknown", by=name, key=key.hex())
+
+
+def signing_key(bundle: Bundle) -> bytes | None:
+    """The public key whose owner signed a bundle; None where nobody did.
+
+    Raises BundleError with the reason "signature" where the signature is not one of these files.
+    """
+    if not (bundle.path / SIGNATURE).exists():
+        return None
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -68,10 +87,9 @@ def look(bundle: Bundle) -> Signature:
         signed = Signed.model_validate(storage.read_json(bundle.path / SIGNATURE))
         public = Ed25519PublicKey.from_public_bytes(signed.key)
         public.verify(signed.signature, PURPOSE + (bundle.path / SUMS).read_bytes())
-    except (InvalidSignature, ValidationError, ValueError) as error:
+    except (InvalidSignature, ValueError) as error:
         raise BundleError.of(bundle.path, "its signature does not match its files", "signature") from error
-    name = next((name for name, known in trusted().items() if known == signed.key), None)
-    return Signature(state="trusted" if name else "unknown", by=name, key=signed.key.hex())
+    return signed.key
 
 
 def trusted_folder() -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, table
+from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES, Localization
@@ -16,6 +16,9 @@ from kdlight.metrics.robustness import CorruptionCost
 
 if TYPE_CHECKING:
     from kdlight.inference.evaluate import Evaluation
+    from kdlight.workers import Verification
+
+BINDING = {True: "bind card and models", False: "do not bind card and models: the bundle was made before they did"}
 
 
 @answers
@@ -46,13 +49,34 @@ def evaluate(
 
 @answers
 def verify(bundle: BundleFolder, as_json: Json = False) -> Answer:
-    """Check a bundle's checksums, then ask both models its golden cases again."""
-    from kdlight.inference import golden
+    """Check a bundle's checksums and signature, then ask both models its golden cases again, in a limited process."""
+    from kdlight.workers import trial
+
+    found = trial.verify(open_bundle(bundle).path)
+    fault = None if found.ok else f"{found.bundle}: {found.fault} Get the bundle again."
+    return Answer(found.model_dump(mode="json"), text=_verified(found), fault=fault)
+
+
+@answers
+def sign(
+    bundle: BundleFolder,
+    key: Annotated[Path, typer.Option(help="Your private Ed25519 key, PEM or OpenSSH (ssh-keygen -t ed25519).")],
+    as_json: Json = False,
+) -> Answer:
+    """Sign a bundle: whoever trusts your public key then sees that it is as you left it."""
+    from getpass import getpass
+
+    from kdlight.bundle import signature
 
     opened = open_bundle(bundle)
-    check = golden.check(opened)
-    fault = None if check.ok else f"{opened.card.id}: the golden cases came out differently; get the bundle again."
-    return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **check.to_json()}, fault=fault)
+    signed = signature.sign(opened, key, lambda: getpass(f"Password of {key.name}: ").encode())
+    return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **signed.to_json()})
+
+
+def _verified(found: Verification) -> list[Any]:
+    """What was found, and in words whose bundle it is and whether its golden cases bind all of it."""
+    rows = found.model_dump(mode="json", exclude={"bound", "changed", "fault", "signature"})
+    return [pairs({**rows, "signature": found.signature.words, "golden cases": BINDING[found.bound]})]
 
 
 def _text(evaluation: Evaluation) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from kdlight.bundle import Bundle, guarded
+from kdlight.bundle import Bundle, OverLimitError, guarded
+from kdlight.contracts.reading import Role
 from kdlight.inference import graphs
 
 if TYPE_CHECKING:
@@ -27,6 +28,32 @@ class Engine(Protocol):
 
     def with_maps(self, x: Tensor) -> Answer:
         """Logits and class maps out of one pass."""
+
+
+class Watched:
+    """An engine of a bundle. Raises OverLimitError for whatever fails in it: libraries tell it in a dozen ways."""
+
+    def __init__(self, engine: Engine, bundle: Bundle, role: Role) -> None:
+        self._engine = engine
+        self._sentence = (
+            f"The {role} of {bundle.card.name} failed, or asked for more memory than a reading may take. "
+            "Verify the bundle, or get it again."
+        )
+
+    def __call__(self, x: Tensor) -> np.ndarray:
+        with self._watched():
+            return self._engine(x)
+
+    def with_maps(self, x: Tensor) -> Answer:
+        with self._watched():
+            return self._engine.with_maps(x)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise OverLimitError(self._sentence) from error
 
 
 class TorchEngine:

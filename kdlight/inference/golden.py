@@ -22,7 +22,7 @@ from pydantic import ConfigDict, computed_field
 from safetensors.numpy import load_file
 
 from kdlight import storage
-from kdlight.bundle import FILES, Bundle, BundleError, Card, digest
+from kdlight.bundle import Bundle, Card, digest, guarded
 from kdlight.bundle.part import Part
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.explain import DEFAULT, explain
@@ -106,30 +106,24 @@ class GoldenCheck(Part):
 
 def meaning(card: Card) -> str:
     """Digest of what a card says about what an answer means: classes, flags, input, thresholds, what it is made for."""
-    decisive = {
+    decisive: dict[str, object] = {
         "classes": [[entry.name, entry.words, entry.must_not_miss] for entry in card.classes],
         "input": asdict(card.input),
         "modality": card.modality,
         "eligibility": card.eligibility.model_dump(mode="json"),
         "alpha": card.conformal.alpha,
         "at_chance": card.at_chance,
-        **{
-            role: [
-                card.network(role).architecture,
-                card.temperature(role),
-                card.qhat(role),
-                ece and ece.value,
-            ]
-            for role in ROLES
-            for ece in [card.metrics.of(role).ece]
-        },
     }
+    for role in ROLES:
+        ece = card.metrics.of(role).ece  # the margin below which an answer is undecided
+        decisive[role] = [card.network(role).architecture, card.temperature(role), card.qhat(role), ece and ece.value]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def digests(bundle: Bundle) -> dict[Bound, str]:
     """Of a bundle as it lies there."""
-    files: dict[Bound, str] = {name: digest(bundle.path / name) for name in FILES[1:]}  # type: ignore[misc]
+    models: tuple[Bound, ...] = ("teacher.safetensors", "student.safetensors", "student.onnx")
+    files: dict[Bound, str] = {name: digest(bundle.path / name) for name in models}
     names = hashlib.sha256("\n".join(bundle.classes).encode()).hexdigest()
     return {"classes": names, "card": meaning(bundle.card), **files}
 
@@ -157,7 +151,7 @@ def record(path: Path, bundle: Bundle) -> None:
 
 def check(bundle: Bundle) -> GoldenCheck:
     """Run the golden cases again. Raises BundleError if they are damaged, or a model cannot answer them."""
-    try:
+    with guarded(bundle.path, "golden", "the golden cases"):
         expected, recorded = _recorded(bundle)
         inputs = _inputs(bundle)
         predictor = Predictor(bundle)
@@ -168,11 +162,6 @@ def check(bundle: Bundle) -> GoldenCheck:
         apart = predictor.parity(torch.cat([inputs, fresh]))
         if not np.isfinite([apart, *change.values(), *np.ravel([*differences.values()])]).all():
             raise ValueError("an answer is no finite number")
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        if isinstance(error, BundleError):
-            raise
-        what = f"the golden cases cannot be read or answered ({type(error).__name__})"
-        raise BundleError.of(bundle.path, what, "golden") from error
     now, bound = digests(bundle), expected.bound or {}
     changed = [name for name, value in now.items() if bound.get(name, value) != value]
     if expected.classes not in ((), bundle.classes) and "classes" not in changed:

@@ -40,8 +40,8 @@ def _faults(model: Any, bundle: Bundle) -> Iterator[str]:
     graph = model.graph
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     tensors = [*graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))]
-    plain = (AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING, AttributeProto.TENSOR)
-    plain += (AttributeProto.FLOATS, AttributeProto.INTS, AttributeProto.STRINGS)
+    lists = {AttributeProto.FLOATS, AttributeProto.INTS, AttributeProto.STRINGS}
+    plain = {AttributeProto.FLOAT, AttributeProto.INT, AttributeProto.STRING, AttributeProto.TENSOR, *lists}
     if model.functions or any(node.domain not in DOMAINS for node in graph.node):
         yield "has operators of its own; only standard ones are run"
     if any(attribute.type not in plain for attribute in attributes):

@@ -16,7 +16,7 @@ from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinio
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, margin
-from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, flushed_denormals
+from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, Watched, flushed_denormals
 from kdlight.metrics import prediction_sets, softmax
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Predictor:
         self.models = {role: folded(bundle.model(role).requires_grad_(False)) for role in ROLES}
         self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
-            "teacher": TorchEngine(self.models["teacher"]),
-            "student": OnnxEngine.of(bundle, threads or torch.get_num_threads()),
+            "teacher": Watched(TorchEngine(self.models["teacher"]), bundle, "teacher"),
+            "student": Watched(OnnxEngine.of(bundle, threads or torch.get_num_threads()), bundle, "student"),
         }
         self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
 

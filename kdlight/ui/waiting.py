@@ -13,6 +13,8 @@ from kdlight.workers import Latency, QueueFull, Read, Request, Ticket, Verify, W
 
 R = TypeVar("R")
 JOBS_AT_ONCE = 4
+JOB_MEMORY = 2**40
+"""Bytes; more than any machine, so that the share of its memory counts that a process may have: sets can be large."""
 JOB_SECONDS = 60.0
 """How long the process of a job stays for the next one."""
 
@@ -27,7 +29,7 @@ def workers() -> Workers:
 @st.cache_resource(show_spinner=False)
 def jobs() -> Workers:
     """The processes for long work, which must not hold up a reading."""
-    return Workers(JOBS_AT_ONCE, queue=32, threads=cores(), keep=JOB_SECONDS)
+    return Workers(JOBS_AT_ONCE, queue=32, threads=cores(), keep=JOB_SECONDS, memory=JOB_MEMORY)
 
 
 def submit(request: Request[R]) -> Ticket[R]:

@@ -6,9 +6,11 @@ Nothing here imports torch; the processes do.
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError
 from kdlight.workers.pool import Workers
 from kdlight.workers.requests import Latency, Read, Request, Verification, Verify
+from kdlight.workers.strikes import BundleDisabled
 from kdlight.workers.ticket import Ticket
 
 __all__ = [
+    "BundleDisabled",
     "Latency",
     "QueueFull",
     "Read",

@@ -1,6 +1,6 @@
 """The worker process itself: one request at a time, until the app closes the socket or is gone.
 
-`python -m kdlight.workers.child SOCKET PARENT THREADS [warm]`: started by `kdlight.workers.pool`, not by hand.
+`python -m kdlight.workers.child SOCKET PARENT THREADS MEMORY [warm]`: started by `kdlight.workers.pool`, not by hand.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -27,11 +28,12 @@ PARENT_SECONDS = 1.0
 
 
 def main(warm_up: Callable[[int], Iterable[str]], functions: Mapping[type[Request[Any]], str] = FUNCTIONS) -> None:
-    """Serve the socket whose number stands in the arguments: socket, process id of the parent, threads.
+    """Serve the socket whose number stands in the arguments: socket, process id of the parent, threads, bytes.
 
     It ends without Python's own clean-up: that waits for the libraries' threads, and there is nothing to save.
     """
-    number, parent, threads = (int(argument) for argument in sys.argv[1:4])
+    number, parent, threads, memory = (int(argument) for argument in sys.argv[1:5])
+    _limit(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     channel = Channel(socket.socket(fileno=number))
@@ -76,6 +78,15 @@ def _progress(channel: Channel, number: int) -> Progress:
                 raise RequestCancelled("The request was cancelled.")
 
     return progress
+
+
+def _limit(memory: int) -> None:
+    """The kernel gives this process so many bytes of its own beyond what it has now, and writes no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as pages:
+            size = int(pages.read().split()[5]) * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def _end_with(parent: int) -> None:

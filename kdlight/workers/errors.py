@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import TypeAdapter
+
 from kdlight.processes import Failure
 
 
@@ -23,13 +25,16 @@ class RequestCancelled(WorkerError):
 
 def exception_of(failure: Failure) -> Exception:
     """The error that a worker met: of the same class where pages tell it apart, else a WorkerError."""
-    from kdlight.bundle import BundleError
+    from kdlight.bundle import BundleError, OverLimitError
+    from kdlight.bundle.artifact import Reason
     from kdlight.explain import ExplainError
     from kdlight.inference import IneligibleError
 
     if failure.name == IneligibleError.__name__:
         return IneligibleError(failure.reasons)
-    for known in (BundleError, ExplainError, RequestCancelled):
+    if failure.name == BundleError.__name__:
+        return BundleError(failure.message, TypeAdapter(Reason).validate_python(*failure.reasons))
+    for known in (ExplainError, OverLimitError, RequestCancelled):
         if failure.name == known.__name__:
             return known(failure.message)
     fault = f"The reading process met a fault ({failure.name}); the server's log says where. Try again."

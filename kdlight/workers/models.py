@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdlight import bundle as bundles
+from kdlight.bundle import BundleError, OverLimitError, signature
 from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import Reading
 from kdlight.explain import Progress
@@ -22,6 +23,17 @@ BUNDLES = 4
 
 
 def read(request: Read, progress: Progress) -> Reading:
+    try:
+        return _read(request, progress)
+    except (BundleError, OverLimitError) as error:
+        lacking = isinstance(error, OverLimitError) or isinstance(error.__cause__, (MemoryError, RuntimeError))
+        if not lacking or not _load.cache_info().currsize:
+            raise
+        _load.cache_clear()  # what other bundles hold in memory may be what this one lacked
+        return _read(request, progress)
+
+
+def _read(request: Read, progress: Progress) -> Reading:
     predictor = _predictor(request.bundle, progress)
     progress(0.0, "Teacher and student are reading the scan")
     asked = (request.explain, request.class_name, request.confirmed, request.modality)
@@ -45,7 +57,14 @@ def verify(request: Verify, progress: Progress) -> Verification:
     progress(0.0, "Checking every file")
     bundle = bundles.load(request.bundle)
     progress(0.5, "Asking both models the golden cases")
-    return Verification(bundle=bundle.card.id, sha256=bundle.sha256, **golden.check(bundle).to_json())
+    check = golden.check(bundle)
+    return Verification(
+        bundle=bundle.card.id,
+        sha256=bundle.sha256,
+        fault=check.fault,
+        signature=signature.look(bundle),
+        **check.model_dump(),
+    )
 
 
 def _predictor(path: Path, progress: Progress) -> Predictor:

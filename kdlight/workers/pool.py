@@ -12,14 +12,23 @@ import traceback
 from collections import deque
 from typing import Any
 
+import psutil
+
+from kdlight.bundle import OverLimitError
 from kdlight.processes import Channel, ChannelClosedError, ChannelSilentError, Failure, Process, cores
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError, exception_of
-from kdlight.workers.requests import R, Request
+from kdlight.workers.requests import R, Request, Verification, Verify
+from kdlight.workers.strikes import Strikes
 from kdlight.workers.ticket import Ticket
 
 MODULE = "kdlight.workers.child"
 STALL = 120.0
 """Seconds without a sign of life after which a worker is killed. Long work reports its progress."""
+MEMORY = 6 * 2**30
+"""Bytes that a process may take for its work, or three quarters of the machine's memory where that is less.
+
+The largest network that has a name of ours, 232 million parameters, took 3.0 GB to load and 1.9 GB to read.
+"""
 GRACE = 5.0
 """Seconds that a worker has to stop a cancelled request before it is killed."""
 IDLE = 0.5
@@ -31,11 +40,22 @@ STARTS = 3
 class Worker(Process):
     """One process and its channel."""
 
-    def __init__(self, module: str, threads: int, warm: bool, stall: float) -> None:
-        super().__init__(module, str(os.getpid()), str(threads), *(["warm"] if warm else []), threads=threads)
+    def __init__(self, module: str, threads: int, warm: bool, stall: float, memory: int) -> None:
+        arguments = [*map(str, (os.getpid(), threads, memory)), *(["warm"] if warm else [])]
+        super().__init__(module, *arguments, threads=threads)
+        self.stall = stall
         self.channel = Channel(self.socket, stall)
         self.ready = False
         """Whether it said that it can be asked."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a sign of life that are too many."""
+        return self.socket.gettimeout() or self.stall
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self.socket.settimeout(seconds)
 
     def note_ready(self) -> None:
         """Take note of what came unasked. Raises ChannelClosedError if it is gone."""
@@ -57,8 +77,11 @@ class Workers:
         stall: float = STALL,
         keep: float | None = None,
         module: str = MODULE,
+        memory: int = MEMORY,
     ) -> None:
         self.queue = queue
+        self.strikes = Strikes()
+        self._memory = min(memory, psutil.virtual_memory().total * 3 // 4)
         self.stall = stall
         self._keep = keep
         self._threads = threads or max(1, min(4, cores() // 2 // processes))
@@ -82,6 +105,9 @@ class Workers:
             if len(self._waiting) >= self.queue:
                 raise QueueFull(f"{len(self._waiting)} requests wait already, as many as may. Try again in a moment.")
             ticket = Ticket(next(self._numbers), request, self)
+            if not isinstance(request, Verify) and (refused := self.strikes.refusal(ticket.bundle)):
+                ticket.finish(error=refused)
+                return ticket
             self._waiting.append(ticket)
             self._changed.notify_all()
         return ticket
@@ -151,7 +177,7 @@ class Workers:
                 return None
             with contextlib.suppress(OSError):
                 warm = self._keep is None
-                self._processes[slot] = Worker(self._module, self._threads, warm, self.stall)
+                self._processes[slot] = Worker(self._module, self._threads, warm, self.stall, self._memory)
             return self._processes.get(slot)
 
     def _run(self, process: Worker) -> str:
@@ -161,8 +187,9 @@ class Workers:
                 pass
         except ChannelSilentError:
             process.kill()
+            silence = process.patience
             process.end()
-            return f"it gave no sign of life for {self.stall:g} s"
+            return f"it gave no sign of life for {silence:g} s"
         except ChannelClosedError:
             pass
         except Exception:  # noqa: BLE001  what makes no sense ends the process, never the thread that replaces it
@@ -199,6 +226,7 @@ class Workers:
         except TypeError as unsendable:
             self._end(ticket, error=WorkerError(str(unsendable)))
             return
+        process.patience = self.stall
         while True:
             message = process.channel.receive()
             process.ready = process.ready or message.kind == "ready"
@@ -206,10 +234,17 @@ class Workers:
                 continue
             if message.kind == "progress":
                 ticket.begun, ticket.progress = True, message.parse(tuple[float, str])
+                process.patience = ticket.request.patience or self.stall
             elif message.kind == "error":
-                return self._end(ticket, error=exception_of(message.parse(Failure)))
+                failure = message.parse(Failure)
+                if failure.name == OverLimitError.__name__:
+                    self.strikes.add(ticket.bundle)
+                return self._end(ticket, error=exception_of(failure))
             elif message.kind == "result":
-                return self._end(ticket, message.parse(ticket.request.answer_type()))
+                answer = message.parse(ticket.request.answer_type())
+                if isinstance(answer, Verification) and answer.ok:
+                    self.strikes.clear(ticket.bundle)
+                return self._end(ticket, answer)
 
     def _end(self, ticket: Ticket[Any], answer: Any = None, error: Exception | None = None) -> None:
         with self._changed:
@@ -224,9 +259,12 @@ class Workers:
             lost = [ticket for ticket, worker in self._running.items() if worker is process]
             for ticket in lost:
                 del self._running[ticket]
+                if ticket.begun and not ticket.done and not self._closing:
+                    self.strikes.add(ticket.bundle)
                 if ticket.begun or ticket.again or ticket.done:
                     sentence = f"The reading process ended while it worked on this ({how}). A new one is starting."
-                    ticket.finish(error=WorkerDied(f"{sentence} Try again."))
+                    again = self.strikes.refusal(ticket.bundle) or "Try again."
+                    ticket.finish(error=WorkerDied(f"{sentence} {again}"))
                 else:
                     ticket.again = True
                     self._waiting.appendleft(ticket)

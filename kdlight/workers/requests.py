@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict
 
 from kdlight.bundle.card import Metrics
+from kdlight.bundle.signature import Signature
 from kdlight.bundle.speed import Speed
 from kdlight.contracts.options import Declared, Value
 from kdlight.contracts.reading import Reading, Role
@@ -21,12 +22,20 @@ from kdlight.metrics.localization import Localization
 if TYPE_CHECKING:
     from kdlight.data.check import Check  # noqa: F401  named in a string below
 
+PLAIN_READ = 15.0
+EXPLAINED_READ = 60.0
+"""Seconds that one step of a reading may take."""
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
 class Request(Generic[R_co]):
     """Values that a message may hold. The parameter is the type of the answer."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds without a sign of life after which its process is ended; None as with any work."""
+        return None
 
     @classmethod
     def answer_type(cls) -> Any:
@@ -53,6 +62,11 @@ class Read(Request[Reading]):
     options: Mapping[str, Value] = field(default_factory=dict)
     """Of the method of the heat maps."""
 
+    @property
+    def patience(self) -> float:
+        """The models are loaded in one step and asked in the next; a heat map takes many."""
+        return PLAIN_READ if self.explain is None else EXPLAINED_READ
+
 
 @dataclass(frozen=True)
 class Latency(Request[Speed]):
@@ -74,6 +88,10 @@ class Verification(Answer):
     probability_change: dict[Role, float]
     map_change: dict[Role, float] | None
     onnx_torch_difference: float
+    bound: bool
+    changed: tuple[str, ...]
+    fault: str | None
+    signature: Signature
 
 
 @dataclass(frozen=True)

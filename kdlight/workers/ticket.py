@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from kdlight.workers.requests import R, Request
@@ -19,6 +20,8 @@ class Ticket(Generic[R]):
         self.request = request
         self.progress: tuple[float, str] = (0.0, "")
         """Share done, 0 to 1, and words."""
+        self.bundle: Path | None = getattr(request, "bundle", None)
+        """Whose models it asks."""
         self.begun = False
         """Whether a worker said that it has taken it up; until then a running ticket waits for its warm-up."""
         self.again = False

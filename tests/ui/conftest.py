@@ -21,6 +21,7 @@ from kdlight.images import Image
 from kdlight.ui import waiting
 from kdlight.ui.read import readings
 from kdlight.workers import Read
+from kdlight.workers.strikes import Strikes
 from tests.served import serving
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")
@@ -51,6 +52,7 @@ class FakeWorkers:
     def __init__(self, answer: Callable[[Any], FakeTicket]) -> None:
         self.asked: list[Any] = []
         self.idle = True
+        self.strikes = Strikes()
         self.answer = answer
 
     def submit(self, request: Any, *arguments: Any) -> FakeTicket:

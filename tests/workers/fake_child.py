@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdlight.bundle import OverLimitError
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
 from kdlight.inference import IneligibleError
@@ -29,6 +30,22 @@ class Act(Request[Said]):
     """word: what to do, and after a colon how."""
 
     word: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Ask(Act):
+    """What to do with a bundle, and how long a step of it may take."""
+
+    bundle: Path = Path("evil")
+    most: float | None = None
+
+    @property
+    def patience(self) -> float | None:
+        return self.most
+
+    @classmethod
+    def answer_type(cls) -> Any:
+        return Said
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +68,17 @@ def act(request: Act, progress: Progress) -> Said:
         for step in range(round(float(rest) * 100)):
             progress(step / (float(rest) * 100), "asleep")
             time.sleep(0.01)
+    if word == "eat":
+        eaten = bytes(int(float(rest) * 2**20))
+        rest = str(len(eaten) >> 20)
     if word == "hang":
         time.sleep(600)
     if word == "raise":
-        errors = {"value": ValueError("A plain mistake."), "fault": KeyError("gone")}
+        errors: dict[str, Exception] = {
+            "over": OverLimitError("Too much."),
+            "value": ValueError("A plain mistake."),
+            "fault": KeyError("gone"),
+        }
         raise {**errors, "explain": ExplainError("No map."), "reasons": IneligibleError(("One.", "Two."))}[rest]
     return Said(rest, os.getpid())
 
@@ -68,7 +92,7 @@ def lie(request: Lie, progress: Progress) -> Any:
 
 
 HERE = "tests.workers.fake_child"
-FUNCTIONS = {Act: f"{HERE}:act", Mirror: f"{HERE}:mirror", Lie: f"{HERE}:lie"}
+FUNCTIONS = {Act: f"{HERE}:act", Ask: f"{HERE}:act", Mirror: f"{HERE}:mirror", Lie: f"{HERE}:lie"}
 
 
 def warm_up(threads: int) -> Iterator[str]:

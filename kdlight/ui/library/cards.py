@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from kdlight import bundle as bundles
-from kdlight.bundle import Bundle, Card
+from kdlight.bundle import Bundle, Card, signature
 from kdlight.bundle.card import DataDescription
 from kdlight.contracts.anatomy import BODY_PARTS
 from kdlight.contracts.modality import MODALITIES
@@ -74,6 +74,7 @@ def whole(bundle: Bundle) -> None:
         note = f" ({licenses.weights_note})" if licenses.weights_note else ""
         shelf.bullets(filter(None, [f"Weights: {licenses.weights}{note}", licenses.data and f"Data: {licenses.data}"]))
     st.markdown("**Files**")
+    theme.line(words.safe(_signature(bundle)))
     files = {name: bundle.path / name for name in bundles.files(bundle.path)}
     rows = [
         {"file": name, "size": words.megabytes(path.stat().st_size), "sha256": bundles.digest(path)}
@@ -112,16 +113,26 @@ def confirm_delete(bundle: Bundle) -> None:
 def _remove(bundle: Bundle) -> None:
     try:
         store.remove(bundle)
+        waiting.workers().strikes.clear(bundle.path)
     except (ValueError, OSError) as error:
         st.session_state["refused"] = words.sentence(error)
 
 
+def _signature(bundle: Bundle) -> str:
+    """Who vouches for these files."""
+    try:
+        said = signature.look(bundle).words
+    except (ValueError, OSError) as error:
+        return words.sentence(error)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
 def _verified(result: Verification) -> None:
     if not result.ok:
-        st.error(
-            "The golden cases came out differently on this machine. Get the bundle again.", icon=":material/error:"
-        )
+        st.error(words.plain(f"{result.fault} Get the bundle again."), icon=":material/error:")
         return
+    if not result.bound:
+        st.warning("Its golden cases do not bind card and models: the bundle was made before they did.")
     st.success(
         f"Every checksum is right, and both models answer their {result.cases} golden cases as before "
         f"(student on ONNX Runtime against torch: {result.onnx_torch_difference:.1g} in probability).",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import shutil
 import stat
@@ -12,12 +11,13 @@ from pathlib import Path
 
 from kdlight import bundle as bundles
 from kdlight import storage
-from kdlight.bundle import Bundle
+from kdlight.bundle import Bundle, BundleError
+from kdlight.workers import WorkerError, trial
 
 MOST_BYTES = 512 * 2**20
 """Unpacked size of an import."""
 MOST_FILES = 200
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+PROOFS = (bundles.SUMS, bundles.SIGNATURE)
 
 
 class StoreError(ValueError):
@@ -41,25 +41,33 @@ def pack(bundle: Bundle) -> bytes:
     """The bundle as a zip: one folder named after its id."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in (*bundles.files(bundle.path), bundles.SUMS):
+        signature = (bundles.SIGNATURE,) if (bundle.path / bundles.SIGNATURE).exists() else ()
+        for name in (*bundles.files(bundle.path), bundles.SUMS, *signature):
             archive.write(bundle.path / name, f"{bundle.card.id}/{name}")
     return packed.getvalue()
 
 
 def unpack(content: bytes) -> Path:
-    """Import a zip made by `pack`. Raises StoreError for a zip that is none or is hostile, BundleError for the rest."""
-    with tempfile.TemporaryDirectory(prefix="kdlight-import-") as inside:
-        folder = Path(inside) / "bundle"
-        try:
+    """Import a zip made by `pack`, once its bundle has passed its golden cases in a process that is thrown away.
+
+    Raises StoreError for a zip that is none or is hostile, BundleError for the rest, WorkerError for one that overtaxes
+    that process.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="kdlight-import-") as inside:
+            folder = Path(inside) / "bundle"
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 _extract(archive, folder)
-        except StoreError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise StoreError("The disk is full; free some space and import the zip again.") from error
-            raise StoreError("This is no readable zip file; a bundle's zip was expected. Download it again.") from error
-        return add(folder)
+            tried = trial.verify(folder)
+            if not tried.ok:
+                raise StoreError(f"{tried.fault} Get the bundle again.")
+            return add(folder)
+    except (StoreError, BundleError, WorkerError):
+        raise
+    except OSError as error:
+        raise StoreError(f"The bundle could not be written ({error.strerror or error}). Import it again.") from error
+    except Exception as error:  # damaged zips fail in a dozen ways
+        raise StoreError("This is no readable zip file; a bundle's zip was expected. Download it again.") from error
 
 
 def remove(bundle: Bundle) -> None:
@@ -80,7 +88,7 @@ def _extract(archive: zipfile.ZipFile, target: Path) -> None:
     left, root = MOST_BYTES, roots.pop()
     for entry in entries:
         name = entry.filename.removeprefix(root)
-        known = entry.filename.startswith(root) and (name == bundles.SUMS or bundles.KNOWN.fullmatch(name))
+        known = entry.filename.startswith(root) and (name in PROOFS or bundles.KNOWN.fullmatch(name))
         if not known or stat.S_ISLNK(entry.external_attr >> 16) or (target / name).exists():
             raise StoreError("The zip holds a file twice, a link or what is no part of a bundle. Download it again.")
         (target / name).parent.mkdir(parents=True, exist_ok=True)

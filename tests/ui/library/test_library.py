@@ -18,6 +18,7 @@ from tests.ui.conftest import FakeTicket, FakeWorkers, page, said
 
 CHECKED = Verification(
     **{"bundle": "tiny_mri", "sha256": "", "ok": True, "cases": 4, "onnx_torch_difference": 3e-7},
+    **{"bound": True, "changed": (), "fault": None, "signature": {"state": "unsigned"}},
     **{"probability_change": {}, "map_change": None},
 )
 
@@ -179,7 +180,9 @@ def test_verify_asks_a_worker_and_says_the_outcome(app: AppTest, workers: FakeWo
 
 
 def test_verify_that_fails_or_dies_is_said(app: AppTest, workers: FakeWorkers) -> None:
-    workers.answer = lambda asked: FakeTicket(CHECKED.model_copy(update={"ok": False}))
+    workers.answer = lambda asked: FakeTicket(
+        CHECKED.model_copy(update={"ok": False, "fault": "They came out differently."})
+    )
     click(open_card(app), "Verify")
     assert "came out differently" in app.error[0].value
     workers.answer = lambda asked: FakeTicket(WorkerDied("The reading process ended."))
