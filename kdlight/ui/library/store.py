@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
@@ -17,6 +18,7 @@ from kdlight.workers import WorkerError, trial
 MOST_BYTES = 512 * 2**20
 """Unpacked size of an import."""
 MOST_FILES = 200
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 PROOFS = (bundles.SUMS, bundles.SIGNATURE)
 
 
@@ -64,9 +66,9 @@ def unpack(content: bytes) -> Path:
             return add(folder)
     except (StoreError, BundleError, WorkerError):
         raise
-    except OSError as error:
-        raise StoreError(f"The bundle could not be written ({error.strerror or error}). Import it again.") from error
     except Exception as error:  # damaged zips fail in a dozen ways
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            raise StoreError(f"The bundle could not be written ({error.strerror}). Import it again.") from error
         raise StoreError("This is no readable zip file; a bundle's zip was expected. Download it again.") from error
 
 

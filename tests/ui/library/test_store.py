@@ -121,3 +121,21 @@ def test_only_the_persons_own_bundles_can_be_deleted(tiny_bundle: Bundle) -> Non
     with pytest.raises(store.StoreError, match="came with kdlight and stays"):
         store.remove(tiny_bundle)
     assert tiny_bundle.path.exists()
+
+
+def test_a_bundle_whose_flag_was_removed_is_not_imported(bundle_copy: Path, home: Path) -> None:
+    card = bundle_copy / "card.json"
+    card.write_text(card.read_text().replace('"must_not_miss": true', '"must_not_miss": false'))
+    bundles.seal(bundle_copy)
+    with pytest.raises(store.StoreError, match="was exchanged: card"):
+        store.unpack(store.pack(bundles.load(bundle_copy)))
+    assert not home.exists()
+
+
+def test_a_full_disk_is_said(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "_extract", full)
+    with pytest.raises(store.StoreError, match="could not be written"):
+        store.unpack(store.pack(tiny_bundle))
