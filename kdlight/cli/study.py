@@ -52,7 +52,7 @@ def study(
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
     """Every combination under its own folder; the teacher is trained once."""
     from kdlight.studies import grid as grids
-    from kdlight.studies.records import GridRecord
+    from kdlight.studies.records import read_grid
     from kdlight.studies.run import claim
 
     values = grids.combinations(asked)
@@ -71,7 +71,7 @@ def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None
     with epochs() as show:
         for epoch in grids.run_grid(cells, values, folder, seeds, name):
             show(epoch)
-    record = GridRecord.model_validate_json((folder / "grid.json").read_bytes())
+    record = read_grid(folder / "grid.json")
     return Answer({"study": str(folder), **record.to_json()}, _grid_text(record))
 
 

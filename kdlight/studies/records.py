@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from kdlight import storage
 from kdlight.bundle import BundleError, Card, read_card
 from kdlight.bundle.part import LenientPart, Value
 from kdlight.bundle.speed import ONNX, Speed
@@ -68,6 +70,12 @@ class GridRecord(LenientPart):
     differences: tuple[Difference, ...]
     """Of every two cells."""
 
+    @model_validator(mode="after")
+    def _values_of_all(self) -> Self:
+        if any(set(self.keys) - set(cell.values) for cell in self.cells):
+            raise ValueError("each cell needs a value of each key")
+        return self
+
 
 class RecordError(ValueError):
     """A file that is no record of a study; the sentence says which and what it lacks."""
@@ -95,25 +103,42 @@ def read(path: Path) -> StudyRecord:
     RecordError where it is no record of a study, FileNotFoundError where nothing is there.
     """
     file = path / "study.json" if path.is_dir() else path
-    name = f"{file.parent.name}/{file.name}"
-    try:
+    with _sentences(file):
         if file.name == "card.json":
             return of_card(read_card(file.parent))
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or not str(values.get("schema", "")).startswith("kdlight.study/"):
-            raise RecordError(f"{name} is no record of a study; a study.json was expected.")
-        record = StudyRecord.model_validate(values)
-        if file.name == "study.json":
-            record = _completed(record, file.parent)
-        return record
-    except (ValidationError, LookupError, TypeError) as error:
-        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
-        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"{type(error).__name__}: {error}"
-        raise RecordError(f"{name} is broken ({what}); run its kdlight study again: what is done is kept.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{name} is not readable JSON ({error}); get it again.") from error
+        record = StudyRecord.model_validate(_values(file, "study"))
+        return _completed(record, file.parent) if file.name == "study.json" else record
+
+
+def read_grid(path: Path) -> GridRecord:
+    """A grid.json. Raises RecordError where it is none, FileNotFoundError where nothing is there."""
+    with _sentences(path):
+        return GridRecord.model_validate(_values(path, "grid"))
+
+
+@contextlib.contextmanager
+def _sentences(file: Path) -> Iterator[None]:
+    """Whatever a file from outside is lacking, its RecordError says so in one sentence."""
+    name = f"{file.parent.name}/{file.name}"
+    try:
+        yield
+    except (RecordError, FileNotFoundError):
+        raise
     except BundleError as error:
         raise RecordError(str(error)) from error
+    except (ValidationError, LookupError, TypeError) as error:
+        known = isinstance(error, ValidationError)
+        what = storage.first_problem(error) if known else f"{type(error).__name__}: {error}"
+        raise RecordError(f"{name} is broken ({what}); run its kdlight study again: what is done is kept.") from error
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{name} is not readable JSON ({error}); get it again.") from error
+
+
+def _values(file: Path, kind: Literal["study", "grid"]) -> dict[str, Any]:
+    values = storage.read_json(file)
+    if not isinstance(values, dict) or not str(values.get("schema", "")).startswith(f"kdlight.{kind}/"):
+        raise RecordError(f"{file.parent.name}/{file.name} is no record of a study; a {kind}.json was expected.")
+    return values
 
 
 def collect(paths: Iterable[Path]) -> list[StudyRecord]:
@@ -142,7 +167,7 @@ def _completed(record: StudyRecord, folder: Path) -> StudyRecord:
     if (folder / "bundle" / "card.json").is_file():
         record = _with_card(record, read_card(folder / "bundle"))
     if (folder / "latency.json").is_file():
-        record = record.replace(latency=_latency(Speed.model_validate_json((folder / "latency.json").read_bytes())))
+        record = record.replace(latency=_latency(Speed.model_validate(storage.read_json(folder / "latency.json"))))
     return record
 
 

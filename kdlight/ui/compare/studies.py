@@ -11,7 +11,7 @@ from kdlight import runs
 from kdlight.bundle.study_record import Model, Scores
 from kdlight.studies import RecordError, StudyRecord, read
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
-from kdlight.studies.records import GridRecord, command_of, of_card
+from kdlight.studies.records import GridRecord, command_of, of_card, read_grid
 from kdlight.ui import charts, shelf, theme, widgets, words
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
@@ -128,7 +128,7 @@ def find() -> tuple[dict[str, StudyRecord], list[str]]:
     for path in sorted(runs.default_root().glob("*/study.json")):
         try:
             add(read(path), "", path.parent.name)
-        except RecordError as error:
+        except (RecordError, FileNotFoundError) as error:
             broken.append(str(error))
     for bundle in shelf.all_bundles():
         if bundle.card.metrics.study is not None:
@@ -142,10 +142,9 @@ def find_grids() -> tuple[dict[str, GridRecord], list[str]]:
     broken = []
     for path in sorted(runs.default_root().glob("*/grid.json")):
         try:
-            record = GridRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:
-            where, what = f"{path.parent.name}/{path.name}", str(error).partition("\n")[0]
-            broken.append(f"{where} is no record of an ablation ({what}); run its kdlight study --grid again.")
+            record = read_grid(path)
+        except (RecordError, FileNotFoundError) as error:
+            broken.append(str(error))
             continue
         name = f"{record.recipe} · {words.listed(record.keys)}"
         named[name if name not in named else f"{name}, {path.parent.name}"] = record

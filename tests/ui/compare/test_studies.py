@@ -176,6 +176,24 @@ def test_a_broken_record_is_named_and_the_others_are_shown(app: AppTest, runs: P
     assert "Gain +5.5" in text
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"schema": "kdlight.study/1", "seeds": NaN}', b"\xff\xfe", b" " * 10_000_000, b"[1]", b""],
+    ids=["nested without end", "no number", "no text", "10 MB", "a list", "nothing"],
+)
+@pytest.mark.parametrize("name", ["study.json", "grid.json"])
+def test_an_odd_record_is_told_and_stops_no_page(app: AppTest, runs: Path, name: str, content: bytes) -> None:
+    write(runs)
+    (runs / "odd").mkdir()
+    (runs / "odd" / name).write_bytes(content)
+    (runs / "folder" / name).mkdir(parents=True)
+    text = said(studies_view(app))
+    assert not app.exception
+    assert len(app.warning) == 2
+    assert f"odd/{name} is" in text
+    assert "Gain +5.5" in text
+
+
 def test_what_an_older_record_lacks_is_a_dash(app: AppTest, runs: Path) -> None:
     lacking: dict[str, Any] = dict.fromkeys(
         ("models", "method", "epochs", "minutes", "mcnemar_p", "mcnemar_pooled_p", "data", "gap_to_teacher")
@@ -260,4 +278,4 @@ def test_an_ablation_is_a_table_of_its_cells(app: AppTest, runs: Path) -> None:
     assert row in text
     assert "not told from 0: +0.1 [-1, +1]" in text
     assert "not compared with the same student from the same starting weights" in text
-    assert "grid-torn/grid.json is no record of an ablation" in text
+    assert "grid-torn/grid.json is broken" in text

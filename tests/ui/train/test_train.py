@@ -612,3 +612,29 @@ def test_a_run_that_cannot_be_started_says_why(train: AppTest, monkeypatch: pyte
     button(train, "Start training").click().run()
     assert "The disk is full" in train.toast[0].value
     assert "Start training" in [b.label for b in train.button]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"state": "walking"}', b'{"state": "done", "started": 1e300}', b"[" * 100_000, b"\xff\xfe", b""],
+    ids=["an unknown state", "a start beyond all time", "nested without end", "no text", "nothing"],
+)
+def test_an_odd_run_is_told_and_stops_no_page(train: AppTest, content: bytes) -> None:
+    good, odd = a_run("stopped"), a_run("done")
+    (odd.path / "status.json").write_bytes(content)
+    open_run(train, good)
+    assert not train.exception
+    assert any(f"{odd.name} is not listed, because" in c.value.replace("\\", "") for c in train.sidebar.caption)
+    open_run(train, odd)
+    assert not train.exception
+    assert "no longer" in train.toast[0].value
+
+
+def test_a_run_whose_recipe_log_and_start_are_odd_is_drawn_all_the_same(train: AppTest) -> None:
+    run = a_run("stopped")
+    (run.path / "recipe.toml").write_bytes(b"a = " + b"[" * 100_000)
+    (run.path / "log.jsonl").write_bytes(b"\xff\n[1]\n{}\n" + epoch("student", 1).to_json().encode() + b"\n")
+    (run.path / "start.txt").write_bytes(b"\xff\xfe\0")
+    open_run(train, run)
+    assert not train.exception
+    assert "unreadable recipe" in said(train)
