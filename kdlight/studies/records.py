@@ -127,8 +127,8 @@ def _sentences(file: Path) -> Iterator[None]:
     except BundleError as error:
         raise RecordError(str(error)) from error
     except (ValidationError, LookupError, TypeError) as error:
-        known = isinstance(error, ValidationError)
-        what = storage.first_problem(error) if known else f"{type(error).__name__}: {error}"
+        said = storage.first_problem(error) if isinstance(error, ValidationError) else None
+        what = said or f"{type(error).__name__}: {error}"
         raise RecordError(f"{name} is broken ({what}); run its kdlight study again: what is done is kept.") from error
     except (OSError, ValueError) as error:
         raise RecordError(f"{name} is not readable JSON ({error}); get it again.") from error
