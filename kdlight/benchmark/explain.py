@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from kdlight.images import read
 from kdlight.inference.engines import flushed_denormals, torch_threads
 from kdlight.models import Classifier, create_model, load_state
 from kdlight.models.mobilenet import load_backbone
-from kdlight.preprocessing import InputSpec
 from kdlight.processes import cores
 
 SCORE_CAM, EVERY_MASK = "Score-CAM of the teacher", "Score-CAM of the teacher, every mask"
@@ -79,28 +78,28 @@ def explain_speed(
     bundle: Bundle,
     images: Sequence[Path] = (),
     size: int = 224,
-    runs: int = 5,
+    runs: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
     weights: Path | None = None,
-    likeness: Sequence[Path] = (),
 ) -> ExplainReport:
     """Milliseconds per map, p50 and p95 over `runs`, after one warm-up; each run takes the next of `images`.
 
-    images: the bundle's golden inputs by default. likeness: images on which the quick ways of Score-CAM are compared
-    with every mask. weights: a MobileNetV2 state dict with its classifier, in the teacher's place. threads: every core
-    by default. progress counts runs, then images of `likeness`. Raises ValueError for less than one run or thread.
+    images: the bundle's golden inputs by default; on each the ways of Score-CAM are compared with every mask. runs: 5
+    by default, or as many as there are images. weights: a MobileNetV2 state dict with its classifier, in the teacher's
+    place. threads: every core by default. progress counts runs. Raises ValueError for less than one run or thread.
     """
-    threads = cores() if threads is None else threads
+    threads, runs = cores() if threads is None else threads, max(5, len(images)) if runs is None else runs
     if runs < 1 or threads < 1:
         raise ValueError(f"{runs} runs on {threads} threads were asked for; at least 1 of each was expected.")
-    spec, golden = replace(bundle.spec, size=size), sorted((bundle.path / "golden").glob("case_*.png"))
+    spec, paths = replace(bundle.spec, size=size), images or sorted((bundle.path / "golden").glob("case_*.png"))
     ways = ways_of(given(weights) if weights else bundle.model("teacher"), bundle.model("student"))
     with torch_threads(threads), flushed_denormals():
-        times, pearson = timed(ways, prepared(spec, images or golden), runs, progress)
-        near = compared(ways, prepared(spec, likeness), progress) if likeness else {}
+        times, maps = timed(ways, [spec.prepare(read(path))[None] for path in paths], runs, progress)
+    near = {name: likeness(name, maps[: len(paths)]) for name in OF_TEACHER}
     ratios = {n: float(np.median(times[EVERY_MASK]) / np.median(taken)) for n, taken in times.items()}
-    rows = [ExplainRow(**row(n, t).model_dump(), runs=runs, pearson=pearson.get(n)) for n, t in times.items()]
+    medians = {name: one.median for name, one in near.items()}
+    rows = [ExplainRow(**row(n, t).model_dump(), runs=runs, pearson=medians.get(n)) for n, t in times.items()]
     return ExplainReport(
         bundle=bundle.card.id,
         bundle_sha256=bundle.sha256,
@@ -109,11 +108,11 @@ def explain_speed(
         size=size,
         threads=threads,
         runs=runs,
-        images=min(runs, len(images or golden)),
+        images=min(runs, len(paths)),
         rows=tuple(rows),
         ratio=ratios[SCORE_CAM],
         ratios=ratios,
-        likeness=near,
+        likeness={name: near[name] for name in (SCORE_CAM, FAST)},
     )
 
 
@@ -138,54 +137,35 @@ def of_top(model: Classifier, x: Tensor, method: str) -> Explanation:
     return explained(model, x, top, method)
 
 
-def prepared(spec: InputSpec, paths: Sequence[Path]) -> list[Tensor]:
-    return [spec.prepare(read(path))[None] for path in paths]
-
-
 def timed(
     ways: dict[str, Way], inputs: Sequence[Tensor], runs: int, progress: Progress | None
-) -> tuple[dict[str, list[float]], dict[str, float | None]]:
-    """Milliseconds of each way, and the median correlation of each way of Score-CAM with every mask."""
+) -> tuple[dict[str, list[float]], list[dict[str, Explanation]]]:
+    """Milliseconds of each way, and the maps of each way of Score-CAM in each run; the first run is not counted."""
     times: dict[str, list[float]] = {name: [] for name in ways}
-    near: dict[str, list[float]] = {name: [] for name in OF_TEACHER}
+    every: list[dict[str, Explanation]] = []
     for number in range(-1, runs):
         x = inputs[max(number, 0) % len(inputs)]
         maps: dict[str, Explanation] = {}
         calls = {name: lambda n=name, x=x, maps=maps: maps.update({n: ways[n](x)}) for name in ways}
         taken = interleave(calls, 1, 0, number + 1)
         if number >= 0:
+            every.append({name: maps[name] for name in OF_TEACHER})
             for name in ways:
                 times[name] += taken[name]
-            for name, values in near.items():
-                if (value := similarity(maps[name].heat, maps[EVERY_MASK].heat)) is not None:
-                    values.append(value)
         if progress is not None:
             progress(number + 2, runs + 1)
-    return times, {name: float(np.median(values)) if values else None for name, values in near.items()}
+    return times, every
 
 
-def compared(ways: dict[str, Way], inputs: Sequence[Tensor], progress: Progress | None) -> dict[str, Likeness]:
-    """The quick ways of Score-CAM against every mask, image by image."""
-    values: dict[str, list[float]] = {SCORE_CAM: [], FAST: []}
-    as_stated: dict[str, list[bool]] = {SCORE_CAM: [], FAST: []}
-    for number, x in enumerate(inputs):
-        whole = ways[EVERY_MASK](x).heat
-        for name in values:
-            explanation = ways[name](x)
-            value, estimate = similarity(explanation.heat, whole), explanation.estimate
-            if value is not None:
-                values[name].append(value)
-                as_stated[name] += [value >= estimate.pearson] if estimate else []
-        if progress is not None:
-            progress(number + 1, len(inputs))
-    return {name: _likeness(values[name], as_stated[name], len(inputs)) for name in values}
-
-
-def _likeness(values: list[float], as_stated: list[bool], images: int) -> Likeness:
+def likeness(name: str, maps: Sequence[Mapping[str, Explanation]]) -> Likeness:
+    """Of one way of Score-CAM, with every mask, over one element per image."""
+    pairs = [(similarity(one[name].heat, one[EVERY_MASK].heat), one[name].estimate) for one in maps]
+    values = [value for value, _ in pairs if value is not None]
+    as_stated = [value >= estimate.pearson for value, estimate in pairs if value is not None and estimate]
     least, p05, median = np.percentile(values, (0, 5, 50)).tolist() if values else (None, None, None)
     near = float(np.mean(as_stated)) if as_stated else None
     return Likeness(
-        images=images, flat=images - len(values), median=median, p05=p05, least=least, as_near_as_stated=near
+        images=len(maps), flat=len(maps) - len(values), median=median, p05=p05, least=least, as_near_as_stated=near
     )
 
 

@@ -59,26 +59,23 @@ def latency(
 @answers
 def explain(
     bundle: BundleFolder,
-    image: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="An image; repeatable.")] = None,
-    images: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Images to hold each Score-CAM against the whole one.")
+    image: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="An image, or a folder of them; repeatable.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="MobileNetV2 weights in the teacher's place.")
     ] = None,
     size: Size = 224,
-    runs: Runs = 5,
+    runs: Annotated[int | None, typer.Option(min=1, help="Timed runs of each way; 5, or one an image.")] = None,
     threads: EveryCore = None,
     as_json: Json = False,
 ) -> Answer:
     """Heat maps: Score-CAM against the one that tries every mask, and the quick methods."""
     from kdlight import benchmark, inference
 
-    opened, many = open_bundle(bundle), inference.listing(images or ()).files
+    opened, images = open_bundle(bundle), inference.listing(image or ()).files
     with counted("Timing") as progress:
-        report = benchmark.explain_speed(
-            opened, image or (), size, runs, threads, progress=progress, weights=weights, likeness=many
-        )
+        report = benchmark.explain_speed(opened, images, size, runs, threads, progress, weights)
     return Answer(report, _text(report))
 
 

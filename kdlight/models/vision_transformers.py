@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kdlight.models.zoo import TimmClassifier
@@ -36,16 +36,14 @@ class VisformerS(TimmClassifier):
         x = net.stem(self.adapt(x))
         features = []
         for stage in (1, 2, 3):
-            embed, positions, blocks = (_part(net, name, stage) for name in ("patch_embed", "pos_embed", "stage"))
+            embed, positions, blocks = (
+                getattr(net, f"{name}{stage}") for name in ("patch_embed", "pos_embed", "stage")
+            )
             x = embed(x)
             x = blocks(net.pos_drop(x + resized(positions, x)))
             features.append(x)
         features[-1] = self.final(net.norm(features[-1]))
         return net.forward_head(features[-1]), features
-
-
-def _part(net: nn.Module, name: str, stage: int) -> Any:
-    return getattr(net, f"{name}{stage}")
 
 
 def resized(positions: Tensor, x: Tensor) -> Tensor:

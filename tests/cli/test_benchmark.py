@@ -28,7 +28,7 @@ def test_explain_times_score_cam_against_every_mask(
     weights = tmp_path / "teacher.safetensors"
     torch.manual_seed(0)
     save_file(create_model("mobilenetv2", 5).state_dict(), weights)
-    chosen = ("--image", scan, "--images", folder, "--weights", weights, "--threads", "1", "--runs", "2")
+    chosen = ("--image", folder, "--weights", weights, "--threads", "1", "--runs", "2")
     said = kdlight("benchmark", "explain", tiny_bundle.path, "--size", "64", *chosen, "--json")
     assert said.status == 0, said.err
     found = said.json
