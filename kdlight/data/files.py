@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import PIL.Image
-import pydicom
-
 from kdlight.data.dataset import DataError, Dataset, Item, Structure, plain_name, printable
-from kdlight.data.walk import HEAD, Ledger
-from kdlight.images import Image, read, sniff
+from kdlight.data.walk import Ledger
+from kdlight.images import Image, ImageError, frames_of_set, read_of_set, sniff
 from kdlight.images.limits import LIMITS
-from kdlight.images.picture import decode_picture
-from kdlight.images.tiff import pages
 from kdlight.storage import CONFINED
 
 FRAMES = "frames"
 """The task that takes every frame of a file as an image: `PATH#frames`."""
-PLAIN = ("jpeg", "png")
-"""Decoded in this process: the person's training set, thousands of files, for which children would take too long."""
+_FIRST, _HEADER = 1 << 16, 1 << 22
+"""Bytes in which most DICOM headers end, and every one that is looked into."""
+_SIGNS = {
+    "dicom": (b"\x28\0\x08\0", b"\0\x28\0\x08", b"1.2.840.10008.1.2.1.99"),
+    "tiff": (b"",),
+    "webp": (b"ANIM",),
+    "png": (b"acTL",),
+}
+"""Bytes without which a file holds one picture: the tag of Number of Frames, or the syntax that deflates it."""
 
 
 class Row(NamedTuple):
@@ -95,7 +95,7 @@ class FolderSource:
 
 
 def decode_file(path: Path, frame: int = 0) -> Image:
-    """Decode one frame. Raises DataError that names the file and says why; an unreadable image is never replaced."""
+    """Decode one frame in the sandbox. Raises DataError that names the file and says why; none is ever replaced."""
     try:
         if path.stat().st_size > LIMITS.bytes:
             raise DataError(f"{path} is larger than {LIMITS.bytes // 2**20} MB; make it smaller or remove it.")
@@ -103,10 +103,7 @@ def decode_file(path: Path, frame: int = 0) -> Image:
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}. Restore it or remove it from the set.") from error
     try:
-        kind = sniff(data)
-        if kind in PLAIN:
-            return replace(decode_picture(data, frame, kind), sha256=hashlib.sha256(data).hexdigest())
-        return read(data, frame)
+        return read_of_set(data, frame)
     except ValueError as error:
         raise DataError(f"{path} cannot be read as an image. {error} Replace it or remove it from the set.") from error
 
@@ -118,20 +115,15 @@ def frame_count(path: Path, _size: int, _changed: int) -> int:
     1 for every other file, and where the header cannot be read: what is wrong is said when the file is decoded.
     """
     with path.open("rb") as file:
-        head = file.read(HEAD)
-        kind = sniff(head)
-        with contextlib.suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if kind == "dicom":
-                tags = ["NumberOfFrames"]
-                header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
-                return max(1, int(header.get("NumberOfFrames") or 1))
-            if kind == "tiff":
-                file.seek(0)
-                return max(1, len(pages(file)))
-            if kind == "webp" or (kind == "png" and b"acTL" in head):
-                with PIL.Image.open(path, formats=[kind]) as picture:
-                    return int(getattr(picture, "n_frames", 1))
+        data = file.read(_FIRST)
+        kind = sniff(data) or ""
+        if kind == "dicom" and not any(tag in data for tag in (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")):
+            data += file.read(_HEADER)
+        signs = [sign for sign in _SIGNS.get(kind, ()) if sign in data]
+        if kind != "dicom" or _SIGNS["dicom"][2] in signs:  # whose header does not stand at the beginning
+            data += file.read(LIMITS.bytes) if signs else b""
+    with contextlib.suppress(ImageError):
+        return frames_of_set(data) if signs else 1
     return 1
 
 

@@ -31,7 +31,8 @@ FOLDER = "lung_colon_image_set"
 
 VERSION = 2
 """Raise it when a figure below changes."""
-SIDE = 96
+SIDE, LARGEST = 96, 2048 * 2048
+"""Of a tile as it is compared, and the most pixels that it may have in its file; the set's have 768 x 768."""
 COARSE = 8
 """Structure wider than this (standard deviation in pixels) tells no tile from another: light areas are alike."""
 RADII, ANGLES, INNER, OUTER = 32, 64, 6.0, 46.0
@@ -143,8 +144,12 @@ def _thumbnail(path: Path) -> NDArray[np.uint8]:
     """RGB (SIDE, SIDE, 3); a JPEG is decoded at an eighth of its size, which is quick."""
     try:
         with PIL.Image.open(path, formats=("JPEG", "PNG")) as opened:
+            if opened.width * opened.height > LARGEST:
+                raise DataError(f"{path} is {opened.width} x {opened.height} pixels; a tile of 768 x 768 was expected.")
             opened.draft("RGB", (SIDE, SIDE))
             return np.asarray(opened.convert("RGB").resize((SIDE, SIDE), PIL.Image.Resampling.BOX))
+    except DataError:
+        raise
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image. Replace it or remove it from the set.") from error
 

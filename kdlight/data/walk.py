@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kdlight.data.dataset import LeftOut, Reason, printable
-from kdlight.images import sniff
+from kdlight.images import recall, sniff
 
 Parts = tuple[str, ...]
 """The parts of a path below the set's folder."""
@@ -78,6 +78,7 @@ def in_threads(
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
+        recall()
 
 
 def walk(root: Path) -> Tree:

@@ -3,7 +3,7 @@
 from kdlight.contracts.image import Image
 from kdlight.contracts.modality import Window
 from kdlight.images.errors import ImageError
-from kdlight.images.reading import guard, open_decoders, read, warm
+from kdlight.images.reading import frames_of_set, guard, open_decoders, read, read_of_set, recall, warm
 from kdlight.images.samples import Kind, Sample, samples
 from kdlight.images.sandbox import Decoder
 from kdlight.images.sniff import sniff
@@ -15,9 +15,12 @@ __all__ = [
     "Kind",
     "Sample",
     "Window",
+    "frames_of_set",
     "guard",
     "open_decoders",
     "read",
+    "read_of_set",
+    "recall",
     "samples",
     "sniff",
     "warm",

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -27,8 +27,8 @@ from kdlight.images.errors import (
     UnsupportedError,
 )
 from kdlight.images.frames import frame_bytes, native_frame, used_bits
-from kdlight.images.header import PIXELS, PixelHeader, pixel_header, syntax_words, text
-from kdlight.images.limits import LIMITS
+from kdlight.images.header import PIXELS, PixelHeader, integer, pixel_header, syntax_words, text
+from kdlight.images.limits import LIMITS, check_parts
 from kdlight.images.palette import palette_rgb
 from kdlight.images.structure import Structure, structure
 
@@ -83,6 +83,16 @@ def decode_dicom(data: bytes, frame: int) -> Image:
             raise _cut() from None
         raise
     return _image(ds, header, frame, file, decoded)
+
+
+def count_frames(data: bytes) -> int:
+    """As the beginning of a file says, and at least 1. Raises as `decode_dicom`, and whatever pydicom raises."""
+    file = structure(data)
+    tag = tag_for_keyword("NumberOfFrames") or 0
+    ds = read_dataset(BytesIO(file.body), file.implicit, file.little, stop_when=lambda found, *_: found > tag)
+    frames = max(1, integer(ds, "NumberOfFrames", 1))
+    check_parts(frames)
+    return frames
 
 
 def _image(ds: Dataset, header: PixelHeader, frame: int, file: Structure, decoded: codecs.Decoded) -> Image:

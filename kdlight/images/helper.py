@@ -17,6 +17,7 @@ from pydicom.charset import python_encoding
 from tifffile import TIFF
 
 from kdlight.contracts.image import Image
+from kdlight.images.decode import count
 from kdlight.images.errors import CodecError, ImageError, TooBigError
 from kdlight.images.tiff import COMPRESSIONS
 from kdlight.processes import Channel, Failure, Message
@@ -46,11 +47,14 @@ def warm() -> None:
 
 
 def answering(decode: Callable[[bytes, int], Image], memory: int) -> Answer:
-    """Sends the image of a request, or why there is none: never the words of an exception that a library raised."""
+    """Sends an image or a number of frames, or why there is none: never the words of a library's exception."""
 
     def answer(channel: Channel, message: Message) -> None:
         try:
-            channel.send("result", decode(message.body["data"], message.body["frame"]))
+            if message.name == "count":
+                channel.send("result", {"frames": count(message.body["data"])})
+            else:
+                channel.send("result", decode(message.body["data"], message.body["frame"]))
             return
         except ImageError as error:
             refusal = error

@@ -73,6 +73,18 @@ def decode_picture(data: bytes, frame: int, format_: str) -> Image:
             raise _reason(error, format_) from None
 
 
+def count_pages(data: bytes, format_: str) -> int:
+    """Pages of a TIFF, pictures of an animated WebP or PNG; 1 for others. Raises what Pillow and tifffile raise."""
+    if format_ == "tiff":
+        return max(1, len(tiff.pages(BytesIO(data))))
+    if format_ not in _FRAMED:
+        return 1
+    for count, _ in enumerate(_parts(data, format_), 1):
+        check_parts(count)
+    with PIL.Image.open(BytesIO(data), formats=[format_]) as picture:
+        return int(getattr(picture, "n_frames", 1))
+
+
 def _parts(data: bytes, format_: str) -> Iterator[int]:
     """Where the chunks of a PNG begin, and the segments and bytes of filling that lie before the scan of a JPEG."""
     at = {"png": 8, "jpeg": 2}.get(format_, len(data))

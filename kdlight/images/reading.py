@@ -38,6 +38,23 @@ def read(source: Source, frame: int = 0, decoder: Decoder | None = None, session
     return decoder.decode(data, frame) if decoder else SANDBOX.decode(data, frame, session)
 
 
+def read_of_set(data: bytes, frame: int = 0) -> Image:
+    """As `read`, of one of a set's many files: the decoding processes go from file to file until `recall`."""
+    with SANDBOX.lend() as decoder:
+        return read(data, frame, decoder)
+
+
+def frames_of_set(data: bytes) -> int:
+    """How many pictures one of a set's files holds by its headers. Raises ImageError where they cannot be read."""
+    with SANDBOX.lend() as decoder:
+        return decoder.count(data)
+
+
+def recall() -> None:
+    """End the processes that decoded the files of a set and wait for more."""
+    SANDBOX.recall()
+
+
 def open_decoders(count: int) -> list[Decoder]:
     """For `count` threads that read many files each; every one is used by a single thread at a time, and closed."""
     return [Decoder(SANDBOX) for _ in range(count)]

@@ -17,7 +17,11 @@ import hashlib
 import logging
 import os
 import signal
-from typing import Self
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from kdlight.contracts.image import Image
 from kdlight.images.errors import ERRORS, CrashError, ImageError, TimeLimitError
@@ -35,8 +39,8 @@ from kdlight.processes.confine import Guard
 from kdlight.processes.forks import Fork, ForkServer
 
 DECODE = "kdlight.images.decode:decode"
-FILES = 32
-"""Files that one child of a Decoder may decode. The choice is ours."""
+FILES, SET_FILES = 32, 256
+"""Files that one child of a Decoder may decode, and one that is lent for a person's own set. The choice is ours."""
 _START_SECONDS = 60.0
 """What the fork server's first start may take."""
 _GRACE_SECONDS = 10.0
@@ -44,7 +48,15 @@ _GRACE_SECONDS = 10.0
 _HEADER_BYTES = 1 << 20
 _ARRAYS, _WORDS = 2, 1000
 """Arrays of an image, and letters of a refusal, at most."""
+T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class Frames(BaseModel):
+    """How many pictures a file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    frames: int = Field(ge=1, le=LIMITS.parts)
 
 
 class Sandbox(ForkServer):
@@ -54,6 +66,7 @@ class Sandbox(ForkServer):
         super().__init__("kdlight.images.helper", target, str(limits.memory), str(limits.seconds))
         self.limits = limits
         self.turns = _turns()
+        self._lent: deque[Decoder] = deque()
         self.message_limits = MessageLimits(_HEADER_BYTES, 4 * limits.pixels + _HEADER_BYTES, _ARRAYS)
         self._guard: Guard | None = None
 
@@ -84,17 +97,24 @@ class Sandbox(ForkServer):
         return child
 
     def converse(self, child: Fork, data: bytes, frame: int) -> Image:
-        """Ask a child for one file. Raises ImageError with the reason."""
+        """Ask a child for one frame of a file. Raises ImageError with the reason."""
+        with self._answered(child):
+            image = _exchange(child, "decode", {"frame": frame, "data": data}, Image)
+            if not self._fits(image, frame):
+                raise MessageError("This is no image as it was asked for.")
+        return dataclasses.replace(image, sha256=hashlib.sha256(data).hexdigest())
+
+    def count(self, child: Fork, data: bytes) -> int:
+        """Ask a child how many frames a file has by its headers. Raises ImageError with the reason."""
+        with self._answered(child):
+            return _exchange(child, "count", {"data": data}, Frames).frames
+
+    @contextlib.contextmanager
+    def _answered(self, child: Fork) -> Iterator[None]:
+        """A child's silence, end or nonsense as the reason why a file is not read."""
         child.channel.within(self.limits.seconds + _GRACE_SECONDS)
         try:
-            with contextlib.suppress(ChannelClosedError):  # it may have refused and ended before it read all
-                child.channel.send("request", {"frame": frame, "data": data})
-            answer = child.channel.receive()
-            if answer.kind == "error":
-                raise _refusal(answer.parse(Failure))
-            image = answer.parse(Image)
-            if answer.kind != "result" or not self._fits(image, frame):
-                raise MessageError("This is no image as it was asked for.")
+            yield
         except MessageError:
             raise CrashError(
                 "The decoding process gave an answer that makes no sense. Try again with another file."
@@ -103,7 +123,6 @@ class Sandbox(ForkServer):
             raise TimeLimitError("Decoding gave no answer and was stopped. Try again.") from None
         except ChannelClosedError:
             raise self._death(child.exit_code()) from None
-        return dataclasses.replace(image, sha256=hashlib.sha256(data).hexdigest())
 
     def _fits(self, image: Image, frame: int) -> bool:
         """Whether an image is of the frame that was asked for, within the limits, and can be shown."""
@@ -111,9 +130,27 @@ class Sandbox(ForkServer):
         shown = image.color or bool(image.windows)
         return rows * columns <= self.limits.pixels and image.frame == frame < image.frames and shown
 
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Decoder]:
+        """A decoder that the next borrower takes over, until they are all recalled: for the many files of one set."""
+        try:
+            decoder = self._lent.pop()
+        except IndexError:
+            decoder = Decoder(self, files=SET_FILES)
+        try:
+            yield decoder
+        finally:
+            self._lent.append(decoder)
+
+    def recall(self) -> None:
+        """End the children of the decoders that nobody uses."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._lent.pop().close()
+
     def forget(self) -> None:
         super().forget()
-        self.turns = _turns()
+        self.turns, self._lent = _turns(), deque()
 
     def _death(self, code: int | None) -> ImageError:
         """The reason why a child ended without an answer."""
@@ -130,6 +167,18 @@ def _turns() -> Turns:
     return Turns(2 * cores, cores)
 
 
+def _exchange(child: Fork, name: str, body: dict[str, object], kind: type[T]) -> T:
+    """One request and its answer. Raises ImageError for a refusal, ChannelClosedError for anything else."""
+    with contextlib.suppress(ChannelClosedError):  # it may have refused and ended before it read all
+        child.channel.send("request", body, name=name)
+    answer = child.channel.receive()
+    if answer.kind == "error":
+        raise _refusal(answer.parse(Failure))
+    if answer.kind != "result":
+        raise MessageError("This is no answer.")
+    return answer.parse(kind)
+
+
 def _refusal(failure: Failure) -> ImageError:
     """What a child says of a file. Raises MessageError for what no decoder says."""
     kind, words = ERRORS.get(failure.name), failure.message
@@ -139,10 +188,10 @@ def _refusal(failure: Failure) -> ImageError:
 
 
 class Decoder:
-    """Decodes one file after the other, FILES of them in one child. Belongs to one thread at a time."""
+    """Decodes one file after the other, so many in one child. Belongs to one thread at a time."""
 
-    def __init__(self, sandbox: Sandbox, session: str = NOBODY) -> None:
-        self._sandbox, self._session = sandbox, session
+    def __init__(self, sandbox: Sandbox, session: str = NOBODY, files: int | None = None) -> None:
+        self._sandbox, self._session, self._most = sandbox, session, files or FILES
         self._child: Fork | None = None
         self._files = 0
 
@@ -154,24 +203,31 @@ class Decoder:
 
     def decode(self, data: bytes, frame: int = 0) -> Image:
         """As `Sandbox.decode`. A refusal is always that of a child which decoded nothing else."""
+        return self._in_turn(lambda child: self._sandbox.converse(child, data, frame))
+
+    def count(self, data: bytes) -> int:
+        """As `Sandbox.count`; of a refusal see `decode`."""
+        return self._in_turn(lambda child: self._sandbox.count(child, data))
+
+    def _in_turn(self, ask: Callable[[Fork], T]) -> T:
         with self._sandbox.turns.turn(self._session):
             reused = self._child is not None
             try:
-                return self._ask(data, frame)
+                return self._ask(ask)
             except ImageError as error:
                 self.close()
                 if not reused or isinstance(error, TimeLimitError):
                     raise
-                return self._ask(data, frame)
+                return self._ask(ask)
 
-    def _ask(self, data: bytes, frame: int) -> Image:
+    def _ask(self, ask: Callable[[Fork], T]) -> T:
         if self._child is None:
             self._child, self._files = self._sandbox.child(), 0
-        image = self._sandbox.converse(self._child, data, frame)
+        answer = ask(self._child)
         self._files += 1
-        if self._files >= FILES:
+        if self._files >= self._most:
             self.close()
-        return image
+        return answer
 
     def close(self) -> None:
         """Let the child end; the next file gets a fresh one."""

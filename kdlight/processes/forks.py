@@ -21,7 +21,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -58,6 +58,7 @@ class Fork:
     channel: Channel
     report: BinaryIO
     ready: Ready
+    owner: int = field(default_factory=os.getpid)
 
     def exit_code(self) -> int | None:
         """How it ended: an exit status, minus a signal, or None where the fork server itself is gone.
@@ -75,8 +76,8 @@ class Fork:
         self.report.close()
 
     def _kill(self) -> None:
-        """A child that has been reported is gone, and its number may be another's."""
-        if not select.select([self.report], [], [], 0)[0]:
+        """A child that has been reported is gone, and its number may be another's; a forked owner owns none."""
+        if os.getpid() == self.owner and not select.select([self.report], [], [], 0)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.ready.pid, signal.SIGKILL)
 

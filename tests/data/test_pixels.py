@@ -2,20 +2,25 @@
 
 import logging
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pydicom
 import pytest
 
 from kdlight import images, storage
 from kdlight.data import DataError, open_dataset, pixels
+from kdlight.data.files import frame_count
+from kdlight.images.sandbox import SANDBOX
 from kdlight.preprocessing import InputSpec
 
 Put = Callable[..., Path]
 SPEC = InputSpec(32)
+INSTALLED = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def test_every_image_is_what_the_spec_renders_of_a_sandboxed_read(put: Put) -> None:
@@ -151,3 +156,42 @@ def test_who_stops_waits_for_no_further_image(put: Put, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         dataset.images(SPEC, stop)
     assert len(rendered) < 50
+
+
+def test_no_picture_of_a_set_is_decoded_in_this_process(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = put("a/1.png", "a/2.jpg", "b/3.tif", "b/4.png")
+    (folder / "b" / "5.dcm").write_bytes((INSTALLED / "CT_small.dcm").read_bytes())
+    monkeypatch.setattr(PIL.Image, "open", None)
+    monkeypatch.setattr("tifffile.TiffFile.__init__", None)
+    monkeypatch.setattr("pydicom.dcmread", None)
+    found = open_dataset(folder)
+    assert len(found.images(SPEC, cache=False)) == 5
+    assert not SANDBOX._lent
+
+
+@pytest.mark.parametrize("picture", ["tif", "png", "webp"])
+def test_the_frames_of_a_file_are_counted(picture: str, tmp_path: Path) -> None:
+    path = tmp_path / f"several.{picture}"
+    frames = [PIL.Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 99, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert frame_count(path, 0, 0) == 3
+
+
+@pytest.mark.parametrize("name", ["rtdose.dcm", "SC_rgb_rle_2frame.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm"])
+def test_the_frames_of_a_dicom_file_are_counted(name: str) -> None:
+    expected = int(pydicom.dcmread(INSTALLED / name).get("NumberOfFrames") or 1)
+    assert frame_count(INSTALLED / name, 0, 0) == expected
+
+
+def test_a_header_of_millions_of_elements_is_not_parsed_to_count_frames(tmp_path: Path) -> None:
+    path, element = tmp_path / "many.dcm", struct.pack("<HHI", 8, 5, 0)
+    path.write_bytes(bytes(128) + b"DICM" + element * 400_000 + struct.pack("<HHI", 0x28, 8, 2) + b"9 ")
+    assert frame_count(path, 0, 0) == 1  # it is refused when it is decoded
+
+
+def test_a_header_that_claims_billions_of_frames_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "many.dcm"
+    header = struct.pack("<HHI", 8, 5, 0) + struct.pack("<HHI", 0x28, 8, 10)
+    for claimed, counted in ((b"2000000000", 1), (b"12        ", 12)):
+        path.write_bytes(bytes(128) + b"DICM" + header + claimed)
+        assert frame_count(path, len(claimed), int(claimed)) == counted

@@ -147,6 +147,13 @@ def test_a_refusal_keeps_its_reason_and_words() -> None:
         ask(wire({"kind": "error"}, {"name": "HeaderError", "message": "The header is damaged."}))
 
 
+@pytest.mark.parametrize("frames", [0, -1, 1.5, math.nan, 10**9, 10**400, "3", None, [3]])
+def test_a_number_of_frames_that_none_has_is_a_crash(frames: Any) -> None:
+    data = wire({"kind": "result"}, {"frames": frames})
+    with child(BOX, lambda end: end.sendall(data)) as fork, pytest.raises(CrashError, match="makes no sense"):
+        BOX.count(fork, b"file")
+
+
 def test_no_memory_is_taken_for_what_may_not_be() -> None:
     head, body, raw = parts()
     arrays(("float32", [1 << 14, 1 << 14]), ("uint8", [4]))(head, body)

@@ -70,6 +70,32 @@ def test_a_decoder_lends_one_child_to_so_many_files(sandbox: Sandbox, monkeypatc
     assert [processes.count(p) for p in dict.fromkeys(processes)] == [3, 3, 1]
 
 
+def test_a_lent_decoder_is_taken_over_until_it_is_recalled(sandbox: Sandbox) -> None:
+    processes = []
+    for _ in range(3):
+        with sandbox.lend() as decoder:
+            processes.append(decoder.decode(b"x").frames)
+    assert len(set(processes)) == 1
+    with sandbox.lend() as decoder, sandbox.lend() as other:
+        processes += [decoder.decode(b"x").frames, other.decode(b"x").frames]
+        sandbox.recall()
+        assert decoder.decode(b"x").frames == processes[0]
+    assert len(set(processes)) == 2
+    sandbox.recall()
+    assert all(gone(process) for process in set(processes))
+
+
+def test_a_forked_process_ends_no_child_of_its_parent(sandbox: Sandbox) -> None:
+    with Decoder(sandbox) as decoder:
+        first = decoder.decode(b"x").frames
+        pid = os.fork()
+        if pid == 0:
+            decoder.close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert decoder.decode(b"x").frames == first
+
+
 @pytest.mark.parametrize("word", [b"alone", b"picky"])
 def test_no_file_is_refused_for_what_an_earlier_one_did(sandbox: Sandbox, word: bytes) -> None:
     with Decoder(sandbox) as decoder:
