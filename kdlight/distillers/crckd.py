@@ -149,5 +149,4 @@ def centroids(bank: Tensor, label: Tensor, classes: int) -> Tensor:
 
 def relation_kl(student: Tensor, mean: Tensor, tau: float) -> Tensor:
     """KL(softmax(r_m / tau), softmax(r_s / tau)) of cosines (B, K) to class centroids, mean over the batch."""
-    log_p, log_q = (F.log_softmax(cosines.float() / tau, dim=1) for cosines in (student, mean.detach()))
-    return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+    return softened_kl(student, mean.detach(), tau) / tau**2

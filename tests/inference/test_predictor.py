@@ -67,7 +67,7 @@ def test_the_folded_teacher_agrees_with_the_one_that_was_trained(
 ) -> None:
     with torch.no_grad():
         expected = tiny_bundle.model("teacher")(batch).numpy()
-    np.testing.assert_allclose(predictor.logits("teacher", batch), expected, rtol=3e-5)
+    np.testing.assert_allclose(predictor.logits("teacher", batch), expected, rtol=1e-4)
 
 
 def test_prediction_sets_hold_the_top_class_and_all_above_the_threshold(
