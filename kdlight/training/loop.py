@@ -81,15 +81,18 @@ class Schedule:
 
 
 def fit(
-    loop: Loop, val: Arrays, phase: Phase, checkpoint: Path | None = None, on_best: Callable[[], None] | None = None
+    loop: Loop,
+    val: Arrays,
+    phase: Phase,
+    checkpoint: Path | None = None,
+    keep: Callable[[EpochRecord], None] | None = None,
 ) -> Iterator[EpochRecord]:
     """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
     or with the schedule's `swa` the mean of those of the last epochs.
 
     phase: what the records are of. With `checkpoint` every epoch is saved there and a training goes on from it.
-    `on_best` is called after an epoch that is the best so far, before it is saved, so that a training that goes on has
-    not missed it. Raises CheckpointError if the checkpoint is of another model; ValueError if the loss is NaN or
-    infinite.
+    `keep` is called with each epoch's record before the epoch is saved, so that a training that goes on missed none.
+    Raises CheckpointError if the checkpoint is of another model; ValueError if the loss is NaN or infinite.
     """
     keep_freed_memory()
     distiller, schedule = loop.distiller, loop.schedule
@@ -99,8 +102,8 @@ def fit(
     state = progress.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         record = _epoch(loop, progress, val, phase)
-        if record.best and on_best is not None:
-            on_best()
+        if keep is not None:
+            keep(record)
         if checkpoint is not None:
             checkpoints.save(checkpoint, distiller, loop.optimizer, progress)
         yield record

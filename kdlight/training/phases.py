@@ -143,10 +143,13 @@ class Phases:
         if phase in BASELINES:
             train = train.repeated(len(splits["train"]))  # as many steps as the taught student has
         loop = Loop.of(distiller, train, schedule, self.data.spec, self.augment, cache)
-        partner = distiller.partner
-        on_best = partial(save_weights, self._file(PARTNER), partner) if partner is not None else None
-        for record in fit(loop, splits["val"], phase, checkpoint, on_best):
+
+        def keep(record: EpochRecord) -> None:
+            if record.best and distiller.partner is not None:
+                save_weights(self._file(PARTNER), distiller.partner)
             self.run.append(record)
+
+        for record in fit(loop, splits["val"], phase, checkpoint, keep):
             self.run.update(epoch=record.epoch)
             yield record
         save_weights(self._file(phase), distiller.student)
