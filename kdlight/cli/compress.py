@@ -101,11 +101,12 @@ def export(
 ) -> Answer:
     """The student alone in a format for other programs, with its parity to the source on the golden inputs."""
     from kdlight.compress import formats
+    from kdlight.inference import golden
 
     opened = open_bundle(bundle)
     _must_be_new(out)
     with storage.replacing_folder(out) as beside:
-        parity = formats.parity(opened, formats.FORMATS[format_](opened, beside))
+        parity = formats.parity(opened, formats.FORMATS[format_](opened, beside), golden.inputs(opened))
     files = sorted(path.name for path in out.iterdir())
     payload = {"bundle": opened.card.id, "format": format_, "files": files, "out": str(out), **parity.to_json()}
     fault = None if parity.ok else f"{out}: its answers differ from the source's by {parity.difference:.2g}."

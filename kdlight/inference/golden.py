@@ -25,7 +25,7 @@ from kdlight import storage
 from kdlight.bundle import Bundle, Card, digest, guarded
 from kdlight.bundle.part import Part
 from kdlight.contracts.reading import ROLES, Role
-from kdlight.explain import DEFAULT, explain
+from kdlight.explain import DEFAULT, Progress, explain
 from kdlight.inference import Predictor
 
 CASES = 4
@@ -141,7 +141,7 @@ def record(path: Path, bundle: Bundle) -> None:
     folder.mkdir(exist_ok=True)
     for index, picture in enumerate(_pictures(bundle, range(CASES))):
         PIL.Image.fromarray(picture).save(folder / f"case_{index}.png", optimize=True)
-    probabilities, maps = run(Predictor(bundle), _inputs(bundle))
+    probabilities, maps = run(Predictor(bundle), inputs(bundle))
     named = {f"{role}_{i}": maps[role][i].astype(np.float16) for role in ROLES for i in range(CASES)}
     storage.write_arrays(folder / "maps.safetensors", named)
     lists = {role: probabilities[role].tolist() for role in ROLES}
@@ -149,17 +149,18 @@ def record(path: Path, bundle: Bundle) -> None:
     storage.write_json(folder / "expected.json", expected.to_json())
 
 
-def check(bundle: Bundle) -> GoldenCheck:
+def check(bundle: Bundle, progress: Progress = lambda share, words: None) -> GoldenCheck:
     """Run the golden cases again. Raises BundleError if they are damaged, or a model cannot answer them."""
     with guarded(bundle.path, "golden", "the golden cases"):
         expected, recorded = _recorded(bundle)
-        inputs = _inputs(bundle)
+        x = inputs(bundle)
+        progress(0.0, "Loading both models")
         predictor = Predictor(bundle)
-        probabilities, maps = run(predictor, inputs)
+        probabilities, maps = run(predictor, x, progress)
         change = {r: _largest(probabilities[r], expected.probabilities[r]) for r in ROLES}
         differences = {r: [_mean(maps[r][i], recorded[f"{r}_{i}"]) for i in range(CASES)] for r in ROLES}
-        fresh = _inputs(bundle, [secrets.randbelow(2**62) for _ in range(FRESH)])
-        apart = predictor.parity(torch.cat([inputs, fresh]))
+        fresh = inputs(bundle, [secrets.randbelow(2**62) for _ in range(FRESH)])
+        apart = predictor.parity(torch.cat([x, fresh]))
         if not np.isfinite([apart, *change.values(), *np.ravel([*differences.values()])]).all():
             raise ValueError("an answer is no finite number")
     now, bound = digests(bundle), expected.bound or {}
@@ -195,13 +196,18 @@ def _mean(found: np.ndarray, recorded: np.ndarray) -> float:
     return float(np.abs(found - recorded.astype(np.float32)).mean())
 
 
-def run(predictor: Predictor, x: torch.Tensor) -> tuple[dict[Role, np.ndarray], dict[Role, np.ndarray]]:
+def run(
+    predictor: Predictor, x: torch.Tensor, progress: Progress = lambda share, words: None
+) -> tuple[dict[Role, np.ndarray], dict[Role, np.ndarray]]:
     """Of both models on x (B, 3, S, S): calibrated probabilities (B, K), the heat maps (B, h, w) of the top class."""
     probabilities = {role: predictor.probabilities(role, x) for role in ROLES}
     maps = {}
     for role, model in predictor.models.items():
-        tops = probabilities[role].argmax(axis=1).tolist()
-        maps[role] = np.stack([explain(model, x[i : i + 1], top, METHOD) for i, top in enumerate(tops)])
+        found = []
+        for index, top in enumerate(probabilities[role].argmax(axis=1).tolist()):
+            progress(0.5, f"Asking the {role} its golden cases")
+            found.append(explain(model, x[index : index + 1], top, METHOD))
+        maps[role] = np.stack(found)
     return probabilities, maps
 
 
@@ -210,5 +216,6 @@ def _pictures(bundle: Bundle, numbers: Sequence[int]) -> list[np.ndarray]:
     return [draw(number, bundle.spec.size, bool(bundle.card.eligibility.color)) for number in numbers]
 
 
-def _inputs(bundle: Bundle, numbers: Sequence[int] = range(CASES)) -> torch.Tensor:
+def inputs(bundle: Bundle, numbers: Sequence[int] = range(CASES)) -> torch.Tensor:
+    """What both models are asked, prepared: (cases, 3, S, S)."""
     return bundle.spec.normalise(torch.from_numpy(np.stack(_pictures(bundle, numbers))))

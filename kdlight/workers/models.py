@@ -56,8 +56,7 @@ def verify(request: Verify, progress: Progress) -> Verification:
 
     progress(0.0, "Checking every file")
     bundle = bundles.load(request.bundle)
-    progress(0.5, "Asking both models the golden cases")
-    check = golden.check(bundle)
+    check = golden.check(bundle, lambda share, words: progress(0.1 + 0.9 * share, words))
     return Verification(
         bundle=bundle.card.id,
         sha256=bundle.sha256,

@@ -77,6 +77,11 @@ class Latency(Request[Speed]):
     quiet: bool = False
     """Refuse with a BusyError while other work keeps the machine busy, before and after."""
 
+    @property
+    def patience(self) -> float:
+        """It comes forward in rounds."""
+        return EXPLAINED_READ
+
 
 class Verification(Answer):
     """See `kdlight.inference.golden.check`."""
@@ -99,6 +104,11 @@ class Verify(Request[Verification]):
     """Checksums and golden cases."""
 
     bundle: Path
+
+    @property
+    def patience(self) -> float:
+        """It comes forward in steps, as heat maps do."""
+        return EXPLAINED_READ
 
 
 class Method(Answer):

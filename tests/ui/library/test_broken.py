@@ -15,7 +15,7 @@ from kdlight.bundle import Bundle
 from kdlight.cli import main
 from kdlight.ui import shelf
 from tests.bundle_faults import CARDS, TEXTS, spoil, spoil_text
-from tests.ui.conftest import page, said
+from tests.ui.conftest import FakeWorkers, page, said
 
 
 @pytest.fixture
@@ -59,6 +59,18 @@ def test_a_file_added_below_is_noticed(library: Path) -> None:
     assert shelf.all_bundles() == []
     (reason,) = shelf.broken().values()
     assert reason.reason == "files"
+
+
+def test_a_bundle_with_two_strikes_is_named_until_it_is_verified(
+    library: Path, app: AppTest, workers: FakeWorkers
+) -> None:
+    for _ in range(2):
+        workers.strikes.add(library / "tiny_mri")
+    text = said(page(app, "library"))
+    assert "tiny\\_mri ended the reading process 2 times" in text
+    assert "Tiny MRI" in text
+    workers.strikes.clear(library / "tiny_mri")
+    assert "ended the reading process" not in said(page(app, "library"))
 
 
 def test_the_list_of_the_command_line_goes_on(spoiled: Path, capfd: pytest.CaptureFixture[str]) -> None:
