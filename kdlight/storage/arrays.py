@@ -126,6 +126,8 @@ def _digest(arrays: Mapping[str, np.ndarray], about: str = "") -> str:
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Raises OSError, as the system says it, where there is no room for so many bytes."""
+    """Raises OSError, as the system says it, where there is no room for so many bytes; Linux alone can be asked."""
+    if not hasattr(os, "posix_fallocate"):
+        return
     with path.open("rb+") as file:
         os.posix_fallocate(file.fileno(), 0, size)

@@ -12,7 +12,9 @@ import PIL.Image
 import pytest
 
 from kdlight import bundle as bundles
+from kdlight import runs
 from kdlight.bundle import Bundle
+from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.inference import golden
 from kdlight.runs import Run as Folder
 from tests.cli.conftest import Said
@@ -136,6 +138,14 @@ def test_single_files_and_heat_maps_are_written_whole_or_not(
         said = kdlight("explain", tiny_bundle.path, scan, "--confirm", "--out", out / "map.png")
     said_so(said, out / "map.png")
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_run_that_cannot_be_begun_leaves_no_folder(tmp_path: Path, size: int) -> None:
+    recipe = read_recipe(shipped()["kdlight-synthetic"])
+    with largest(size), pytest.raises(OSError, match="too large"):
+        runs.start(recipe, tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.slow
