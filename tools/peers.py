@@ -36,7 +36,7 @@ from torchvision.transforms import v2
 
 from kdlight import bundle as bundles
 from kdlight.benchmark.batch import CHUNK, generate, overlapped
-from kdlight.benchmark.explain import EVERY_MASK, FAST, SCORE_CAM, given, prepared, ways_of
+from kdlight.benchmark.explain import EVERY_MASK, FAST, SCORE_CAM, given, ways_of
 from kdlight.benchmark.timer import interleave, machine, milliseconds, ratio, row
 from kdlight.benchmark.training import BATCH, POLICY, STUDENT, TEACHER, Bench, calls, images_of
 from kdlight.cli.output import Answer, table
@@ -44,6 +44,7 @@ from kdlight.compress import export_onnx
 from kdlight.contracts.reading import ROLES
 from kdlight.distillers.base import softened_kl
 from kdlight.explain import similarity
+from kdlight.images import read
 from kdlight.inference import Predictor
 from kdlight.inference.engines import OnnxEngine, flushed_denormals, torch_threads
 from kdlight.models import Classifier, create_model
@@ -205,7 +206,7 @@ def scorecam(bundle: Path, threads: int, rounds: int = 3, weights: Path | None =
     opened = bundles.load(bundle)
     spec = replace(opened.spec, size=224)
     teacher: Any = given(weights) if weights else opened.model("teacher")
-    inputs = prepared(spec, sorted((opened.path / "golden").glob("case_*.png")))
+    inputs = [spec.prepare(read(path))[None] for path in sorted((opened.path / "golden").glob("case_*.png"))]
     ways = ways_of(teacher, opened.model("student"))
     with torch_threads(threads), flushed_denormals():
         with torch.no_grad():
