@@ -57,6 +57,7 @@ CARDS: dict[str, Change] = {
     "2000 classes": lambda card: card.update(classes=[{"name": str(i), "words": str(i)} for i in range(2000)]),
     "a student of no bytes": put(0, "student", "bytes"),
     "a teacher of other bytes": put(7, "teacher", "bytes"),
+    "an ONNX file of other bytes": put(7, "student", "onnx_bytes"),
     "minus one parameter": put(-1, "student", "parameters"),
     "a mean of null": put([None, 0, 0], "input", "mean"),
     "a mean of NaN": put([float("nan"), 0, 0], "input", "mean"),

@@ -1,7 +1,7 @@
 """Who vouches for a bundle: a detached Ed25519 signature over SHA256SUMS, hence over every file of it.
 
-Keys are the user's own, in PEM or OpenSSH form (`ssh-keygen -t ed25519`). The signature file holds the public key and
-the signature, each in base64. Whose key it is says the user's own folder of public keys, by the names of its files.
+Keys are the user's own, in PEM or OpenSSH form (`ssh-keygen -t ed25519`). Whose key it is says the user's own folder of
+public keys, by the names of its files.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ class SignatureError(ValueError):
 
 
 class Signed(Part):
-    """SHA256SUMS.sig."""
+    """SHA256SUMS.sig: the public key and the signature."""
 
     key: Base64Bytes = Field(max_length=200)
-    """The public key, 32 bytes."""
     signature: Base64Bytes = Field(max_length=200)
 
 
@@ -110,14 +109,14 @@ def _key(file: Path, loaders: tuple[str, str], kind: type, password: Callable[[]
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
-    content = file.read_bytes()
-    load = getattr(serialization, loaders[content.lstrip().startswith((b"ssh-", b"-----BEGIN OPENSSH"))])
     try:
+        content = file.read_bytes()
+        load = getattr(serialization, loaders[content.lstrip().startswith((b"ssh-", b"-----BEGIN OPENSSH"))])
         try:
             key = load(content) if password is None else load(content, None)
         except TypeError:  # the key has a password
             key = load(content, password() if password else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SignatureError(f"{file.name} cannot be read as a key, or its password is another one.") from error
     if not isinstance(key, kind):
         raise SignatureError(f"{file.name} is no Ed25519 key; make one with: ssh-keygen -t ed25519.")

@@ -61,7 +61,9 @@ def draw(bundle: Bundle) -> None:
     assert cards.tile(bundle)
     assert pair.gain_sentence(card)
     assert cards._making(bundle) + cards._covered(card) + cards._data(card.data)
-    assert card.times_smaller > 0
+    pair.table(bundle, card.metrics, card.metrics.latency)
+    assert pair.caveats_html(card) is not None
+    assert not card.student.bytes or card.times_smaller >= 0  # the sizes are held against the files on loading
     for role in ROLES:
         assert 0 < margin(card, role) <= 2
     if card.metrics.latency is not None:
