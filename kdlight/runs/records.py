@@ -99,6 +99,9 @@ class RunStatus(Record):
     started: Time = 0.0
     updated: Time = 0.0
     message: Message = ""
+    """How it ended, or what it does."""
+    note: Message = ""
+    """What is to be known of it besides, such as that a checkpoint was damaged."""
     pid: int | None = None
     at_chance: tuple[Literal["teacher", "student"], ...] | None = None
     """Of a finished run: the models that are no better than chance; None where the run does not say."""

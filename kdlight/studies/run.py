@@ -92,14 +92,14 @@ def execute(
         run = Run(folder / f"seed-{seed}")
         if not run.begun():
             run = runs.create(of_seed, path=run.path)
-        if started:
-            take(run, started[0], "teacher", TEACHER)
-        for other in others:
-            inherit(run, of_seed, Run(other / run.name))
         started.append(run)
         if run.status().state == "done":
             continue
         with run.claim(resume=True):
+            if run is not started[0]:
+                take(run, started[0], "teacher", TEACHER)
+            for other in others:
+                inherit(run, of_seed, Run(other / run.name))
             for record in training.execute(of_seed, run):
                 yield record.model_copy(update={"seed": seed})
             run.update(state="done", message="")

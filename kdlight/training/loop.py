@@ -86,19 +86,21 @@ def fit(
     phase: Phase,
     checkpoint: Path | None = None,
     keep: Callable[[EpochRecord], None] | None = None,
+    tell: Callable[[str], None] = say,
 ) -> Iterator[EpochRecord]:
     """Train a loop's student; when the iterator ends it holds the weights that were best on `val`,
     or with the schedule's `swa` the mean of those of the last epochs.
 
     phase: what the records are of. With `checkpoint` every epoch is saved there and a training goes on from it.
-    `keep` is called with each epoch's record before the epoch is saved, so that a training that goes on missed none.
+    `keep` is called with each epoch's record before the epoch is saved, so that a training that goes on missed none;
+    `tell` with a sentence where a checkpoint was damaged and it goes on from the one before.
     Raises CheckpointError if the checkpoint is of another model; ValueError if the loss is NaN or infinite.
     """
     keep_freed_memory()
     distiller, schedule = loop.distiller, loop.schedule
     progress = Progress.of(distiller.student, averaged=bool(schedule.swa))
     if checkpoint is not None and (sentence := checkpoints.restore(checkpoint, distiller, loop.optimizer, progress)):
-        say(sentence)
+        tell(sentence)
     state = progress.state
     while state.epoch < schedule.epochs and not (schedule.patience and state.since_best >= schedule.patience):
         record = _epoch(loop, progress, val, phase)

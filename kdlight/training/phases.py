@@ -16,6 +16,7 @@ from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
 from kdlight.runs import EpochRecord, Phase, Run
+from kdlight.runs.progress import say
 from kdlight.training import checkpoint as checkpoints
 from kdlight.training.batches import shuffled
 from kdlight.training.checkpoint import load_weights, save_weights
@@ -149,7 +150,11 @@ class Phases:
                 save_weights(self._file(PARTNER), distiller.partner)
             self.run.append(record)
 
-        for record in fit(loop, splits["val"], phase, checkpoint, keep):
+        def tell(sentence: str) -> None:
+            say(sentence)
+            self.run.update(note=sentence)
+
+        for record in fit(loop, splits["val"], phase, checkpoint, keep, tell):
             self.run.update(epoch=record.epoch)
             yield record
         save_weights(self._file(phase), distiller.student)

@@ -119,9 +119,9 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
         for number, best in enumerate((True, True, False), start=1):
             with torch.no_grad():
                 pair.partner.classifier.bias.fill_(number)  # type: ignore[union-attr, operator]
-            if best:
-                given[-1]()
-            yield epoch("student", number, best=best)
+            record = epoch("student", number, best=best)
+            given[-2](record)
+            yield record
 
     monkeypatch.setattr("kdlight.training.phases.fit", fit)
     run = runs.create(RECIPE, path=tmp_path / "run")
@@ -133,6 +133,7 @@ def test_the_partner_is_kept_as_it_was_at_the_students_best_epoch(
     kept = load_file(run.path / f"{PARTNER}.safetensors")
     assert set(kept["classifier.bias"].tolist()) == {2.0}
     assert kept.keys() == pair.student.state_dict().keys()
+    assert [record.epoch for record in run.log()] == [1, 2, 3]
 
 
 def test_a_gain_of_two_students_of_one_strength_is_not_told_from_0(tmp_path: Path) -> None:

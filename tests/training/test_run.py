@@ -297,3 +297,23 @@ def test_a_student_of_the_trained_teacher_has_a_baseline_from_the_same_starting_
     taught, same, alone = (phases.new_student(phase) for phase in ("student", "same_start", "alone"))
     assert torch.equal(taught.head[0].weight, same.head[0].weight)
     assert not torch.equal(taught.head[0].weight, alone.head[0].weight)
+
+
+def test_a_run_whose_checkpoint_was_damaged_goes_on_from_the_one_before_and_keeps_the_sentence(
+    weights: Path, tmp_path: Path
+) -> None:
+    asked = recipe(weights, "train.alone=false", "train.epochs=3")
+    whole, run = (runs.create(asked, path=tmp_path / name) for name in ("whole", "run"))
+    list(training.execute(asked, whole))
+    for record in training.execute(asked, run):
+        if (record.phase, record.epoch) == ("student", 2):
+            break
+    data = bytearray((run.path / "checkpoint.student.safetensors").read_bytes())
+    data[-1] ^= 1
+    (run.path / "checkpoint.student.safetensors").write_bytes(data)
+    assert [(r.phase, r.epoch) for r in training.execute(asked, run)] == [("student", 2), ("student", 3)]
+    assert run.status().note.endswith("Training goes on from the one before, epoch 1.")
+    for name in ("student", "predictions"):
+        one, two = (path / f"{name}.safetensors" for path in (run.path, whole.path))
+        assert one.read_bytes() == two.read_bytes()
+    assert [(r.phase, r.epoch, r.loss) for r in run.log()] == [(r.phase, r.epoch, r.loss) for r in whole.log()]

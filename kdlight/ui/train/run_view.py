@@ -69,7 +69,7 @@ def choose() -> Run | None:
         kind: Literal["secondary", "tertiary"] = "secondary" if chosen is run else "tertiary"
         if st.button(label, key=f"run {name}", type=kind, width="stretch") and chosen is not run:
             show(name)
-    for reason in broken:
+    for reason in broken[:LISTED]:
         st.caption(words.plain(reason))
     _toast()
     return chosen
@@ -144,6 +144,8 @@ def _draw(run: Run, drawn: str) -> None:
     _toast()
     if status.message and status.state in ("failed", "stopped"):
         (st.error if status.state == "failed" else st.info)(words.plain(status.message))
+    if status.note:
+        st.info(words.plain(status.note))
     if failure := pair.failure(failed):
         st.error(f"{failure} Look at the images, the labels and the curves before you train again.")
     began = run.teacher_start()

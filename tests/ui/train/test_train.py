@@ -638,3 +638,10 @@ def test_a_run_whose_recipe_log_and_start_are_odd_is_drawn_all_the_same(train: A
     open_run(train, run)
     assert not train.exception
     assert "unreadable recipe" in said(train)
+
+
+def test_a_damaged_checkpoint_is_told_on_the_page(train: AppTest) -> None:
+    run = a_run("done")
+    run.update(note="checkpoint.student.safetensors is damaged. Training goes on from the one before, epoch 2.")
+    open_run(train, run)
+    assert "Training goes on from the one before, epoch 2" in said(train)
