@@ -4,6 +4,7 @@ import streamlit as st
 
 from kdlight.ui import navigation, pair, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.compare import confusion, measurement, studies
+from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
 navigation.enter()
@@ -46,10 +47,10 @@ if measured.busy:
     st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
 for caveat in pair.caveats(bundle.card):
-    theme.line(f"<b>{caveat}</b>")
+    theme.line(write("<b>{}</b>", caveat))
 pair.table(bundle, metrics, timed)
 if evaluation is None:
-    theme.line(words.safe(pair.gain_sentence(bundle.card)))
+    theme.line(pair.gain_sentence(bundle.card))
 if timed is not None:
     measurement.speed(timed, here=measured.speed is not None)
     measurement.trade(bundle, metrics, timed)

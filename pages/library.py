@@ -4,6 +4,7 @@ import streamlit as st
 
 from kdlight.ui import navigation, sessions, shelf, theme, waiting, words
 from kdlight.ui.library import cards, store
+from kdlight.ui.markup import put
 
 PER_ROW = 3
 
@@ -46,7 +47,7 @@ if not listed:
 for start in range(0, len(listed), PER_ROW):
     for column, bundle in zip(st.columns(PER_ROW, gap="medium"), listed[start : start + PER_ROW], strict=False):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
-            st.html(cards.tile(bundle))
+            put(cards.tile(bundle))
             if st.button("Open the card", key=f"open {bundle.path}"):
                 st.query_params["bundle"] = bundle.sha256
                 st.rerun()

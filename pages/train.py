@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.ui import navigation, theme, words
+from kdlight.ui import navigation, theme
 from kdlight.ui.train import form, run_view
 
 navigation.enter()
@@ -11,7 +11,7 @@ with st.sidebar:
     st.caption("A run goes on by itself: this page, the browser and the server may be closed.")
 
 if run is not None:
-    theme.heading("Train", words.safe(run_view.title(run)))
+    theme.heading("Train", run_view.title(run))
     run_view.draw(run)
     st.stop()
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import streamlit as st
-
 from kdlight.bundle import Bundle, Card
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
@@ -20,6 +18,7 @@ from kdlight.studies import gains as study_gains
 from kdlight.studies.gains import ONCE, OverSameStart
 from kdlight.studies.records import of_card
 from kdlight.ui import theme, words
+from kdlight.ui.markup import Markup, joined, put, write
 
 FIGURES = {
     "balanced_accuracy": "Balanced accuracy",
@@ -53,8 +52,8 @@ def table(bundle: Bundle, metrics: Metrics, timed: Speed | None) -> None:
     heads = [theme.head()]
     for model, network in zip(present, networks, strict=True):
         about = WITHOUT_TEACHER.get(model, words.architecture(network.architecture))
-        heads.append(theme.head(f"{MODELS[model]} <small>{words.safe(about)}</small>", model))
-    st.html(theme.table(heads, rows))
+        heads.append(theme.head(write("{} <small>{}</small>", MODELS[model], about), model))
+    put(theme.table(heads, rows))
 
 
 def failure(roles: Sequence[Role]) -> str | None:
@@ -72,9 +71,9 @@ def caveats(card: Card) -> list[str]:
     return [caveat for caveat in (failure(card.at_chance), untrained) if caveat]
 
 
-def caveats_html(card: Card) -> str:
+def caveats_html(card: Card) -> Markup:
     """For a tile or the caption of a table; empty for most pairs."""
-    return "".join(f'<div class="kd-line"><b>{words.safe(caveat)}</b></div>' for caveat in caveats(card))
+    return joined(write('<div class="kd-line"><b>{}</b></div>', caveat) for caveat in caveats(card))
 
 
 def over_alone(card: Card) -> str:
@@ -100,11 +99,11 @@ def gain_sentence(card: Card) -> str:
     return f"Gain: {over_alone(card)}. {over_same_start(card).sentence}"
 
 
-def gain_html(card: Card) -> str:
+def gain_html(card: Card) -> Markup:
     """For a tile: the gain over the student alone, below it the one that can be proven."""
     same_start = over_same_start(card)
     opening = "" if same_start.taught and not same_start.compared else "from the same starting weights: "
-    return f"{words.safe(over_alone(card))}<br><small>{opening}{words.safe(same_start.words)}</small>"
+    return write("{}<br><small>{}{}</small>", over_alone(card), opening, same_start.words)
 
 
 def _of_study(record: StudyRecord) -> str:

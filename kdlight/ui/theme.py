@@ -11,6 +11,7 @@ import PIL.Image
 import streamlit as st
 
 from kdlight.contracts.reading import ROLES
+from kdlight.ui.markup import Markup, joined, put, write
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 PURPOSE = "Research and teaching use only"
@@ -37,8 +38,8 @@ def color(name: str) -> str:
 
 def dress() -> None:
     """Put the style sheet and the purpose line on the page; once per run, before the page's own elements."""
-    st.html(f"<style>{_css()}</style>")
-    st.html(f'<div class="kd-purpose">{PURPOSE}</div>')
+    put(write("<style>{}</style>", Markup(_css())))
+    put(write('<div class="kd-purpose">{}</div>', PURPOSE))
     with st.container(key="kd_unseen"):
         _choice(key="theme", data={})
 
@@ -49,9 +50,9 @@ def heading(title: str, words: str) -> None:
     line(words)
 
 
-def line(html: str) -> None:
-    """One quiet line of text."""
-    st.html(f'<div class="kd-line">{html}</div>')
+def line(text: str) -> None:
+    """One quiet line of text; of HTML where it is Markup."""
+    put(write('<div class="kd-line">{}</div>', text))
 
 
 def png_address(picture: PIL.Image.Image) -> str:
@@ -61,24 +62,27 @@ def png_address(picture: PIL.Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def head(html: str = "", model: str = "") -> str:
+def head(text: str = "", model: str = "") -> Markup:
     """The head of a column of `table`, of teacher and student in their colors."""
-    color = f' class="{model}"' if model in ROLES else ""
-    return f'<th{color} scope="col">{html}</th>' if html else "<th></th>"
+    if not text:
+        return write("<th></th>")
+    if model not in ROLES:
+        return write('<th scope="col">{}</th>', text)
+    return write('<th class="{}" scope="col">{}</th>', model, text)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], row_heads: int = 1) -> str:
-    """A table that scrolls where the page is narrow. heads: of `head`; rows: HTML, the first `row_heads` are heads."""
-    top = "".join(heads)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<th scope="row">{text}</th>' for text in row[:row_heads])
-        + "".join(f"<td>{text}</td>" for text in row[row_heads:])
-        + "</tr>"
+def table(heads: Sequence[Markup], rows: Iterable[Sequence[str]], row_heads: int = 1) -> Markup:
+    """A table that scrolls where the page is narrow. heads: of `head`; rows: texts, the first `row_heads` are heads."""
+    body = joined(
+        write(
+            "<tr>{}{}</tr>",
+            joined(write('<th scope="row">{}</th>', text) for text in row[:row_heads]),
+            joined(write("<td>{}</td>", text) for text in row[row_heads:]),
+        )
         for row in rows
     )
-    inside = f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="kd-scroll"><table class="kd-table">{inside}</table></div>'
+    inside = write("<thead><tr>{}</tr></thead><tbody>{}</tbody>", joined(heads), body)
+    return write('<div class="kd-scroll"><table class="kd-table">{}</table></div>', inside)
 
 
 @st.cache_data(show_spinner=False)

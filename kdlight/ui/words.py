@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import html
 import math
 
 from kdlight.explain import EXPLAINERS
@@ -120,11 +119,6 @@ def sentence(error: BaseException) -> str:
     return (
         text if isinstance(error, ValueError) and text else f"It failed for a reason of ours ({type(error).__name__})."
     )
-
-
-def safe(text: object) -> str:
-    """Text from a card or a file, made harmless for HTML."""
-    return html.escape(str(text))
 
 
 def plain(text: object) -> str:

@@ -10,6 +10,7 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.contracts.reading import ROLES
 from kdlight.ui import theme, words
+from kdlight.ui.markup import Markup, joined, put, write
 
 Counts = Sequence[Sequence[int]]
 """Truth in rows, answer in columns."""
@@ -25,7 +26,7 @@ def draw(bundle: Bundle, metrics: Metrics) -> None:
     """Truth in rows, answer in columns: teacher, student minus teacher, student."""
     st.subheader("Confusion", anchor=False)
     teacher, student = (metrics.of(role).confusion for role in ROLES)
-    st.html(table([bundle.words(name) for name in bundle.classes], teacher, student))
+    put(table([bundle.words(name) for name in bundle.classes], teacher, student))
     theme.line(
         "Rows are the truth, columns the answer. The stronger the color, the larger the share of "
         "that true class. In the middle table the strongest color is a difference of "
@@ -34,29 +35,30 @@ def draw(bundle: Bundle, metrics: Metrics) -> None:
     )
 
 
-def table(names: Sequence[str], teacher: Counts, student: Counts) -> str:
+def table(names: Sequence[str], teacher: Counts, student: Counts) -> Markup:
     """The three side by side on the same rows, as HTML; every cell says its number of images."""
     most = scale(teacher, student)
     short = heads(names)
     blocks = (("teacher", "Teacher"), ("", "Student minus teacher"), ("student", "Student"))
-    gap = '<td class="gap"></td>'
-    top = "".join(f'{gap}<th class="{kind}" colspan="{len(names)}">{title}</th>' for kind, title in blocks)
-    columns = "".join(f'<th scope="col">{words.safe(name)}</th>' for name in short)
+    gap = write('<td class="gap"></td>')
+    top = joined(write('{}<th class="{}" colspan="{}">{}</th>', gap, kind, len(names), title) for kind, title in blocks)
+    columns = joined(write('<th scope="col">{}</th>', name) for name in short)
     body = []
     for name, head, was, now in zip(names, short, teacher, student, strict=True):
         total = sum(was) or 1
         cells = [
-            "".join(_cell("teacher", str(n), n / total) for n in was),
-            "".join(_change(now_n - was_n, total, most) for was_n, now_n in zip(was, now, strict=True)),
-            "".join(_cell("student", str(n), n / total) for n in now),
+            joined(_cell("teacher", str(n), n / total) for n in was),
+            joined(_change(now_n - was_n, total, most) for was_n, now_n in zip(was, now, strict=True)),
+            joined(_cell("student", str(n), n / total) for n in now),
         ]
-        title = words.safe(name if head == name else f"{head} {name}")
-        row = "".join(f"{gap}{part}" for part in cells)
-        body.append(f'<tr><th scope="row">{title} <small>n = {sum(was)}</small></th>{row}</tr>')
-    head = f"<tr><th></th>{top}</tr><tr><th></th>{(gap + columns) * 3}</tr>"
-    return (
-        f'<div class="kd-scroll"><table class="kd-table kd-heat"><thead>{head}</thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+        title = name if head == name else f"{head} {name}"
+        row = joined(write("{}{}", gap, part) for part in cells)
+        body.append(write('<tr><th scope="row">{} <small>n = {}</small></th>{}</tr>', title, sum(was), row))
+    head_rows = write("<tr><th></th>{}</tr><tr><th></th>{}</tr>", top, (gap + columns) * 3)
+    return write(
+        '<div class="kd-scroll"><table class="kd-table kd-heat"><thead>{}</thead><tbody>{}</tbody></table></div>',
+        head_rows,
+        joined(body),
     )
 
 
@@ -76,10 +78,10 @@ def scale(teacher: Counts, student: Counts) -> float:
     return max(LEAST, *changes)
 
 
-def _change(more: int, total: int, most: float) -> str:
+def _change(more: int, total: int, most: float) -> Markup:
     kind = "student" if more > 0 else "teacher"
     return _cell(kind, f"{more:+d}" if more else "0", abs(more) / total / most)
 
 
-def _cell(kind: str, text: str, share: float) -> str:
-    return f'<td class="cell {kind}" style="--share:{min(share, 1.0) * DARKEST:.0f}%">{text}</td>'
+def _cell(kind: str, text: str, share: float) -> Markup:
+    return write('<td class="cell {}" style="--share:{:.0f}%">{}</td>', kind, min(share, 1.0) * DARKEST, text)

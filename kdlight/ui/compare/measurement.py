@@ -14,6 +14,7 @@ from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.metrics.twins import TwinScores
 from kdlight.ui import charts, shelf, theme, waiting, words
+from kdlight.ui.markup import Markup, joined, put, write
 from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
 
@@ -38,13 +39,13 @@ def _asked(bundle: Bundle) -> Compare | None:
 
 
 def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
-    """Where the figures come from, as HTML: the set that was measured by its name, or the card."""
-    split = words.safe(metrics.split)
+    """Where the figures come from: the set that was measured by its name, or the card."""
+    split = metrics.split
     if not fresh:
-        told = f"As recorded in the card: {metrics.n} images of {words.safe(bundle.card.data.name)}, split {split}."
+        told = f"As recorded in the card: {metrics.n} images of {bundle.card.data.name}, split {split}."
         return f"{told} {leak(metrics.twins)}" if metrics.twins is not None and metrics.twins.n else told
     asked = _asked(bundle)
-    name = words.safe(asked.data if asked and asked.data else "the named set")
+    name = asked.data if asked and asked.data else "the named set"
     return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
 
 
@@ -70,12 +71,15 @@ def leak(twins: TwinScores) -> str:
 def speed(timed: Speed, here: bool) -> None:
     """Time per image as benchmarked, `here` or by whoever made the bundle, with what it was measured on."""
     engine = f"both on {timed.engine}" if timed.same_engine else f"the teacher on {timed.engine}"
-    theme.line(
+    before = (
         f"One image, {'measured here' if here else 'as recorded'}: teacher {words.number(timed.teacher_ms)} ms, "
-        f"student {words.number(timed.student_ms)} ms, <b>{words.faster(timed.times_faster)}</b> "
-        f"({words.safe(engine)}, medians of {timed.runs}, {words.many(timed.threads, 'thread')}, {timed.size} px). "
-        f"{words.safe(timed.machine.cpu)}, {timed.machine.cores} cores."
+        f"student {words.number(timed.student_ms)} ms, "
     )
+    after = (
+        f" ({engine}, medians of {timed.runs}, {words.many(timed.threads, 'thread')}, {timed.size} px). "
+        f"{timed.machine.cpu}, {timed.machine.cores} cores."
+    )
+    theme.line(write("{}<b>{}</b>{}", before, words.faster(timed.times_faster), after))
 
 
 def trade(bundle: Bundle, metrics: Metrics, timed: Speed) -> None:
@@ -119,13 +123,13 @@ def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
     asked = _asked(bundle)
     origin = f"Outlines: {asked.masks}." if asked and asked.masks else "The outlines lie with the images."
     theme.line(
-        f"{words.safe(words.method(located.method))} of each model's answer, on the outlined "
+        f"{words.method(located.method)} of each model's answer, on the outlined "
         f"images that it answers correctly ({counts} of {located.images}). The outlines take "
-        f"{words.percent(located.area)} of the area: an even map has a lift of 1. {words.safe(origin)}"
+        f"{words.percent(located.area)} of the area: an even map has a lift of 1. {origin}"
     )
     heads = [theme.head(), *(theme.head(role.capitalize(), role) for role in ROLES)]
     rows = [[title, *(words.interval(getattr(one, name)) for one in both)] for name, title in FIGURES.items()]
-    st.html(theme.table(heads, rows))
+    put(theme.table(heads, rows))
 
 
 def flips(bundle: Bundle, evaluation: Evaluation) -> None:
@@ -146,11 +150,10 @@ def flips(bundle: Bundle, evaluation: Evaluation) -> None:
 def _flip(bundle: Bundle, flip: ShownFlip, number: int) -> None:
     picture, text, action = st.columns([1, 6, 1], vertical_alignment="center")
     about = f"Image of the labeled set, truth {bundle.words(flip.truth)}"
-    source = f"data:image/png;base64,{words.safe(flip.thumbnail)}"
-    picture.html(f'<img class="kd-flip" src="{source}" alt="{words.safe(about)}">')
-    sides = " ".join(_side(bundle, flip, role) for role in ROLES)
-    truth = f'<span class="kd-strong">Truth: {words.safe(bundle.words(flip.truth))}</span>'
-    text.html(f'<div class="kd-line">{truth}<br>{sides}</div>')
+    put(write('<img class="kd-flip" src="data:image/png;base64,{}" alt="{}">', flip.thumbnail, about), picture)
+    sides = joined((_side(bundle, flip, role) for role in ROLES), " ")
+    truth = write('<span class="kd-strong">Truth: {}</span>', bundle.words(flip.truth))
+    put(write('<div class="kd-line">{}<br>{}</div>', truth, sides), text)
     if flip.file and action.button("Read", key=f"flip {number}", width="stretch"):
         scans.open_one(flip.file, "Image of the labeled set", truth=bundle.words(flip.truth))
         st.session_state["modality"] = bundle.card.modality
@@ -158,8 +161,8 @@ def _flip(bundle: Bundle, flip: ShownFlip, number: int) -> None:
         st.switch_page("pages/read.py")
 
 
-def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> str:
+def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> Markup:
     answer, probability = getattr(flip, role), getattr(flip, f"{role}_probability")
     wrong = "" if answer == flip.truth else ", wrong"
-    text = f"{role} {words.safe(bundle.words(answer))} {words.percent(probability)}{wrong}"
-    return f'<span class="kd-said {role}">{text}</span>'
+    text = f"{role} {bundle.words(answer)} {words.percent(probability)}{wrong}"
+    return write('<span class="kd-said {}">{}</span>', role, text)

@@ -13,6 +13,7 @@ from kdlight.studies import RecordError, StudyRecord, read
 from kdlight.studies.gains import over_alone, over_same_start, with_baseline
 from kdlight.studies.records import GridRecord, command_of, of_card, read_grid
 from kdlight.ui import charts, shelf, theme, widgets, words
+from kdlight.ui.markup import Markup, put, write
 
 MAKES_ONE = "kdlight study RECIPE -o data.path=DATA --seeds 3"
 STARTS = {"general": "general first", "published": "published weights first"}
@@ -55,7 +56,7 @@ def draw() -> None:
 
 def _study(record: StudyRecord) -> None:
     st.subheader(words.plain(f"{record.data.title or record.set_name}, {_method(record)}"), anchor=False)
-    st.html(verdict(record))
+    put(verdict(record))
     theme.line(rests_on(record))
     left, right = st.columns(2, gap="medium")
     with left:
@@ -70,10 +71,10 @@ def _study(record: StudyRecord) -> None:
             st.altair_chart(charts.gains(rows).properties(height=charts.HEIGHT), alt="The gain and its interval")
         else:
             theme.line("Too few test images for an interval.")
-    st.html(seeds_table(record))
+    put(seeds_table(record))
     theme.line(words.ROUNDED)
     st.subheader("What it took", anchor=False)
-    st.html(costs_table(record))
+    put(costs_table(record))
     theme.line("A dash was not recorded. The command that makes it again:")
     st.code(command_of(record), language="sh", wrap_lines=True)
 
@@ -83,37 +84,35 @@ def _ablation(record: GridRecord) -> None:
     st.subheader(words.plain(f"{record.recipe}: {words.listed(record.keys)}"), anchor=False)
     seeds = len(record.cells[0].seeds)
     if seeds == 1:
-        st.html('<div class="kd-verdict"><b>One seed proves nothing.</b> Run the grid with --seeds 3.</div>')
-    st.html(cells_table(record))
+        put(write('<div class="kd-verdict"><b>One seed proves nothing.</b> Run the grid with --seeds 3.</div>'))
+    put(cells_table(record))
     st.subheader("Cell against cell", anchor=False)
-    st.html(differences_table(record))
+    put(differences_table(record))
     each = f"{words.many(seeds, 'student seed')} in each cell, one teacher."
     theme.line(f"{each} {words.ROUNDED}")
 
 
-def cells_table(record: GridRecord) -> str:
+def cells_table(record: GridRecord) -> Markup:
     """Balanced accuracy of each cell's models, mean over its seeds, and its gain in points."""
-    heads = [theme.head(words.safe(key)) for key in record.keys]
+    heads = [theme.head(key) for key in record.keys]
     heads += [theme.head(MODELS[model], model) for model in ("teacher", "alone", "student")]
     heads += [theme.head("Over alone, points"), theme.head("Over the same starting weights")]
     rows = [
         [
-            *(words.safe(cell.values[key]) for key in record.keys),
+            *(str(cell.values[key]) for key in record.keys),
             *(words.score(score) for score in (cell.mean.teacher, cell.mean.alone, cell.mean.student)),
-            "one seed" if len(cell.seeds) == 1 else words.safe(cell.gain),
-            words.safe(cell.over_same_start),
+            "one seed" if len(cell.seeds) == 1 else cell.gain,
+            cell.over_same_start,
         ]
         for cell in record.cells
     ]
     return theme.table(heads, rows, row_heads=len(record.keys))
 
 
-def differences_table(record: GridRecord) -> str:
+def differences_table(record: GridRecord) -> Markup:
     """Taught students of one cell less those of another, in points."""
     heads = [theme.head(text) for text in ("Taught students of", "less those of", "Points")]
-    return theme.table(
-        heads, [[words.safe(x) for x in (row.first, row.second, row.words)] for row in record.differences]
-    )
+    return theme.table(heads, [(row.first, row.second, row.words) for row in record.differences])
 
 
 def find() -> tuple[dict[str, StudyRecord], list[str]]:
@@ -151,9 +150,9 @@ def find_grids() -> tuple[dict[str, GridRecord], list[str]]:
     return named, broken
 
 
-def verdict(record: StudyRecord) -> str:
+def verdict(record: StudyRecord) -> Markup:
     """The result in words, before any number."""
-    gain = words.safe(over_alone(record))
+    gain = over_alone(record)
     if len(record.seeds) == 1:
         opening = "One seed proves nothing."
         more = f"It says {gain}; another seed may say otherwise. Run it with --seeds 3."
@@ -165,8 +164,9 @@ def verdict(record: StudyRecord) -> str:
         )
     same_start = over_same_start(record)
     kind = "kd-verdict differ" if same_start.proven else "kd-verdict"
-    beside = words.safe(same_start.sentence)
-    return f'<div class="{kind}"><b>{opening}</b> {beside}</div><div class="kd-line">{more}</div>'
+    return write(
+        '<div class="{}"><b>{}</b> {}</div><div class="kd-line">{}</div>', kind, opening, same_start.sentence, more
+    )
 
 
 def rests_on(record: StudyRecord) -> str:
@@ -213,7 +213,7 @@ def differences(record: StudyRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def seeds_table(record: StudyRecord) -> str:
+def seeds_table(record: StudyRecord) -> Markup:
     """Balanced accuracy of each seed, its mean, how far the seeds lie apart; the difference in points."""
     rows: list[tuple[str, Scores]] = [(f"Seed {row.seed}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
@@ -222,11 +222,11 @@ def seeds_table(record: StudyRecord) -> str:
         [name, *(words.score(row.by_model[model]) for model in present), f"{100 * (row.student - row.alone):+.1f}"]
         for name, row in rows
     ]
-    corner = theme.head("<small>balanced accuracy</small>")
+    corner = theme.head(write("<small>balanced accuracy</small>"))
     return theme.table([corner, *_heads(present), theme.head("Taught minus alone, points")], body)
 
 
-def costs_table(record: StudyRecord) -> str:
+def costs_table(record: StudyRecord) -> Markup:
     """What each model is and took; a dash where the record does not say it. The students are one network."""
     models = _present(record, COSTED)
     networks = [record.models.teacher if model == "teacher" else record.models.student for model in models]
@@ -241,8 +241,8 @@ def costs_table(record: StudyRecord) -> str:
         "Training": ([record.minutes.get(model) for model in models], lambda m: words.duration(60 * m)),
     }
     body = [
-        [title, *(DASH if value is None else words.safe(write(value)) for value in values)]
-        for title, (values, write) in rows.items()
+        [title, *(DASH if value is None else to_words(value) for value in values)]
+        for title, (values, to_words) in rows.items()
     ]
     return theme.table([theme.head(), *_heads(models)], body)
 
@@ -251,7 +251,7 @@ def _present(record: StudyRecord, among: Sequence[Model]) -> list[Model]:
     return [model for model in among if model in record.mean.by_model]
 
 
-def _heads(models: Sequence[Model]) -> list[str]:
+def _heads(models: Sequence[Model]) -> list[Markup]:
     return [theme.head(MODELS[model], model) for model in models]
 
 

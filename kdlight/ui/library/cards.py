@@ -12,6 +12,7 @@ from kdlight.contracts.modality import MODALITIES
 from kdlight.contracts.reading import ROLES
 from kdlight.ui import pair, shelf, theme, waiting, words
 from kdlight.ui.library import store
+from kdlight.ui.markup import Markup, joined, write
 from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers import Verification, Verify
 
@@ -29,35 +30,42 @@ LEFT_OUT = {
 """What of a set's folder a training did not use, by `kdlight.data.dataset.Reason`."""
 
 
-def tile(bundle: Bundle) -> str:
+def tile(bundle: Bundle) -> Markup:
     """The card in a glance, as HTML: name, modality, classes, both accuracies, size, what teaching gave, license."""
     card = bundle.card
     rows = []
     for role in ROLES:
         accuracy = words.interval(card.metrics.of(role).balanced_accuracy)
         size = words.megabytes(card.network(role).bytes)
-        rows.append(f'<dt class="{role}">{role.capitalize()}</dt><dd>{accuracy} <small>· {size}</small></dd>')
-    names = words.listed([words.safe(entry.words) for entry in card.classes])
-    origin = "shipped" if shelf.is_shipped(bundle) else "yours"
-    return (
-        f'<div class="kd-tile"><h3>{words.safe(card.name)}</h3>'
-        f'<div class="kd-sub">{_modality(card.modality)} · {origin} · {words.safe(card.created)}</div>'
-        f'{pair.caveats_html(card)}<dl class="kd-facts-list">'
-        f"{''.join(rows)}<dt>Classes</dt><dd>{names}</dd>"
-        f"<dt>Tested on</dt><dd>{card.metrics.n} images, balanced accuracy</dd>"
-        f"<dt>Gain</dt><dd>{pair.gain_html(card)}</dd>"
-        f"<dt>License</dt><dd>{words.safe(card.licenses.weights)} <small>· weights</small></dd></dl></div>"
+        rows.append(
+            write('<dt class="{0}">{1}</dt><dd>{2} <small>· {3}</small></dd>', role, role.capitalize(), accuracy, size)
+        )
+    return write(
+        '<div class="kd-tile"><h3>{name}</h3><div class="kd-sub">{modality} · {origin} · {created}</div>{caveats}'
+        '<dl class="kd-facts-list">{rows}<dt>Classes</dt><dd>{classes}</dd>'
+        "<dt>Tested on</dt><dd>{tested} images, balanced accuracy</dd><dt>Gain</dt><dd>{gain}</dd>"
+        "<dt>License</dt><dd>{license} <small>· weights</small></dd></dl></div>",
+        name=card.name,
+        modality=_modality(card.modality),
+        origin="shipped" if shelf.is_shipped(bundle) else "yours",
+        created=card.created,
+        caveats=pair.caveats_html(card),
+        rows=joined(rows),
+        classes=words.listed([entry.words for entry in card.classes]),
+        tested=card.metrics.n,
+        gain=pair.gain_html(card),
+        license=card.licenses.weights,
     )
 
 
 def whole(bundle: Bundle) -> None:
     """Everything the card says, in words, and what can be done with the bundle."""
     card = bundle.card
-    theme.line(words.safe(card.intended_use))
+    theme.line(card.intended_use)
     for caveat in pair.caveats(card):
         (st.error if card.at_chance else st.warning)(caveat)
     pair.table(bundle, card.metrics, card.metrics.latency)
-    theme.line(words.safe(pair.gain_sentence(card)))
+    theme.line(pair.gain_sentence(card))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")
@@ -141,7 +149,7 @@ def _verified(result: Verification) -> None:
 
 
 def _modality(name: str) -> str:
-    return words.safe(MODALITIES[name].words)
+    return MODALITIES[name].words
 
 
 def _data(data: DataDescription) -> list[str]:

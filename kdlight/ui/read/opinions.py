@@ -10,6 +10,7 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Opinion, Reading
 from kdlight.ui import theme, waiting, words
+from kdlight.ui.markup import Markup, joined, put, write
 from kdlight.workers import Latency
 
 NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
@@ -30,23 +31,27 @@ def result(reading: Reading, bundle: Bundle) -> None:
 def both(reading: Reading, bundle: Bundle) -> None:
     """The two opinions side by side, under their panes."""
     for column, role in zip(st.columns(2, gap="medium"), ROLES, strict=True):
-        column.html(opinion_html(getattr(reading, role), bundle, reading.level))
+        put(opinion_html(getattr(reading, role), bundle, reading.level), column)
 
 
-def opinion_html(opinion: Opinion, bundle: Bundle, level: float) -> str:
+def opinion_html(opinion: Opinion, bundle: Bundle, level: float) -> Markup:
     """One model's answer as HTML: the class, a bar per class with its number, the set, what it cost."""
     ranked = sorted(opinion.probabilities.items(), key=lambda pair: -pair[1])
     shown = len(ranked) if len(ranked) == SHOWN + 1 else SHOWN
     rows = [_row(bundle, opinion, name) for name, _ in ranked[:shown]]
     if len(ranked) > shown:
         rest = sum(p for _, p in ranked[shown:])
-        rows.append(f'<div class="kd-facts">{len(ranked) - shown} other classes together {words.percent(rest)}</div>')
-    top = (
-        f'<div class="kd-top"><span class="kd-class">{words.safe(bundle.words(opinion.prediction))}</span>'
-        f'<span class="kd-p">{words.percent(opinion.confidence)}</span></div>'
+        others = f"{len(ranked) - shown} other classes together {words.percent(rest)}"
+        rows.append(write('<div class="kd-facts">{}</div>', others))
+    return write(
+        '<section class="kd-opinion {role}" aria-label="{role}"><div class="kd-top"><span class="kd-class">{top}</span>'
+        '<span class="kd-p">{p}</span></div>{rows}{facts}</section>',
+        role=opinion.role,
+        top=bundle.words(opinion.prediction),
+        p=words.percent(opinion.confidence),
+        rows=joined(rows),
+        facts=_facts(opinion, bundle, level),
     )
-    opening = f'<section class="kd-opinion {opinion.role}" aria-label="{opinion.role}">'
-    return f"{opening}{top}{''.join(rows)}{_facts(opinion, bundle, level)}</section>"
 
 
 def meaning(reading: Reading, bundle: Bundle) -> None:
@@ -67,25 +72,29 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
         st.markdown("\n".join(f"- {words.plain(line)}" for line in bundle.card.limits))
 
 
-def _row(bundle: Bundle, opinion: Opinion, name: str) -> str:
+def _row(bundle: Bundle, opinion: Opinion, name: str) -> Markup:
     p, first, inside = opinion.probabilities[name], name == opinion.prediction, name in opinion.prediction_set
     entry = next(c for c in bundle.card.classes if c.name == name)
-    alarm = ' <span class="kd-alarm">must not miss</span>' if entry.must_not_miss and inside else ""
+    alarm = write(' <span class="kd-alarm">must not miss</span>') if entry.must_not_miss and inside else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
-    return (
-        f'<div class="kd-row{" first" if first else ""}">'
-        f'<span class="kd-name" title="{words.safe(entry.words)}">{words.safe(entry.words)}{alarm}</span>'
-        f'<span class="kd-track" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
-        f'<span class="kd-num">{words.percent(p)}</span></div>'
+    return write(
+        '<div class="kd-row{first}"><span class="kd-name" title="{name}">{name}{alarm}</span>'
+        '<span class="kd-track" aria-hidden="true"><i style="width:{width:.1f}%"></i></span>'
+        '<span class="kd-num">{p}</span></div>',
+        first=" first" if first else "",
+        name=entry.words,
+        alarm=alarm,
+        width=width,
+        p=words.percent(p),
     )
 
 
-def _facts(opinion: Opinion, bundle: Bundle, level: float) -> str:
-    names = words.listed([words.safe(bundle.words(name)) for name in opinion.prediction_set])
-    cost = f"{words.safe(words.architecture(opinion.architecture))} · {words.megabytes(opinion.bytes)}"
+def _facts(opinion: Opinion, bundle: Bundle, level: float) -> Markup:
+    names = words.listed([bundle.words(name) for name in opinion.prediction_set])
+    cost = f"{words.architecture(opinion.architecture)} · {words.megabytes(opinion.bytes)}"
     about_map = " ".join(filter(None, (opinion.heat_map.note, opinion.heat_map.grain))) if opinion.heat_map else ""
-    note = f"<br>{words.safe(about_map)}" if about_map else ""
-    return f'<div class="kd-facts">Set at {words.percent(level)}: {names}<br>{cost}{note}</div>'
+    note = write("<br>{}", about_map) if about_map else ""
+    return write('<div class="kd-facts">Set at {}: {}<br>{}{}</div>', words.percent(level), names, cost, note)
 
 
 def _speed(bundle: Bundle) -> None:
@@ -95,9 +104,9 @@ def _speed(bundle: Bundle) -> None:
     _take_refusal(name)
     measured: Speed | None = waiting.result(name)
     recorded = bundle.card.metrics.latency
-    smaller = f'<span class="kd-strong">Student: {words.times(bundle.card.times_smaller)} smaller'
-    rest = speed_sentence(measured or recorded, here=measured is not None)
-    line.html(f'<div class="kd-line">{smaller}{rest}</div>')
+    smaller = f"Student: {words.times(bundle.card.times_smaller)} smaller"
+    faster, rest = speed_sentence(measured or recorded, here=measured is not None)
+    put(write('<div class="kd-line"><span class="kd-strong">{}{}</span>{}</div>', smaller, faster, rest), line)
     line.button(
         "Measure here",
         icon=":material/timer:",
@@ -109,16 +118,17 @@ def _speed(bundle: Bundle) -> None:
         st.info(words.plain(refused), icon=":material/timer_off:")
 
 
-def speed_sentence(speed: Speed | None, here: bool) -> str:
-    """The rest of the line, as HTML, from the end of the bold part on."""
+def speed_sentence(speed: Speed | None, here: bool) -> tuple[str, str]:
+    """The end of the bold part of the line, and the rest of it."""
     if speed is None:
-        return ".</span> Its speed was not recorded."
-    machine = f"Recorded on {words.safe(speed.machine.cpu)}, {words.many(speed.machine.cores, 'core')}"
-    engine = "" if speed.same_engine else f", the teacher on {words.safe(speed.engine)}"
+        return ".", " Its speed was not recorded."
+    machine = f"Recorded on {speed.machine.cpu}, {words.many(speed.machine.cores, 'core')}"
+    engine = "" if speed.same_engine else f", the teacher on {speed.engine}"
     return (
-        f", {words.faster(speed.times_faster)}.</span> {'Measured here' if here else machine}: teacher "
-        f"{words.number(speed.teacher_ms)} ms, student {words.number(speed.student_ms)} ms{engine} (medians of "
-        f"{speed.runs}, {words.many(speed.threads, 'thread')}, {speed.size} px)."
+        f", {words.faster(speed.times_faster)}.",
+        f" {'Measured here' if here else machine}: teacher {words.number(speed.teacher_ms)} ms, "
+        f"student {words.number(speed.student_ms)} ms{engine} "
+        f"(medians of {speed.runs}, {words.many(speed.threads, 'thread')}, {speed.size} px).",
     )
 
 

@@ -10,6 +10,7 @@ from kdlight.contracts.modality import MODALITIES
 from kdlight.explain import EXPLAINERS
 from kdlight.images import Image, ImageError, Kind, Sample
 from kdlight.ui import theme, words
+from kdlight.ui.markup import put, write
 from kdlight.ui.read import controls, readings, scans
 from kdlight.ui.read.controls import Settings
 from kdlight.ui.read.readings import Question
@@ -32,10 +33,13 @@ TILES = {
 
 def nothing_yet() -> None:
     """The first thing a visitor sees: what this is, samples to try, and what becomes of a file."""
-    st.html(
-        '<div class="kd-hello"><h2>One scan, two opinions</h2>'
-        "<p>A large model, the teacher, and a small one, its student, read the same picture side by side: see what the "
-        "small one kept and what it lost. Drop a DICOM, PNG, JPEG or TIFF on the left, or try one of these.</p></div>"
+    put(
+        write(
+            '<div class="kd-hello"><h2>One scan, two opinions</h2>'
+            "<p>A large model, the teacher, and a small one, its student, read the same picture side by side: "
+            "see what the small one kept and what it lost. "
+            "Drop a DICOM, PNG, JPEG or TIFF on the left, or try one of these.</p></div>"
+        )
     )
     every = images.samples()
     with st.container(key="kd_samples"):
@@ -56,7 +60,7 @@ def _tiles(title: str, samples: list[Sample]) -> None:
         for sample in samples:
             tile = st.container(width=TILE, gap="xsmall")
             picture, name = scans.thumbnail(sample.name), sample.name.removesuffix(" phantom")
-            tile.html(f'<img class="kd-thumb" src="{picture}" alt="{words.safe(sample.words)}">')
+            put(write('<img class="kd-thumb" src="{}" alt="{}">', picture, sample.words), tile)
             tile.button(name, sample.name, sample.words, on_click=scans.open_sample, args=[sample], width="stretch")
 
 
@@ -142,11 +146,10 @@ def scan_line(image: Image, scan: Scan, modality: str | None) -> None:
     if image.laterality in SIDES:
         parts.append(SIDES[image.laterality])
     parts += [removal(image), *filter(None, [remaining(image)])]
-    caution = f" · {words.safe(scan.caution)}" if scan.caution else ""
-    rest = "".join(f" · {words.safe(part)}" for part in parts)
-    truth = f' · <span class="kd-strong">Truth: {words.safe(scan.truth)}</span>' if scan.truth else ""
-    title = f'<span class="kd-strong">{words.safe(scans.title(scan))}{caution}</span>'
-    theme.line(f"{title}{truth}{rest}")
+    caution = f" · {scan.caution}" if scan.caution else ""
+    rest = "".join(f" · {part}" for part in parts)
+    truth = write(' · <span class="kd-strong">Truth: {}</span>', scan.truth) if scan.truth else ""
+    theme.line(write('<span class="kd-strong">{}{}</span>{}{}', scans.title(scan), caution, truth, rest))
 
 
 def removal(image: Image) -> str:

@@ -10,6 +10,7 @@ from kdlight.bundle import Bundle
 from kdlight.images import Image
 from kdlight.preprocessing import STAGES
 from kdlight.ui import theme, words
+from kdlight.ui.markup import Markup, put, write
 
 VISIBLE = 8
 """Gray levels by which a pixel must change in some channel to be counted as changed."""
@@ -37,14 +38,15 @@ def show(image: Image, bundle: Bundle) -> None:
     index = list(names).index(chosen)
     before, after = steps[max(0, index - 1)][1], steps[index][1]
     if index:
-        st.html(f'<div class="kd-stages">{_figure(before, "Before")}{_figure(after, "After")}</div>')
+        put(write('<div class="kd-stages">{}{}</div>', _figure(before, "Before"), _figure(after, "After")))
     else:
-        st.html(_figure(after, f"Resized to {bundle.spec.size} px"))
-    st.html(f'<div class="kd-stage-words">{sentence(chosen, before, after, bundle.spec.size)}</div>')
-    st.html(
-        f'<div class="kd-stage-words">{len(steps) + 1}. Normalized: the mean is taken off each channel and the rest '
-        "divided by the deviation, which changes the numbers and not the picture.</div>"
+        put(_figure(after, f"Resized to {bundle.spec.size} px"))
+    last = (
+        f"{len(steps) + 1}. Normalized: the mean is taken off each channel and the rest divided by the deviation, "
+        "which changes the numbers and not the picture."
     )
+    for text in (sentence(chosen, before, after, bundle.spec.size), last):
+        put(write('<div class="kd-stage-words">{}</div>', text))
 
 
 def sentence(name: str, before: np.ndarray, after: np.ndarray, size: int) -> str:
@@ -62,9 +64,11 @@ def sentence(name: str, before: np.ndarray, after: np.ndarray, size: int) -> str
     )
 
 
-def _figure(pixels: np.ndarray, caption: str) -> str:
+def _figure(pixels: np.ndarray, caption: str) -> Markup:
     source = theme.png_address(PIL.Image.fromarray(pixels))
-    return (
-        f'<figure class="kd-stage"><img src="{source}" alt="{caption}: the scan as the models see it at this point">'
-        f"<figcaption>{caption}</figcaption></figure>"
+    return write(
+        '<figure class="kd-stage"><img src="{0}" alt="{1}: the scan as the models see it at this point">'
+        "<figcaption>{1}</figcaption></figure>",
+        source,
+        caption,
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import streamlit as st
-
 from kdlight.bundle import Bundle
 from kdlight.contracts.reading import ROLES, Opinion, Reading, Verdict
 from kdlight.ui import pair, words
+from kdlight.ui.markup import joined, put, write
 
 STYLES = {
     Verdict.WITHHELD: "alarm",
@@ -22,10 +21,8 @@ STYLES = {
 def draw(reading: Reading, bundle: Bundle, caution: str | None = None) -> None:
     """Both lines. `caution`: why no answer to this scan may be used, whatever the models say."""
     style = f"kd-verdict {STYLES[decided(reading, caution)]}".strip()
-    st.html(
-        f'<div class="{style}" role="status">{words.safe(sentence(reading, bundle, caution))}</div>'
-        f'<div class="kd-line kd-trust">{" ".join(trust(reading, bundle))}</div>'
-    )
+    above = write('<div class="{}" role="status">{}</div>', style, sentence(reading, bundle, caution))
+    put(above + write('<div class="kd-line kd-trust">{}</div>', joined(trust(reading, bundle), " ")))
 
 
 def decided(reading: Reading, caution: str | None = None) -> Verdict:
@@ -68,8 +65,8 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
 
 
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
-    """What the answers rest on, as HTML: what holds the pair down, its test, and how alike the two maps are."""
-    yield from (f"<b>{words.safe(caveat)}</b>" for caveat in pair.caveats(bundle.card))
+    """What the answers rest on: what holds the pair down, its test, and how alike the two maps are."""
+    yield from (write("<b>{}</b>", caveat) for caveat in pair.caveats(bundle.card))
     metrics = bundle.card.metrics
     teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)
     yield f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."

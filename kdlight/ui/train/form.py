@@ -24,6 +24,7 @@ from kdlight.contracts.recipe import (
 from kdlight.preprocessing import STAGES
 from kdlight.ui import fields, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.fields import help_of
+from kdlight.ui.markup import write
 from kdlight.ui.train import starting_weights
 from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog
@@ -238,7 +239,7 @@ def method_step(start: Start, recipe: Recipe) -> Recipe:
         help=help_of(DistillConfig, "method"),
     )
     about = f"{methods[name].summary} {methods[name].paper}."
-    theme.line(words.safe(about))
+    theme.line(about)
     begin = recipe.distill.options if name == recipe.distill.method else {}
     return recipe.changed(
         distill=DistillConfig(method=name, **fields.draw(methods[name].options, begin, f"{name} {start.of}"))
@@ -264,8 +265,12 @@ def _estimated(recipe: Recipe) -> None:
     estimate = waiting.result("estimate", EstimateTime(recipe))
     if estimate is not None:
         theme.line(
-            f'About <span class="kd-strong">{words.duration(estimate.seconds)}</span> for '
-            f"{estimate.images} images on this machine, from a trial of ten batches each."
+            write(
+                'About <span class="kd-strong">{}</span> for {} images on this machine, '
+                "from a trial of ten batches each.",
+                words.duration(estimate.seconds),
+                estimate.images,
+            )
         )
 
 
@@ -281,6 +286,6 @@ def _check(path: str) -> None:
     for problem in result.problems:
         st.warning(words.plain(problem), icon=":material/warning:")
     for note in result.notes:
-        theme.line(words.safe(note))
+        theme.line(note)
     if result.ok:
         theme.line(f"{result.images} images, {result.groups} groups: nothing wrong was found.")

@@ -187,7 +187,7 @@ def _outcome(run: Run) -> None:
     metrics = bundle.card.metrics
     theme.line(f"Tested on {metrics.n} images that neither was trained on. {words.PRECISION}")
     pair.table(bundle, metrics, metrics.latency)
-    theme.line(words.safe(pair.gain_sentence(bundle.card)))
+    theme.line(pair.gain_sentence(bundle.card))
 
 
 def _failed(run: Run, status: RunStatus) -> tuple[Role, ...]:

@@ -137,7 +137,7 @@ def _asked(network: str) -> Ticket[Published]:
 
 
 def _say(line: str) -> None:
-    theme.line(words.safe(line))
+    theme.line(line)
 
 
 def _named(ids: Iterable[str]) -> str:

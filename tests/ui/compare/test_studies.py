@@ -71,7 +71,7 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
     text = said(studies_view(app))
     assert not app.exception
     assert f"<b>Gain {points(runs)} points.</b>" in text
-    assert "0.96 of its teacher's balanced accuracy (0.86 of 0.90)" in text
+    assert "0.96 of its teacher&#39;s balanced accuracy (0.86 of 0.90)" in text
     assert "Tiny MRI, MobileNetV2 to kdlight nano, kd \\(alpha 0.7\\), 64 px" in text
     assert "p = 0.021, pooled over seeds that answered the same images: too sure, the interval decides." in text
     assert "2 student seeds, one teacher, 60 test images." in text
