@@ -82,7 +82,7 @@ def whole(bundle: Bundle) -> None:
         note = f" ({licenses.weights_note})" if licenses.weights_note else ""
         shelf.bullets(filter(None, [f"Weights: {licenses.weights}{note}", licenses.data and f"Data: {licenses.data}"]))
     st.markdown("**Files**")
-    theme.line(words.safe(_signature(bundle)))
+    theme.line(_signature(bundle))
     files = {name: bundle.path / name for name in bundles.files(bundle.path)}
     rows = [
         {"file": name, "size": words.megabytes(path.stat().st_size), "sha256": bundles.digest(path)}
