@@ -151,6 +151,8 @@ class StudyRecord(LenientPart):
     metric: str = "balanced_accuracy"
     teachers: int = 1
     """How many were trained."""
+    folds: Annotated[int | None, IF_KNOWN] = None
+    """Of a cross-validation, whose `seeds` are its folds; None where every seed tested the same images."""
     seeds: tuple[SeedScores, ...] = Field(min_length=1)
     gain_over_alone: Interval | None
     gap_to_teacher: Gain = None
@@ -216,7 +218,8 @@ class StudyRecord(LenientPart):
         by_seed = [one - two for one, two in rows if one is not None and two is not None]
         if len(by_seed) < len(rows):
             return None
-        return over_trainings(self._on_images(other, model), by_seed, (self.data.images or {}).get("test"))
+        images = None if self.folds else (self.data.images or {}).get("test")
+        return over_trainings(self._on_images(other, model), by_seed, images)
 
     def over(self, other: Model, model: Model = "student") -> Interval | None:
         """The same with its interval, for one seed with chance in the images alone; None where none was recorded."""

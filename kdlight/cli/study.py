@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlight.cli.output import Answer, Json, answers, table
+from kdlight.cli.output import Answer, Json, UsageError, answers, table
 from kdlight.cli.train import Overrides
 from kdlight.runs.progress import epochs
 from kdlight.runs.recipes import name_of, open_recipe
@@ -27,12 +27,17 @@ Grid = Annotated[
 def study(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
     seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
+    folds: Annotated[
+        int, typer.Option(min=0, max=20, help="Cross-validate over so many parts by group, in place of --seeds.")
+    ] = 0,
     override: Overrides = None,
     grid: Grid = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The study's folder, also to go on.")] = None,
     as_json: Json = False,
 ) -> Answer:
     """Teacher, student taught and student alone over N seeds: the gain, with its interval."""
+    if folds == 1 or (folds and grid):
+        raise UsageError("--folds takes 2 or more, and no --grid; leave one out.")
     if grid:
         return _grid(recipe, override or [], grid, out, seeds)
     chosen = open_recipe(recipe, override or [])
@@ -43,10 +48,11 @@ def study(
     folder = claim(out, chosen, name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with epochs() as show:
-        for epoch in execute(chosen, folder, seeds, name=name):
+        for epoch in execute(chosen, folder, seeds, name=name, folds=folds):
             show(epoch)
     record = read(folder)
-    return Answer({"study": str(folder), "bundle": str(folder / "bundle"), **record.to_json()}, _text(record))
+    bundle = {} if folds else {"bundle": str(folder / "bundle")}
+    return Answer({"study": str(folder), **bundle, **record.to_json()}, _text(record))
 
 
 def _grid(recipe: Path, overrides: list[str], asked: list[str], out: Path | None, seeds: int) -> Answer:
@@ -79,7 +85,8 @@ def _text(record: StudyRecord) -> list[Any]:
     from kdlight.studies.gains import over_same_start
 
     models = record.mean.by_model
-    rows = [(f"seed {row.seed}", *(row.by_model[model] for model in models)) for row in record.seeds]
+    number = "fold" if record.folds else "seed"
+    rows = [(f"{number} {row.seed}", *(row.by_model[model] for model in models)) for row in record.seeds]
     rows.append(("mean", *models.values()))
     gain = f"{record.gain} points over the student alone"
     return [table((record.metric, *models), rows), gain, over_same_start(record).sentence]

@@ -75,6 +75,8 @@ class DataConfig(Settings):
     test: Annotated[
         float, Option("Share of the train split's groups for a test split where there is none.", ge=0.05, le=0.5)
     ] = 0.2
+    folds: Annotated[int, Option("Parts for cross-validation, one of which is tested on; 0 for none.", ge=0, le=20)] = 0
+    fold: Annotated[int, Option("Which of `folds` is tested on, from 0.", ge=0)] = 0
     labeled: Annotated[
         float,
         Option("Share of the training groups whose labels are used; of the others only pictures are.", ge=0.01, le=1),

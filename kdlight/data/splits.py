@@ -35,6 +35,26 @@ def parted(dataset: Dataset, shares: Mapping[str, float], seed: int) -> Dataset:
     return carve(dataset, lacking, seed) if lacking else dataset
 
 
+def folded(dataset: Dataset, folds: int, fold: int, val: float, seed: int) -> Dataset:
+    """One fold of a cross-validation by group: that fold is the test split, val is carved out of the others.
+
+    The set as `parted` gives it. Its own test split takes no part: it stays unseen until the end. folds: 2 or more,
+    fold: 0 to folds - 1. val: the share of what is left. Raises DataError where a class has too few groups.
+    """
+    if not 0 <= fold < folds or folds < 2:
+        raise DataError(f"data.fold is {fold} of {folds} folds; 0 to one less than data.folds was expected.")
+    pool = replace(dataset, items=tuple(replace(i, split=UNSPLIT) for i in dataset.items if i.split != "test"))
+    names = [f"fold {number}" for number in range(folds)]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for item in pool.items:
+        groups[item.group].append(item.label)
+    home = _deal(groups, dict.fromkeys(names, 1 / folds), seed)
+    _require_every_class(pool, groups, home, names)
+    tested = names[fold]
+    items = tuple(replace(i, split="test" if home[i.group] == tested else "train") for i in pool.items)
+    return carve(replace(pool, items=items), {"val": val}, seed)
+
+
 def straddling(dataset: Dataset) -> dict[str, list[str]]:
     """The groups that lie in more than one split, with their splits: what was learned is measured again there."""
     splits: dict[str, set[str]] = defaultdict(set)

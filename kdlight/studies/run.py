@@ -35,8 +35,11 @@ def study(
     seeds: int = 3,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
+    folds: int = 0,
 ) -> StudyRecord:
     """Train a teacher, and over `seeds` seeds its student with and without it. Shows its progress as `train` does.
+
+    folds: instead of seeds, cross-validation by group; each fold has a teacher of its own.
 
     source, modality, overrides: as of `kdlight.train`. out: the study's folder, also to go on; by default one among the
     runs that is named after the recipe. Raises ValueError subclasses for the caller's mistakes.
@@ -46,7 +49,7 @@ def study(
     name = name_of(Path(str(source)), recipe) if named_file else recipe.name
     folder = claim(out, recipe, name)
     with progress.epochs() as show:
-        for record in execute(recipe, folder, seeds, name=name):
+        for record in execute(recipe, folder, seeds, name=name, folds=folds):
             show(record)
     return read(folder)
 
@@ -72,9 +75,12 @@ def claim(out: str | Path | None, recipe: Recipe, name: str) -> Path:
 
 
 def execute(
-    recipe: Recipe, folder: Path, seeds: int, others: Sequence[Path] = (), name: str = ""
+    recipe: Recipe, folder: Path, seeds: int, others: Sequence[Path] = (), name: str = "", folds: int = 0
 ) -> Iterator[EpochRecord]:
     """Run a recipe under `folder`/seed-N for `seeds` seeds; yields each epoch's record with its seed.
+
+    With `folds` it is run under `folder`/fold-N once for each fold, from another seed and with a teacher of its own; no
+    bundle is made of them.
 
     `name`: the recipe's own, as the record then gives it; the set's if empty. Finished seeds are not run again. What
     does not hang on the difference between this recipe and that of a study in one of the folders `others`, the teacher
@@ -87,25 +93,33 @@ def execute(
             f"A study needs one seed or more and train.alone = true, not {seeds} and {recipe.train.alone}."
         )
     started: list[Run] = []
-    for seed in range(recipe.train.seed, recipe.train.seed + seeds):
-        of_seed = recipe.changed(train=recipe.train.changed(seed=seed))
-        run = Run(folder / f"seed-{seed}")
+    for number in range(folds or seeds):
+        of_seed = _of_number(recipe, number, folds)
+        seed = of_seed.train.seed
+        run = Run(folder / (f"fold-{number}" if folds else f"seed-{seed}"))
         if not run.begun():
             run = runs.create(of_seed, path=run.path)
         started.append(run)
         if run.status().state == "done":
             continue
         with run.claim(resume=True):
-            if run is not started[0]:
+            if run is not started[0] and not folds:
                 take(run, started[0], "teacher", TEACHER)
             for other in others:
                 inherit(run, of_seed, Run(other / run.name))
             for record in training.execute(of_seed, run):
                 yield record.model_copy(update={"seed": seed})
             run.update(state="done", message="")
-    summary = summarize(recipe, started, name)
+    summary = summarize(recipe, started, name, folds)
     storage.write_json(folder / "study.json", summary.to_json())
-    publish(started[0].bundle, folder / "bundle", summary)
+    if not folds:
+        publish(started[0].bundle, folder / "bundle", summary)
+
+
+def _of_number(recipe: Recipe, number: int, folds: int) -> Recipe:
+    """The recipe of a study's seed or fold, from 0."""
+    of_seed = recipe.changed(train=recipe.train.changed(seed=recipe.train.seed + number))
+    return of_seed.changed(data=recipe.data.changed(folds=folds, fold=number)) if folds else of_seed
 
 
 def publish(source: Path, target: Path, summary: StudyRecord) -> None:

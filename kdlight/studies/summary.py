@@ -28,10 +28,10 @@ Predictions = dict[str, np.ndarray]
 """On the test split: probabilities (N, K) by model, labels (N,), groups (N,)."""
 
 
-def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecord:
-    """The study's record. `name`: the recipe's own; the set's if empty."""
+def summarize(recipe: Recipe, finished: list[Run], name: str = "", folds: int = 0) -> StudyRecord:
+    """The study's record. `name`: the recipe's own; the set's if empty. folds: each run tested other images."""
     each = [predictions(run) for run in finished]
-    pooled = pool(each)
+    pooled = pool(apart(each) if folds else each)
     models = [model for model in MODELS if model in pooled]
     rows = [{m: balanced_accuracy(of_seed[m], of_seed["labels"]) for m in models} for of_seed in each]
     gains = {
@@ -46,7 +46,8 @@ def summarize(recipe: Recipe, finished: list[Run], name: str = "") -> StudyRecor
         schema=SCHEMA,
         recipe=name or recipe.name,
         metric="balanced_accuracy",
-        teachers=1,
+        teachers=folds or 1,
+        folds=folds or None,
         seeds=tuple(SeedScores(seed=recipe.train.seed + i, **row) for i, row in enumerate(rows)),  # type: ignore[arg-type]
         **gains,  # type: ignore[arg-type]
         mcnemar_p=mcnemar(each[0]["student"], each[0]["alone"], each[0]["labels"]),
@@ -77,6 +78,12 @@ def pool(each: list[Predictions]) -> Predictions:
     """What several runs all have, in a row."""
     shared = [name for name in each[0] if all(name in arrays for arrays in each)]
     return {name: np.concatenate([arrays[name] for arrays in each]) for name in shared}
+
+
+def apart(each: list[Predictions]) -> list[Predictions]:
+    """Runs that tested different images, their groups numbered on."""
+    starts = np.cumsum([0, *(int(arrays["groups"].max()) + 1 for arrays in each)])
+    return [{**arrays, "groups": arrays["groups"] + start} for arrays, start in zip(each, starts, strict=False)]
 
 
 def paired(pooled: Predictions, first: np.ndarray, second: np.ndarray) -> Interval | None:

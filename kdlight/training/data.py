@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdlight.contracts.recipe import DataConfig
 from kdlight.data import DataError, Dataset, carve, open_dataset, synthetic
-from kdlight.data.splits import lone_class, parted
+from kdlight.data.splits import folded, lone_class, parted
 from kdlight.preprocessing import InputSpec
 
 
@@ -82,6 +82,8 @@ def open_set(config: DataConfig, folder: Path) -> Dataset:
         if not path.is_dir():
             synthetic(path)
     dataset = parted(open_dataset(path), {"val": config.val, "test": config.test}, config.split_seed)
+    if config.folds:
+        dataset = folded(dataset, config.folds, config.fold, config.val, config.split_seed)
     if lone := lone_class(dataset):
         raise DataError(f"{dataset.source.name}: {lone[0]}")
     if absent := [name for name in config.classes if name not in dataset.classes]:

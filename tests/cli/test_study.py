@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from kdlight import bundle
-from kdlight.bundle.study_record import in_words
-from kdlight.metrics import Interval
+from kdlight.bundle.study_record import StudyRecord, in_words
 
 Run = Callable[..., Any]
 RECIPE = "kdlight-synthetic"
@@ -40,7 +39,9 @@ def test_a_study_pairs_its_seeds_and_goes_on_without_training_twice(kdlight: Run
     assert [row["seed"] for row in second.json["seeds"]] == [0, 1]
     assert second.json["seeds"][0] == first.json["seeds"][0]
     assert second.json["mean"]["student"] == pytest.approx(sum(r["student"] for r in second.json["seeds"]) / 2)
-    assert second.json["gain"] == in_words(Interval(**second.json["gain_over_alone"]))
+    record = StudyRecord.model_validate(second.json)
+    assert second.json["gain"] == in_words(record.over("alone"))
+    assert second.json["gain_over_alone"]["value"] == pytest.approx(record.over("alone").value)  # type: ignore[union-attr]
     assert bundle.load(second.json["bundle"]).card.metrics.study.to_json()["seeds"] == second.json["seeds"]
 
 
@@ -51,7 +52,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, An
 
     noted: list[tuple[str, Any]] = []
 
-    def study(recipe: Any, folder: Path, seeds: int, others: Any = (), name: str = "") -> Any:
+    def study(recipe: Any, folder: Path, seeds: int, others: Any = (), name: str = "", folds: int = 0) -> Any:
         noted.append((name, recipe))
         scores = {"teacher": 0.9, "student": 0.8, "alone": 0.7}
         found = {"recipe": name, "metric": "m", "mean": scores, "seeds": [{"seed": 0, **scores}], "gain": "none"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kdlight.data import DataError, Dataset, Item, carve, open_dataset
 from kdlight.data.files import FolderSource
+from kdlight.data.splits import folded, parted, straddling
 
 
 def made(rows: list[tuple[int, str]], split: str = "all") -> Dataset:
@@ -113,3 +114,20 @@ def test_a_split_that_exists_is_not_carved_again(shapes: Path) -> None:
     once = carve(open_dataset(shapes), {"test": 0.2}, seed=0)
     with pytest.raises(DataError, match="has a split test already"):
         carve(once, {"test": 0.2}, seed=0)
+
+
+def test_folds_part_all_but_the_test_split_by_group() -> None:
+    dataset = parted(plain(60, per_group=2), SHARES, 0)
+    aside = {item.ref for item in dataset.items if item.split == "test"}
+    tested: list[str] = []
+    for fold in range(5):
+        found = folded(dataset, 5, fold, 0.15, 0)
+        assert set(found.splits) == {"train", "val", "test"}
+        assert not straddling(found)
+        assert not aside & {item.ref for item in found.items}
+        part = [item.ref for item in found.items if item.split == "test"]
+        assert len(part) == pytest.approx((len(dataset) - len(aside)) / 5, rel=0.35)
+        tested += part
+    assert sorted(tested) == sorted(item.ref for item in dataset.items if item.split != "test")
+    with pytest.raises(DataError, match=r"data\.fold is 5 of 5 folds"):
+        folded(dataset, 5, 5, 0.15, 0)

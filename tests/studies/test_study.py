@@ -20,11 +20,11 @@ from kdlight.bundle.study_record import SCHEMA, SeedScores, StudyRecord, in_word
 from kdlight.contracts.recipe import DistillConfig, Recipe, RecipeError
 from kdlight.distillers import create_distiller
 from kdlight.inference.golden import check
-from kdlight.metrics import Interval
+from kdlight.metrics import Interval, balanced_accuracy, difference
 from kdlight.runs import EpochRecord, Phase
 from kdlight.studies import grid as grids
 from kdlight.studies.run import TEACHER, execute, inherit, publish, take
-from kdlight.studies.summary import summarize
+from kdlight.studies.summary import apart, summarize
 from kdlight.training import Arrays, RunData
 from kdlight.training.phases import PARTNER, Phases, student_schedule
 from tests.distillers.small import Small
@@ -409,3 +409,30 @@ def test_a_proven_loss_is_called_one(trained: list[str], tmp_path: Path) -> None
     list(grids.run_grid(chosen, {name: {} for name in chosen}, tmp_path, 2))
     (pair,) = json.loads((tmp_path / "grid.json").read_text())["differences"]
     assert pair["words"].startswith("loss -")
+
+
+def test_folds_are_pooled_as_the_different_images_that_they_are(tmp_path: Path) -> None:
+    """Group 0 of one fold is not group 0 of another: drawn together they would make the interval too wide or narrow."""
+    finished = [answers(tmp_path, {"teacher": 0.95, "student": 0.9, "alone": 0.6}, seed) for seed in range(5)]
+    found = summarize(RECIPE, finished, folds=5)
+    assert (found.folds, found.teachers, len(found.seeds)) == (5, 5, 5)
+    each = [load_file(run.path / training.PREDICTIONS) for run in finished]
+    groups = np.concatenate([arrays["groups"] for arrays in apart(each)])
+    assert len(np.unique(groups)) == 5 * 60
+    together = {name: np.concatenate([arrays[name] for arrays in each]) for name in ("student", "alone", "labels")}
+    expected = difference(balanced_accuracy, together["student"], together["alone"], together["labels"], groups)
+    assert found.gain_over_alone == expected
+    alike = summarize(RECIPE, finished)
+    assert alike.gain_over_alone != found.gain_over_alone
+    assert alike.folds is None
+    assert "folds" not in alike.to_json()
+
+
+def test_a_cross_validation_trains_a_pair_for_each_fold(trained: list[str], tmp_path: Path) -> None:
+    recipe = next(iter(cells((0.5,)).values()))
+    for _ in range(2):
+        list(execute(recipe, tmp_path / "study", 3, folds=3))
+    assert [name.split()[1] for name in trained].count("teacher") == 3  # finished folds are not run again
+    made = [runs.Run(tmp_path / "study" / f"fold-{number}").read_recipe() for number in range(3)]
+    assert [(one.data.folds, one.data.fold, one.train.seed) for one in made] == [(3, n, n) for n in range(3)]
+    assert not (tmp_path / "study" / "bundle").exists()
