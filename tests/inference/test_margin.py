@@ -20,13 +20,17 @@ def with_ece(card: Card, ece: Interval | None) -> Card:
     [
         (Interval(0.065, 0.05, 0.15), 0.13),
         (Interval(0.001, 0.0, 0.01), LEAST),
-        (Interval(float("nan"), None, None), UNKNOWN),
         (None, UNKNOWN),
     ],
 )
 def test_twice_the_calibration_error(tiny_bundle: Bundle, ece: Interval | None, expected: float) -> None:
     card = with_ece(tiny_bundle.card, ece)
     assert margin(card, "student") == pytest.approx(expected)
+
+
+def test_a_calibration_error_that_is_no_number_is_on_no_card(tiny_bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="calibration error is nan; 0 to 1 was expected"):
+        with_ece(tiny_bundle.card, Interval(float("nan"), None, None))
 
 
 def test_every_shipped_bundle_can_decide() -> None:
