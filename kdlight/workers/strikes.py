@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from kdlight.bundle import is_shipped
 from kdlight.workers.errors import WorkerError
 
 MOST = 2
@@ -23,8 +24,8 @@ class Strikes:
         self._changing = threading.Lock()
 
     def add(self, bundle: Path | None) -> None:
-        """One more, where a bundle was asked at all."""
-        if bundle is not None:
+        """One more. A shipped bundle gets none: it is as trusted as this code, and a busy machine must not close it."""
+        if bundle is not None and not is_shipped(bundle):
             with self._changing:
                 self._counts[bundle] += 1
 

@@ -67,6 +67,12 @@ def test_two_strikes_disable_a_bundle_and_no_other(workers: Workers, how: str) -
     assert workers.submit(Ask("say:x", EVIL)).result(LONG).word == "x"
 
 
+def test_a_busy_machine_does_not_close_what_is_shipped(workers: Workers) -> None:
+    for _ in range(3):
+        workers.strikes.add(bundles.shipped_folder() / "busi3")
+    assert not workers.strikes.disabled
+
+
 def test_what_is_canceled_is_no_strike(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdlight.workers.pool.GRACE", 0.0)
     workers.submit(Act("say:up")).result(LONG)
