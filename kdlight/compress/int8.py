@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from kdlight import storage
 from kdlight.compress.graph import compact, derive_bias_scales, halve
 
 BITS = (8, 16)
+ROOM = 8
+"""Times the source's bytes that quantizing needs for its own files at most; ours."""
 FLOAT_SHARE = 0.05
 """Share of all weights, at most, in the first layers that stay float: less flips decisions (docs/benchmarks/int8)."""
 
@@ -44,6 +47,7 @@ def quantize(source: Path, path: Path, batches: Sequence[np.ndarray], activation
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
+        storage.reserve(Path(folder) / "room", ROOM * source.stat().st_size)  # ONNX Runtime would write half in silence
         shaped, written = Path(folder) / "shaped.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(str(source), str(shaped), skip_symbolic_shape=True)
         first = _keep_float(shaped)

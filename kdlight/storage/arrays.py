@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlight.storage.files import replacing
+from kdlight.storage.files import replacing, reserve
 from kdlight.storage.records import UnreadableError
 
 DIGEST, ABOUT = "sha256", "state"
@@ -87,7 +87,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: d
         try:
             save_file(dict(arrays), beside, metadata=metadata)
         except SafetensorError as error:  # it says in prose what the system said
-            _reserve(beside, sum(array.nbytes for array in arrays.values()))
+            reserve(beside, sum(array.nbytes for array in arrays.values()))
             raise OSError(errno.EIO, "could not be written", str(path)) from error
 
 
@@ -123,11 +123,3 @@ def _digest(arrays: Mapping[str, np.ndarray], about: str = "") -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Raises OSError, as the system says it, where there is no room for so many bytes; Linux alone can be asked."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    with path.open("rb+") as file:
-        os.posix_fallocate(file.fileno(), 0, size)

@@ -79,6 +79,21 @@ def append(descriptor: int, content: bytes, path: str | Path) -> None:
             raise
 
 
+def reserve(path: Path, size: int) -> None:
+    """Raises OSError, as the system says it, where a file at `path` has no room for so many bytes; it is left empty.
+
+    For writers that do not tell. Only Linux can be asked.
+    """
+    with path.open("wb") as file:
+        try:
+            if hasattr(os, "posix_fallocate") and size:
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(0)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+
+
 def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder's files into `target`, and end at the first that cannot be, as shutil.copytree does not."""
     target.mkdir(parents=True, exist_ok=True)
@@ -97,7 +112,8 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         beside = str(error.filename).startswith(str(path.parent / f".{path.name}."))
-        if beside or error.errno in NO_ROOM:
+        copied = error.filename is None or error.filename2 is not None
+        if beside or (copied and error.errno in NO_ROOM):
             error.filename = str(path)
         raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def grow(disk: Path, size: str) -> None:
 
 
 @pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """27 drawn images of the tiny bundle's classes."""
+    for number in range(27):
+        split, name = ("train", "val", "test")[number // 9], ("benign", "malignant", "normal")[number % 3]
+        path = tmp_path / "set" / split / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(golden.draw(number, 64, color=False)).save(path)
+    return tmp_path / "set"
+
+
+@pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A training of a minute on drawn images, its weights at hand."""
     import torch
@@ -91,6 +103,20 @@ def test_compress_leaves_all_or_nothing(
     said_so(said, out)
     assert not out.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("free", [0, 400_000, 1_000_000, 1_800_000])
+def test_int8_needs_room_for_its_own_files(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    """Half of them were written in silence, and read as a corrupt network."""
+    (disk / "other").write_bytes(bytes((4 << 20) - 8192 - free))
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    out = disk.parent / "small"
+    said = kdlight("compress", tiny_bundle.path, "--precision", "int8", "--data", labelled, "--out", out)
+    said_so(said, disk)
+    assert not out.exists()
+    assert [path.name for path in disk.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize("size", [0, 100_000])
