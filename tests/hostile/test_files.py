@@ -13,7 +13,7 @@ from kdlight.images import ImageError, read
 from tests.hostile.conftest import Trials
 
 NAME = "ZZYZX^QUILL"
-DICOM = [
+DICOM = (
     "CT_small",
     "MR_small",
     "MR_small_RLE",
@@ -25,7 +25,7 @@ DICOM = [
     "examples_palette",
     "examples_ybr_color",
     "MR_small_jpeg_ls_lossless",
-]
+)
 GENTLE = 24
 """Files that are not spoiled are read between these many trials, and must look as they did at first."""
 
