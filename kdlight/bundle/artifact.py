@@ -6,6 +6,7 @@ card.json  teacher.safetensors  student.safetensors  student.onnx  golden/  SHA2
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
@@ -133,6 +134,7 @@ class Bundle:
             return model.eval()
 
 
+@functools.lru_cache(32)
 def _expected(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
     """The shapes of a network's weights by name; none of them takes memory."""
     import torch
