@@ -18,7 +18,7 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.contracts.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
 from kdlight.images import Image
-from kdlight.ui import waiting
+from kdlight.ui import sessions, waiting
 from kdlight.ui.read import readings
 from kdlight.workers import Read
 from kdlight.workers.strikes import Strikes
@@ -121,6 +121,7 @@ def library(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("KDLIGHT_LIBRARY", str(root))
     monkeypatch.setenv("KDLIGHT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KDLIGHT_DATA", str(tmp_path))
+    monkeypatch.setattr(sessions, "browser", lambda: "this browser")
     monkeypatch.setattr(bundles.artifact, "shipped_folder", lambda: tmp_path / "shipped")
     return root
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ from kdlight.contracts.recipe import Recipe
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State
 from kdlight.ui import pair, shelf, theme, words
 from kdlight.ui.library import store
-from kdlight.ui.train import learning_curves
+from kdlight.ui.train import learning_curves, owner
 
 PHASES: dict[Phase, str] = {
     "data": "Opening the images",
@@ -91,6 +91,7 @@ def begin(recipe: Recipe) -> None:
     except (RunError, OSError) as error:
         _notice(error)
         return
+    owner.claim(started)
     begun[started.name] = time.monotonic()  # not through the session: there a waiting click would break in before
     st.query_params["run"] = started.name
 
@@ -211,18 +212,24 @@ def _status(run: Run) -> RunStatus | None:
 def _actions(run: Run, state: str, failed: bool) -> None:
     """The buttons that fit a run's state. `failed`: its pair is no better than chance."""
     row = st.container(horizontal=True)
+    acts: dict[str, Callable[[], None]] = {
+        "stop": lambda: _try(runs.stop, run, ENDED),
+        "resume": lambda: _try(runs.resume, run, LIVE),
+        "delete": lambda: _delete(run),
+    }
     if state in LIVE:
-        row.button("Stop", icon=":material/stop:", on_click=lambda: _try(runs.stop, run, ENDED), key="stop run")
+        owner.act(row, "Stop", "stop", run, acts["stop"], icon=":material/stop:")
     elif state in ("stopped", "failed"):
-        row.button(
-            "Resume", icon=":material/play_arrow:", on_click=lambda: _try(runs.resume, run, LIVE), key="resume run"
-        )
-    elif failed:
-        row.button("Add to library as failed", on_click=_add, args=[run], key="add run")
+        owner.act(row, "Resume", "resume", run, acts["resume"], icon=":material/play_arrow:")
     else:
-        row.button("Add to library", type="primary", on_click=_add, args=[run], key="add run")
-    if state not in LIVE and row.button("Delete this run", type="tertiary", icon=":material/delete:", key="delete run"):
+        label = "Add to library as failed" if failed else "Add to library"
+        row.button(label, type="secondary" if failed else "primary", on_click=_add, args=[run], key="add run")
+    look: dict[str, Any] = {"type": "tertiary", "icon": ":material/delete:"}
+    if state not in LIVE and not owner.is_own(run):
+        owner.act(row, "Delete this run", "delete", run, acts["delete"], **look)
+    elif state not in LIVE and row.button("Delete this run", key="delete run", **look):
         confirm_delete(run)
+    owner.question(run, acts)
 
 
 def _bounded(path: Path) -> str:
