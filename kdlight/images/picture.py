@@ -1,6 +1,6 @@
 """PNG, JPEG, TIFF, BMP and WebP to an Image, by Pillow; what Pillow would cut to 8 bits or not open by imagecodecs.
 
-Runs in the decoding child; a person's own training set is decoded without one.
+Runs in the decoding child only.
 """
 
 from __future__ import annotations

@@ -88,12 +88,12 @@ class Sandbox(ForkServer):
             child = self.fork(_START_SECONDS, self.message_limits)
         except OSError:
             raise CrashError("The decoding process cannot be started on this machine.") from None
-        if self._guard is None and child.ready.guard == "limits":
+        if self._guard is None and child.guard == "limits":
             log.warning(
                 "This system has no seccomp filters: image files are decoded in processes that are limited in memory, "
                 "time and open files only. Read files of strangers on Linux."
             )
-        self._guard = child.ready.guard
+        self._guard = child.guard
         return child
 
     def converse(self, child: Fork, data: bytes, frame: int) -> Image:

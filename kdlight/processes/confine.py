@@ -16,7 +16,6 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Iterator
 from typing import Literal
 
 Guard = Literal["seccomp", "limits"]
@@ -32,7 +31,11 @@ _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Where struct seccomp_data has them; an argument takes 8 bytes, its low word first."""
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM
-_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1), "arm64": (0xC00000B7, 1)}
+_MACHINES: dict[str, tuple[int, int]] = {
+    "x86_64": (0xC000003E, 0),
+    "aarch64": (0xC00000B7, 1),
+    "arm64": (0xC00000B7, 1),
+}
 """AUDIT_ARCH of each machine, and which column of the tables below is its."""
 _CALLS = {
     **{"recvfrom": (45, 207), "sendto": (44, 206), "read": (0, 63), "write": (1, 64), "close": (3, 57)},
@@ -44,12 +47,14 @@ _CALLS = {
     **{"exit": (60, 93), "exit_group": (231, 94)},
 }
 """System calls that are allowed, by their numbers on x86_64 and aarch64."""
-_MMAP, _MPROTECT, _KILL_CALL, _TGKILL, _PRLIMIT = (9, 222), (10, 226), (62, 129), (234, 131), (302, 261)
-"""System calls that are allowed with some arguments only."""
 _PROT_EXEC, _NO_FILE = 4, 0xFFFFFFFF
-
-Test = tuple[int, int, int]
-"""How one argument is tested: its place, _EQUAL or _ANY_BIT, and the constant; a bit that is shared is refused."""
+_TESTED = {
+    (9, 222): [(4, _EQUAL, _NO_FILE), (2, _ANY_BIT, _PROT_EXEC)],
+    (10, 226): [(2, _ANY_BIT, _PROT_EXEC)],
+    (302, 261): [(0, _EQUAL, 0), (1, _EQUAL, int(resource.RLIMIT_CPU))],
+}
+"""mmap of no file and mprotect, both of no code, and prlimit64 of this process's time: the place of an argument, how it
+is compared, and with what; a bit that is shared is refused."""
 
 
 def confine(memory: int, descriptor: int) -> Guard:
@@ -69,39 +74,34 @@ def confine(memory: int, descriptor: int) -> Guard:
 
 def _filter() -> Guard:
     """End with the parent, be no one's to look into, gain no rights, and let the kernel check every system call."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-    prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    prctl(_DUMPABLE, 0, 0, 0, 0)
-    if prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) or platform.machine() not in _MACHINES:
+    _prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_DUMPABLE, 0, 0, 0, 0)
+    if _prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) or _prctl(_SECCOMP, _FILTER_MODE, _FILTER, 0, 0):
         return "limits"
-    program = ctypes.create_string_buffer(b"".join(_program(*_MACHINES[platform.machine()], os.getpid())))
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(program)))
-    return "limits" if prctl(_SECCOMP, _FILTER_MODE, ctypes.addressof(head), 0, 0) else "seccomp"
+    return "seccomp"
 
 
-def _program(architecture: int, column: int, pid: int) -> Iterator[bytes]:
-    """The filter, an instruction each. A call of another architecture ends the process (its numbers differ)."""
-    yield from (_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture, 1), _step(_RETURN, _KILL))
-    yield _step(_LOAD, _NUMBER)
+def probe() -> None:
+    """Do without the filter where a process does not live with it, as where an emulator makes other calls."""
+    global _FILTER
+    pid = os.fork()
+    if pid == 0:
+        _filter()
+        os._exit(0)
+    if os.waitpid(pid, 0)[1]:
+        _FILTER = None
+
+
+def program(machine: str) -> list[bytes]:
+    """The filter, an instruction each. A call of another architecture ends the process, since its numbers differ."""
+    architecture, column = _MACHINES[machine]
+    steps = [_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture, 1), _step(_RETURN, _KILL), _step(_LOAD, _NUMBER)]
     for numbers in _CALLS.values():
-        yield from (_step(_EQUAL, numbers[column], 0, 1), _step(_RETURN, _ALLOW))
-    for numbers, tests in _tested(pid).items():
+        steps += [_step(_EQUAL, numbers[column], 0, 1), _step(_RETURN, _ALLOW)]
+    for numbers, tests in _TESTED.items():
         checks = [step for test in tests for step in _check(*test)]
-        yield _step(_EQUAL, numbers[column], 0, len(checks) + 1)
-        yield from (*checks, _step(_RETURN, _ALLOW))
-    yield _step(_RETURN, _REFUSE)
-
-
-def _tested(pid: int) -> dict[tuple[int, int], list[Test]]:
-    """No code is made or mapped, no file mapped, no signal sent to others, and only the time limit is set anew."""
-    return {
-        _MMAP: [(4, _EQUAL, _NO_FILE), (2, _ANY_BIT, _PROT_EXEC)],
-        _MPROTECT: [(2, _ANY_BIT, _PROT_EXEC)],
-        _KILL_CALL: [(0, _EQUAL, pid)],
-        _TGKILL: [(0, _EQUAL, pid)],
-        _PRLIMIT: [(0, _EQUAL, 0), (1, _EQUAL, int(resource.RLIMIT_CPU))],
-    }
+        steps += [_step(_EQUAL, numbers[column], 0, len(checks) + 1), *checks, _step(_RETURN, _ALLOW)]
+    return [*steps, _step(_RETURN, _REFUSE)]
 
 
 def _check(place: int, how: int, constant: int) -> list[bytes]:
@@ -113,3 +113,16 @@ def _check(place: int, how: int, constant: int) -> list[bytes]:
 def _step(code: int, constant: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
     """struct sock_filter; jumps count the instructions that are passed over."""
     return struct.pack("=HBBI", code, jump_true, jump_false, constant)
+
+
+def _head(steps: ctypes.Array[ctypes.c_char]) -> ctypes.Array[ctypes.c_char]:
+    """struct sock_fprog."""
+    return ctypes.create_string_buffer(struct.pack("@HP", len(steps) // 8, ctypes.addressof(steps)))
+
+
+_STEPS = ctypes.create_string_buffer(b"".join(program(platform.machine()) if platform.machine() in _MACHINES else []))
+_FILTER: ctypes.Array[ctypes.c_char] | None = _head(_STEPS)
+"""Made once: every object that a forked child touches costs it a page."""
+if sys.platform == "linux":
+    _prctl = ctypes.CDLL(None).prctl
+    _prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]

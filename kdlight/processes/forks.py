@@ -18,20 +18,22 @@ import select
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
-
-from kdlight.processes.confine import Guard, confine
-from kdlight.processes.message import Channel, ChannelClosedError, ChannelSilentError, Message, MessageLimits
+from kdlight.processes.confine import Guard, confine, probe
+from kdlight.processes.message import Channel, ChannelClosedError, Message, MessageLimits
 from kdlight.processes.process import Process
 
 _EXIT = struct.Struct("<i")
 """How a child ended: its exit status, or minus the signal."""
+
+_READY = struct.Struct("<i?")
+"""What a child says before it reads a byte: its process, and whether a filter of system calls holds it."""
 
 TUNABLES = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=134217728"
 """A child uses freed arrays again: handing them back to the kernel and fetching others costs page faults."""
@@ -43,21 +45,14 @@ Answer = Callable[[Channel, Message], None]
 """Sends the answer to one request."""
 
 
-class Ready(BaseModel):
-    """What a child says of itself before it has read a byte."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    pid: PositiveInt
-    guard: Guard
-
-
 @dataclass(frozen=True, slots=True)
 class Fork:
     """A child as its owner sees it."""
 
     channel: Channel
     report: BinaryIO
-    ready: Ready
+    pid: int
+    guard: Guard
     owner: int = field(default_factory=os.getpid)
 
     def exit_code(self) -> int | None:
@@ -79,7 +74,7 @@ class Fork:
         """A child that has been reported is gone, and its number may be another's; a forked owner owns none."""
         if os.getpid() == self.owner and not select.select([self.report], [], [], 0)[0]:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.ready.pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -105,15 +100,17 @@ class ForkServer:
     def fork(self, timeout: float, limits: MessageLimits) -> Fork:
         """A fresh child, confined. Raises OSError where none can be had within `timeout` seconds."""
         end, report = self._request()
-        channel, pipe = Channel(end, timeout, limits), os.fdopen(report, "rb")
+        pipe = os.fdopen(report, "rb")
+        end.settimeout(timeout)
         try:
-            return Fork(channel, pipe, channel.receive().parse(Ready))
-        except ChannelClosedError as error:
-            channel.close()
+            pid, filtered = _READY.unpack(end.recv(_READY.size, socket.MSG_WAITALL))
+        except (OSError, struct.error) as error:
+            end.close()
             pipe.close()
-            if isinstance(error, ChannelSilentError):
+            if isinstance(error, TimeoutError):
                 self.close()
-            raise
+            raise ChannelClosedError("A child ended before it was ready.") from None
+        return Fork(Channel(end, timeout, limits), pipe, pid, "seccomp" if filtered else "limits")
 
     def _request(self) -> tuple[socket.socket, int]:
         """Ask the server for a child; the end of its channel, and of the pipe on which its end is reported."""
@@ -154,6 +151,8 @@ class ForkServer:
 def serve(control: socket.socket, answer: Answer, memory: int, seconds: float) -> None:
     """The server's side: fork for every request until the owner is gone. memory, seconds: see `confine`, `_time`."""
     os.environ.clear()
+    if sys.platform == "linux":
+        probe()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -198,10 +197,10 @@ def _child(descriptor: int, answer: Answer, memory: int, seconds: float) -> NoRe
     """Answer under the limits until the owner asks no more, and end. Nothing is cleaned up: the process is gone."""
     status = 1
     try:
-        channel = Channel(socket.socket(fileno=descriptor))
-        guard = confine(memory, descriptor)
+        end = socket.socket(fileno=descriptor)
+        channel = Channel(end)
+        end.sendall(_READY.pack(os.getpid(), confine(memory, descriptor) == "seccomp"))
         with contextlib.suppress(ChannelClosedError):
-            channel.send("ready", Ready(pid=os.getpid(), guard=guard))
             while True:
                 message = channel.receive()
                 _time(seconds)

@@ -48,6 +48,7 @@ X86 = {
     "read the parent's memory": (310, os.getppid, None, 0, None, 0, 0),
     "write the parent's memory": (311, os.getppid, None, 0, None, 0, 0),
     "kill the parent": (62, os.getppid, 0),
+    "kill itself": (62, os.getpid, 9),
     "kill all": (62, -1, 0),
     "kill the group": (62, 0, 0),
     "kill a thread of the parent": (234, os.getppid, os.getppid, 0),

@@ -17,7 +17,7 @@ from kdlight.contracts.image import Image
 from kdlight.contracts.modality import Window
 from kdlight.images.sandbox import Sandbox
 from kdlight.processes import Channel
-from kdlight.processes.forks import Fork, Ready
+from kdlight.processes.forks import Fork
 from kdlight.processes.message import pack
 
 GRAY = Image(
@@ -62,7 +62,7 @@ def child(sandbox: Sandbox, answer: Answer) -> Iterator[Fork]:
 
     acting = threading.Thread(target=act)
     acting.start()
-    fork = Fork(Channel(mine, 5.0, sandbox.message_limits), os.fdopen(report, "rb"), Ready(pid=1 << 22, guard="limits"))
+    fork = Fork(Channel(mine, 5.0, sandbox.message_limits), os.fdopen(report, "rb"), 1 << 22, "limits")
     try:
         yield fork
     finally:

@@ -70,19 +70,20 @@ def test_the_server_of_the_children_knows_no_secret_either(sandbox: Sandbox) -> 
 def test_a_child_holds_no_rights_and_is_no_ones_to_look_into(sandbox: Sandbox) -> None:
     child = sandbox.child()
     try:
-        status = Path(f"/proc/{child.ready.pid}/status").read_text()
+        status = Path(f"/proc/{child.pid}/status").read_text()
         assert "NoNewPrivs:\t1\n" in status
         assert "Seccomp:\t2\n" in status
-        assert Path(f"/proc/{child.ready.pid}/mem").stat().st_uid == 0  # not its user's: it is not dumpable
+        assert Path(f"/proc/{child.pid}/mem").stat().st_uid == 0  # not its user's: it is not dumpable
     finally:
         child.close()
 
 
+@pytest.mark.parametrize("machine", ["unfiltered", "emulated"])
 def test_without_a_filter_limits_hold_and_the_log_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    machine: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
-    box = Sandbox("unfiltered:attempt", Limits(seconds=5.0, memory=1024**3))
+    box = Sandbox(f"{machine}:attempt", Limits(seconds=5.0, memory=1024**3))
     try:
         with caplog.at_level(logging.WARNING, "kdlight.images.sandbox"):
             codes = {name: box.decode(name.encode()).pixels[0, 0] for name in WITHOUT_FILTER}

@@ -7,4 +7,4 @@ from escapes import attempt
 from kdlight.processes import confine
 
 __all__ = ["attempt"]
-confine._MACHINES.clear()
+confine._FILTER = None
