@@ -1,4 +1,5 @@
-# make app    set up what is missing and open the app, for this machine only (others: ADDRESS=0.0.0.0; a port: PORT=9000)
+# make app    set up what is missing and open the app, for this machine only (a port: PORT=9000;
+#             others: ADDRESS=0.0.0.0 HOSTS="reading.example.org 10.0.0.5"; their images: KDLIGHT_DATA=/data/sets)
 # make test   set up what is missing and run every test
 # make check  style, types and floors
 # make hostile  minutes of seeded attacks for each part of tests/hostile, 30 minutes in all (PART_SECONDS=120)
@@ -11,13 +12,15 @@ BIN := $(VENV)/bin
 PORT ?=
 PART_SECONDS ?= 120
 ADDRESS ?= 127.0.0.1
+HOSTS ?=
 
 .PHONY: app test hostile check setup docs licenses audit sbom clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.runtime
 	@port=$$($(BIN)/python .ci/port.py $(PORT)) && exec $(BIN)/python -m streamlit run app.py \
-		--server.port $$port --server.address $(ADDRESS) --server.showEmailPrompt false
+		--server.port $$port --server.address $(ADDRESS) --server.showEmailPrompt false \
+		$(foreach host,$(if $(HOSTS),localhost 127.0.0.1 $(HOSTS)),--server.allowedHosts $(host))
 
 test: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -m pytest --timeout=600

@@ -46,7 +46,7 @@ def browsing() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(home: Path) -> Iterator[str]:
-    with serving(home) as address:
+    with serving(home, KDLIGHT_DATA=str(home.parent)) as address:
         yield address
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from playwright.sync_api import expect
 
 from kdlight import runs
 from kdlight.contracts.recipe import read_recipe, shipped
+from kdlight.ui import sessions
+from kdlight.ui.train import owner
 from tests.epochs import epoch
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ def run(home: Path) -> Iterator[runs.Run]:
 
 def opened(visit: Callable[..., Visit], run: runs.Run) -> Visit:
     seen = visit()
+    if not (run.path / owner.OWNER).exists():
+        secret = next(one["value"] for one in seen.page.context.cookies() if one["name"] == sessions.COOKIE)
+        (run.path / owner.OWNER).write_text(hashlib.sha256(secret.encode()).hexdigest()[:32], encoding="utf-8")
     seen.go("Train")
     seen.page.get_by_role("button", name=re.compile("Synthetic shapes")).first.click()
     expect(seen.page.get_by_text("Stopped while training the teacher")).to_be_visible()
