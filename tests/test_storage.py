@@ -56,6 +56,36 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "bundle") == ["new.txt"]
 
 
+def test_what_a_killed_process_left_beside_a_folder_goes_and_what_it_moved_away_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    for moment in ("filling", "moved away", "in place"):
+        with replacing_folder(path) as beside:
+            (beside / "old.txt").write_text("old")
+        child = os.fork()
+        if child == 0:
+            with replacing_folder(path) as beside:
+                (beside / "new.txt").write_text("half")
+                if moment != "filling":
+                    beside.with_suffix(".old").mkdir()
+                    path.rename(beside.with_suffix(".old") / "bundle")
+                if moment == "in place":
+                    beside.rename(path)
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert len(names(tmp_path)) > 1
+        with pytest.raises(RuntimeError), replacing_folder(path):
+            raise RuntimeError
+        assert names(tmp_path) == ["bundle"]
+        assert names(path) == (["new.txt"] if moment == "in place" else ["old.txt"])
+
+
+def test_a_folder_that_another_is_filling_is_left_to_it(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "bundle") as first, replacing_folder(tmp_path / "bundle") as second:
+        assert first.is_dir()
+        (second / "second.txt").touch()
+    assert names(tmp_path) == ["bundle"]
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArrayCache:
     monkeypatch.setenv("KDLIGHT_CACHE", str(tmp_path))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -11,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from kdlight.storage.lock import is_locked
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 CONFINED = "KDLIGHT_CONFINED"
@@ -43,27 +47,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def replacing_folder(path: str | Path) -> Iterator[Path]:
     """An empty folder beside `path` to fill: synced, takes the place of `path` at the end, removed after an error.
 
-    An OSError names `path`.
+    An OSError names `path`. What a killed process left beside it goes.
     """
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        lock = os.open(beside, os.O_RDONLY)
         try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield beside
             for inside in (*beside.rglob("*"), beside):
                 _sync(inside)
             beside.chmod(0o777 & ~_umask())
+            old = beside.with_suffix(".old")
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+                old.mkdir()
                 path.rename(old / path.name)
-                beside.rename(path)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                beside.rename(path)
+            beside.rename(path)
             _sync(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
+            os.close(lock)
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the folders that killed processes left beside `path`; what one had just moved away comes back."""
+    for part in [p for end in (".part", ".old") for p in path.parent.glob(f".{glob.escape(path.name)}.*{end}")]:
+        if is_locked(part.with_suffix(".part")):
+            continue
+        kept = part.with_suffix(".old") / path.name
+        if kept.exists() and not path.exists():
+            kept.rename(path)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def append(descriptor: int, content: bytes, path: str | Path) -> None:
