@@ -57,16 +57,22 @@ _TESTED = {
 is compared, and with what; a bit that is shared is refused."""
 
 
+def address_space() -> int:
+    """Bytes that this process has; 0 where the system is not Linux."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[0]) * resource.getpagesize()
+
+
 def confine(memory: int, descriptor: int) -> Guard:
-    """Keep one descriptor and `memory` more bytes (Linux), and give up the rest. Call it in a process of one thread."""
+    """Keep one descriptor and `memory` bytes in all (Linux) and give up the rest; for a process of one thread."""
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, _DESCRIPTORS)
     for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
-        with open("/proc/self/statm") as pages:
-            size = int(pages.read().split()[0]) * resource.getpagesize() + memory
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
         resource.setrlimit(limit, (0, 0))
     return _filter() if sys.platform == "linux" else "limits"

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
-from kdlight.processes.confine import Guard, confine, probe
+from kdlight.processes.confine import Guard, address_space, confine, probe
 from kdlight.processes.message import Channel, ChannelClosedError, Message, MessageLimits
 from kdlight.processes.process import Process
 
@@ -149,13 +149,17 @@ class ForkServer:
 
 
 def serve(control: socket.socket, answer: Answer, memory: int, seconds: float) -> None:
-    """The server's side: fork for every request until the owner is gone. memory, seconds: see `confine`, `_time`."""
+    """The server's side: fork for every request until the owner is gone.
+
+    memory: bytes that a child may take beyond what it starts with (Linux); seconds: that one request may take.
+    """
     os.environ.clear()
     if sys.platform == "linux":
         probe()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory += address_space()  # asked here once: opening a file costs a child as much as the rest of its limits
     waker, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
