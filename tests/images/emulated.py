@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import platform
 
-from escapes import attempt
-
 from kdlight.processes import confine
+from tests.images.escapes import attempt
 
 __all__ = ["attempt"]
 OTHER = {"x86_64": "aarch64"}.get(platform.machine(), "x86_64")

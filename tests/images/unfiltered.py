@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from escapes import attempt
-
 from kdlight.processes import confine
+from tests.images.escapes import attempt
 
 __all__ = ["attempt"]
 confine._FILTER = None
