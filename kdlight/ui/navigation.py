@@ -56,7 +56,7 @@ def _document(request: Request) -> HTMLResponse:
     return HTMLResponse(gate.document(), headers={"Cache-Control": "no-cache"})
 
 
-def _frame(request: Request) -> Response:
+async def _frame(request: Request) -> Response:  # in the loop: an idle thread would hold on to the pixels
     pixels = sessions.frame(request, request.path_params["token"])
     if pixels is None:
         return PlainTextResponse("There is nothing here.", 404)
