@@ -8,11 +8,12 @@ import json
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from kdlight.contracts.modality import Window
 from kdlight.images import Image
 from kdlight.preprocessing import STAGES, InputSpec
-from kdlight.preprocessing.stages import apply_stages, hair_mask
+from kdlight.preprocessing.stages import apply_stages, clahe, hair_mask
 
 SIDES = (128, 224)
 
@@ -235,3 +236,25 @@ def test_a_card_without_stages_is_what_it_was_and_one_with_them_says_so() -> Non
 def test_unknown_and_doubled_stages_are_refused(names: tuple[str, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         InputSpec(64, stages=names)
+
+
+def test_scikit_image_would_be_no_substitute_for_opencv() -> None:
+    """Of the stages it has morphology alone to the bit: trained models would see other pictures."""
+    from skimage import color, exposure, morphology, restoration
+
+    rng = np.random.default_rng(0)
+    coarse = ndimage.zoom(rng.uniform(90, 220, (6, 6, 3)), (32, 32, 1), order=3)
+    picture = (coarse + rng.normal(0, 8, coarse.shape)).clip(0, 255).astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    ours = cv2.morphologyEx(picture, cv2.MORPH_OPEN, kernel)
+    theirs = np.stack([morphology.opening(picture[..., c], kernel, mode="ignore") for c in range(3)], axis=-1)
+    np.testing.assert_array_equal(ours, theirs)
+
+    lab = color.rgb2lab(picture)
+    lab[..., 0] = 100 * exposure.equalize_adapthist(lab[..., 0] / 100, kernel_size=32, clip_limit=2 / 256)
+    evened = np.rint(color.lab2rgb(lab) * 255)
+    assert np.abs(evened - clahe(picture)).mean() > 5
+    hole = np.zeros(picture.shape[:2], dtype=np.uint8)
+    hole[40:150, 60:64] = 1
+    filled = np.rint(restoration.inpaint_biharmonic(picture, hole > 0, channel_axis=-1) * 255)
+    assert np.abs(filled - cv2.inpaint(picture, hole, 3, cv2.INPAINT_TELEA))[hole > 0].mean() > 2
