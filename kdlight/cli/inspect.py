@@ -173,14 +173,14 @@ def _recipes() -> list[dict[str, Any]]:
     return [{"name": n, "summary": firsts[n].lstrip("# "), "path": str(path)} for n, path in shipped().items()]
 
 
-def _bundles() -> list[dict[str, Any]]:
+def _bundles() -> list[dict[str, str]]:
     """Read from the cards alone: listing does not hash every file."""
     from kdlight import bundle
 
     return [_bundle(path) for path in bundle.find()]
 
 
-def _bundle(path: Path) -> dict[str, Any]:
+def _bundle(path: Path) -> dict[str, str]:
     """One that is not understood is listed too, with the reason."""
     from kdlight.bundle import BundleError, read_card
 

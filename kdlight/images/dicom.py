@@ -57,7 +57,7 @@ _PERSONAL = ("AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "SQ", "ST", "TM", "
 """Value representations that can name a person, a place, a time or a file."""
 
 
-def _convert(raw: RawDataElement, data: dict[str, Any], **options: Any) -> None:
+def _convert(raw: RawDataElement, data: dict[str, str], **options: Any) -> None:
     """As pydicom does, one Python object per value; raises HeaderError where that would be millions of them."""
     if not data["VR"].startswith(_WHOLE) and len(raw.value or b"") > LIMITS.values:
         raise HeaderError(

@@ -38,8 +38,8 @@ class Line(BaseModel):
     """Any name that the system has, also one that is no Unicode text, which pydantic's own str refuses."""
     schema_: Annotated[str | None, Field(alias="schema", pattern=r"^kdlight\.reading/[12]$")] = None
     refused: InstanceOf[str] | None = None
-    teacher: dict[str, Any] | None = None
-    student: dict[str, Any] | None = None
+    teacher: dict[str, object] | None = None
+    student: dict[str, object] | None = None
 
     @model_validator(mode="after")
     def _answered(self) -> Line:

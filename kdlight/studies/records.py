@@ -134,7 +134,7 @@ def _sentences(file: Path) -> Iterator[None]:
         raise RecordError(f"{name} is not readable JSON ({error}); get it again.") from error
 
 
-def _values(file: Path, kind: Literal["study", "grid"]) -> dict[str, Any]:
+def _values(file: Path, kind: Literal["study", "grid"]) -> dict[str, object]:
     values = storage.read_json(file)
     if not isinstance(values, dict) or not str(values.get("schema", "")).startswith(f"kdlight.{kind}/"):
         raise RecordError(f"{file.parent.name}/{file.name} is no record of a study; a {kind}.json was expected.")

@@ -27,6 +27,7 @@ from starlette.requests import HTTPConnection
 from streamlit.runtime import Runtime, exists, get_instance
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.url_util import make_url_path
 
 COOKIE = "kdlight_browser"
@@ -152,7 +153,7 @@ def hold(thing: Any, size: int) -> None:
 
 def held(session: str | None = None) -> int:
     """Bytes of files that came and were not given up, of one session or of all."""
-    stored: dict[str, dict[str, Any]] = getattr(get_instance().uploaded_file_mgr, "file_storage", {})
+    stored: dict[str, dict[str, UploadedFileRec]] = getattr(get_instance().uploaded_file_mgr, "file_storage", {})
     sizes = [(owner, len(file.data)) for owner, files in list(stored.items()) for file in list(files.values())]
     sizes += [*_opened.values(), *_arriving.items()]
     return sum(max(size, LEAST_BYTES) for owner, size in sizes if session in (None, owner))
