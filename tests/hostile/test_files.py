@@ -57,6 +57,7 @@ def spoiled(rng: np.random.Generator, files: list[bytes]) -> bytes:
     """One of them with bytes changed, cut out, doubled, swapped or taken from another; mostly near its head."""
     data = bytearray(files[rng.integers(len(files))])
     for _ in range(rng.integers(1, 6)):
+        data = data or bytearray(1)
         end = len(data) if rng.random() < 0.3 else min(len(data), 2000)
         at, length = int(rng.integers(end)), int(rng.integers(1, 40))
         change = rng.integers(6)
