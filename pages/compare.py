@@ -34,7 +34,7 @@ with st.sidebar:
         if data is not None and masks is not None:
             measurement.offer(bundle, data, masks)
 
-theme.heading("Compare", "What the student kept of its teacher, on images neither was trained on.")
+theme.heading("Compare", "What the student kept of its teacher, and what it lost.")
 if bundle is None:
     st.stop()
 

@@ -7,6 +7,7 @@ public keys, by the names of its files.
 from __future__ import annotations
 
 import base64
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,7 @@ def sign(bundle: Bundle, key: Path, password: Callable[[], bytes]) -> Signature:
 
 
 def look(bundle: Bundle) -> Signature:
-    """Who signed a bundle. Raises as `signing_key` and `trusted` do."""
+    """Who signed a bundle. Raises as `signing_key` does."""
     key = signing_key(bundle)
     if key is None:
         return Signature(state="unsigned")
@@ -97,12 +98,17 @@ def trusted_folder() -> Path:
 
 
 def trusted() -> dict[str, bytes]:
-    """The public keys there (*.pub) by the names of their files. Raises SignatureError for one that is none."""
+    """The public keys there (*.pub) by the names of their files; what is none is left out, and the log says so."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     loaders = ("load_pem_public_key", "load_ssh_public_key")
-    files = sorted(trusted_folder().glob("*.pub"))
-    return {file.stem: _key(file, loaders, Ed25519PublicKey).public_bytes_raw() for file in files}
+    keys = {}
+    for file in sorted(trusted_folder().glob("*.pub")):
+        try:
+            keys[file.stem] = _key(file, loaders, Ed25519PublicKey).public_bytes_raw()
+        except SignatureError as error:
+            logging.getLogger(__name__).warning("%s is left out: %s", file, error)
+    return keys
 
 
 def _key(file: Path, loaders: tuple[str, str], kind: type, password: Callable[[], bytes] | None = None) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
+from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES, Localization
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from kdlight.inference.evaluate import Evaluation
     from kdlight.workers import Verification
 
-BINDING = {True: "bind card and models", False: "do not bind card and models: the bundle was made before they did"}
+BINDING = {
+    True: "bind models, classes and thresholds; scores, limits and license only a signature does",
+    False: "bind nothing: the bundle was made before they did",
+}
 
 
 @answers
@@ -70,7 +74,8 @@ def sign(
 
     opened = open_bundle(bundle)
     signed = signature.sign(opened, key, lambda: getpass(f"Password of {key.name}: ").encode())
-    return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **signed.to_json()})
+    told = f"Signed. Who puts the public key into {signature.trusted_folder()} as NAME.pub sees it as signed by NAME."
+    return Answer({"bundle": opened.card.id, "sha256": opened.sha256, **signed.to_json()}, text=[told])
 
 
 def _verified(found: Verification) -> list[Any]:
@@ -85,7 +90,8 @@ def _text(evaluation: Evaluation) -> list[Any]:
     names = [name for name, value in first if isinstance(value, (int, float, Interval))]
     measured = table(("", *reports), [(name, *(getattr(one, name) for one in reports.values())) for name in names])
     located = _located(evaluation.localization) if evaluation.localization else ()
-    return [measured, *located, *_corrupted(evaluation.corruptions or ())]
+    doubt = had_a_part(evaluation.split)
+    return [*([doubt] if doubt else []), measured, *located, *_corrupted(evaluation.corruptions or ())]
 
 
 def _corrupted(costs: Sequence[CorruptionCost]) -> tuple[Any, ...]:

@@ -69,7 +69,8 @@ def data_check(folder: Data, as_json: Json = False) -> Answer:
     with counted("Reading images") as progress:
         result = check(dataset, progress)
     rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
-    problems = result.problems or ["Nothing wrong was found."]
+    leaking = any(one.near_twins for one in result.near_twins)
+    problems = result.problems or ["Nothing else was found." if leaking else "Nothing wrong was found."]
     return Answer(result.to_json(), [table(("class", *result.counts), rows), *result.notes, *problems])
 
 

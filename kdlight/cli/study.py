@@ -26,7 +26,9 @@ Grid = Annotated[
 @answers
 def study(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A .toml recipe, or the name of a shipped one.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Students to train, taught and alone, from train.seed on; 3 if not given.")
+    ] = None,
     folds: Annotated[
         int, typer.Option(min=0, max=20, help="Cross-validate over so many parts by group, in place of --seeds.")
     ] = 0,
@@ -36,8 +38,9 @@ def study(
     as_json: Json = False,
 ) -> Answer:
     """Teacher, student taught and student alone over N seeds: the gain, with its interval."""
-    if folds == 1 or (folds and grid):
-        raise UsageError("--folds takes 2 or more, and no --grid; leave one out.")
+    if folds == 1 or (folds and (grid or seeds is not None)):
+        raise UsageError("--folds takes 2 to 20, without --seeds and --grid; leave those out.")
+    seeds = 3 if seeds is None else seeds
     if grid:
         return _grid(recipe, override or [], grid, out, seeds)
     chosen = open_recipe(recipe, override or [])

@@ -152,7 +152,7 @@ def assignment(text: str) -> tuple[str, Any]:
     """`key=value`, the value in TOML syntax; bare words are a string. Raises OptionError for anything else."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
-        raise OptionError(f"The override {text!r} is not key=value, for example samples=512.")
+        raise OptionError(f"The override {text!r} is not key=value, for example train.epochs=20 or samples=512.")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

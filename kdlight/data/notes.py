@@ -51,6 +51,13 @@ def notes(dataset: Dataset) -> list[str]:
     return lines
 
 
+def had_a_part(split: str) -> str:
+    """What to think of a pair's figures on a split, if the pair was made on this set; empty of the test split."""
+    part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
+    part["all"] = "it learned from some of these images"
+    return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
+
+
 def group_key(dataset: Dataset) -> str:
     """What is kept together in one split, for a card."""
     return {

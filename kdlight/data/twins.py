@@ -57,5 +57,5 @@ def counts_of(sketches: Sequence[Floats], others: Sequence[Floats]) -> NDArray[n
 def share_at_random(train: np.ndarray, test: np.ndarray) -> float:
     """The share of as many test images that would have a near-twin in training if the split were drawn by image."""
     images = np.concatenate([train, test])
-    others = counts(images, images) - 1  # without itself
+    others = np.maximum(counts(images, images) - 1, 0)  # without itself; a flat picture is not even like itself
     return float(np.mean(1 - (len(test) / len(images)) ** others))

@@ -105,7 +105,10 @@ class GoldenCheck(Part):
 
 
 def meaning(card: Card) -> str:
-    """Digest of what a card says about what an answer means: classes, flags, input, thresholds, what it is made for."""
+    """Digest of what a card says about what an answer means: classes, flags, input, thresholds, what it reads.
+
+    Not its scores, limits, license, name and intended use: only a signature binds those.
+    """
     decisive: dict[str, object] = {
         "classes": [[entry.name, entry.words, entry.must_not_miss] for entry in card.classes],
         "input": asdict(card.input),

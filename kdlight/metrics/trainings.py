@@ -33,7 +33,8 @@ def over_trainings(
     """on_images: the mean difference over the seeds, its bootstrap interval over test images; by_seed: the difference
     of each seed (S,), in the same unit; images: how many were tested, many if None.
 
-    None where the interval has no bounds, or below two seeds: one training does not tell what the next would give.
+    None where the interval has no bounds, where nothing varies, or below two seeds: one training does not tell what
+    the next would give.
     """
     from scipy.stats import t  # type: ignore[import-untyped, unused-ignore]
 
@@ -42,8 +43,8 @@ def over_trainings(
     of_images = ((on_images.high - on_images.low) / (2 * Z)) ** 2
     of_seeds = float(np.var(by_seed, ddof=1)) / len(by_seed)
     variance = of_images + of_seeds
-    if variance == 0:
-        return TrainingTest(on_images, 1.0 if on_images.value == 0 else 0.0)
+    if variance == 0:  # nothing varies in so little that anything could be said
+        return None
     spread = of_images**2 / max(1, (images or 10**6) - 1) + of_seeds**2 / (len(by_seed) - 1)
     degrees, error = variance**2 / spread, math.sqrt(variance)
     half = float(t.ppf(1 - ALPHA / 2, degrees)) * error

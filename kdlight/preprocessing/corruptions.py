@@ -1,8 +1,8 @@
 """What another scanner, a resampling or a JPEG does to a picture: to train with, and to measure what a model bears.
 
 The kinds follow those that MedMNIST-C (Di Salvo et al., arXiv 2406.17536) shares among its modalities: noise, blur,
-JPEG traces, coarser sampling, another gamma. The strengths are ours: each doubles from severity to severity, and
-severity 2 is noise of 8 gray levels, or a blur of one pixel where the picture has 128.
+JPEG traces, coarser sampling, another gamma. The strengths are ours: noise and blur double from severity to severity,
+and severity 2 is noise of 8 gray levels, or a blur of one pixel where the picture has 128.
 """
 
 from __future__ import annotations

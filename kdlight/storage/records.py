@@ -36,7 +36,7 @@ def read(path: str | Path, most: int = MOST, tail: bool = False) -> bytes:
                 raise UnreadableError(f"{path.name} is no plain file.")
             if tail:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - most))
-            content = file.read(most + 1)
+            content = file.read(most if tail else most + 1)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -108,14 +108,21 @@ def stranger(connection: HTTPConnection) -> Refusal | None:
     if not is_host_allowed(host):
         return Refusal(403, "This server does not go by that name; whoever starts it may add it with HOSTS.")
     origin = connection.headers.get("origin")
-    if origin is not None and origin not in st.get_option("server.corsAllowedOrigins"):
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or parts.netloc != host:
-            return Refusal(403, "Only pages of this server may ask it; open its own address.")
+    allowed_origins = st.get_option("server.corsAllowedOrigins")
+    if origin is not None and origin not in allowed_origins and not _is_page_of(host, origin):
+        return Refusal(403, "Only pages of this server may ask it; open its own address.")
     fetched = connection.headers.get("sec-fetch-site") in FETCHED
     if fetched and connection.headers.get("sec-fetch-mode") != "navigate":
         return Refusal(403, "Only pages of this server may ask it; open its own address.")
     return None
+
+
+def _is_page_of(host: str | None, origin: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # no address at all
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc == host
 
 
 def closed(connection: HTTPConnection, path: str) -> Refusal | None:

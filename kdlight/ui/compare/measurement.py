@@ -10,6 +10,7 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Role
+from kdlight.data.notes import had_a_part
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.metrics.twins import TwinScores
@@ -46,14 +47,7 @@ def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
         return f"{told} {leak(metrics.twins)}" if metrics.twins is not None and metrics.twins.n else told
     asked = _asked(bundle)
     name = asked.data if asked and asked.data else "the named set"
-    return f"Measured here on {metrics.n} images of {name}, split {split}. {seen(metrics.split)}"
-
-
-def seen(split: str) -> str:
-    """What to think of figures on images that had a part in making the pair, if it was made on this set."""
-    part = {"train": "it learned from these images", "val": "these images chose its best epoch"}
-    part["all"] = "it learned from some of these images"
-    return f"If the pair was made on this set, {part[split]}: the figures are then too good." if split in part else ""
+    return f"Measured here on {metrics.n} images of {name}, split {split}. {had_a_part(metrics.split)}"
 
 
 def leak(twins: TwinScores) -> str:

@@ -140,7 +140,7 @@ def _verified(result: Verification) -> None:
         st.error(words.plain(f"{result.fault} Get the bundle again."), icon=":material/error:")
         return
     if not result.bound:
-        st.warning("Its golden cases do not bind card and models: the bundle was made before they did.")
+        st.warning("Its golden cases bind nothing: the bundle was made before they did.")
     st.success(
         f"Every checksum is right, and both models answer their {result.cases} golden cases as before "
         f"(student on ONNX Runtime against torch: {result.onnx_torch_difference:.1g} in probability).",
