@@ -139,3 +139,12 @@ def test_the_command_line_signs_and_verify_says_by_whom(
     shutil.copy(bundle_copy / "card.json", bundle_copy / "student.onnx")
     assert main(["verify", str(bundle_copy)]) == 2
     assert "student.onnx was changed" in capfd.readouterr().err
+
+
+def test_what_is_no_key_among_the_trusted_is_left_out_and_logged(
+    bundle_copy: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    signature.sign(load(bundle_copy), write_keys(home, "ward_7"), nothing)
+    (home / "trusted" / "notes.pub").write_text("no key")
+    assert signature.look(load(bundle_copy)).by == "ward_7"
+    assert "notes.pub is left out" in caplog.text

@@ -48,6 +48,11 @@ def test_a_flat_picture_is_no_twin_of_anything() -> None:
     assert counts(flat, np.concatenate([TRAIN, flat])).tolist() == [0, 0]
 
 
+def test_a_flat_picture_takes_nothing_from_the_share() -> None:
+    flat = np.zeros((1, 96, 96, 3), dtype=np.uint8)
+    assert share_at_random(TRAIN[:20], np.concatenate([TRAIN[20:24], flat])) == 0
+
+
 def test_a_split_by_image_would_have_torn_pairs_apart() -> None:
     """30 pairs: with 45 of 60 images in training, a test image has its twin there in three of four draws."""
     pairs = np.repeat(pictures(30, 2), 2, axis=0)

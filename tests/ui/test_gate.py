@@ -62,6 +62,7 @@ def test_its_own_names_are_answered(server: str, host: str) -> None:
 
 
 ORIGINS = ["http://evil.example", "http://127.0.0.1:{other}", "http://localhost:{other}", "null", "", "file://"]
+ORIGINS += ["http://[", "http://[::1"]  # no addresses at all
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
