@@ -57,7 +57,7 @@ def answering(decode: Callable[[bytes, int], Image], memory: int) -> Answer:
                 channel.send("result", decode(message.body["data"], message.body["frame"]))
             return
         except ImageError as error:
-            refusal = error
+            refusal = type(error)("".join(c if c.isprintable() else "?" for c in str(error)))
         except MemoryError:
             gigabytes = f"{memory / 1024**3:.3g} GB"
             refusal = TooBigError(f"Decoding needs more than {gigabytes} of memory and was stopped.")

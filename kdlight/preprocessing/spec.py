@@ -40,7 +40,9 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or not 32 <= self.size <= 1024:
-            raise ValueError(f"Input size is {self.size} px; 32 to 1024 was expected. Set data.size within that.")
+            raise ValueError(
+                f"Input size is {self.size!r}; a whole number of 32 to 1024 px was expected. Set data.size to one."
+            )
         if self.fit not in FITS:
             raise ValueError(f"Unknown fit {self.fit!r}; one of {', '.join(FITS)} was expected.")
         if self.window is not None and self.window not in WINDOWS:

@@ -151,7 +151,7 @@ class Run:
             if not resume and (self.path / "log.jsonl").exists():
                 state = "stopped" if state in LIVE else state
                 raise RunError(f"Run {self.name} was begun before ({state}); add --resume, or choose a new folder.")
-            for left in (p for name in (".*.safetensors.*.part", ".bundle.*", ".tmp*") for p in self.path.glob(name)):
+            for left in (p for name in (".*.part", ".bundle.*", ".tmp*") for p in self.path.glob(name)):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             self.record(os.getpid(), Path.cwd())
             self.update(state="running", message="")

@@ -202,6 +202,13 @@ def test_encrypted_and_remote_and_video_content(make: Make, ramp: np.ndarray) ->
         read(make(ramp, PixelData=None, PixelDataProviderURL="https://example.org/x"))
 
 
+def test_a_syntax_that_cannot_be_printed_is_a_refusal_too(make: Make, ramp: np.ndarray) -> None:
+    """The child's words are checked; those of the file in them must not make nonsense of the whole."""
+    data = make(ramp, PixelData=encapsulate([bytes(100)]))
+    with pytest.raises(UnsupportedError, match=r"1\.2\.840\.10008\.\?\.2\.4\.50 is not supported"):
+        read(data.replace(b"\x14\x001.2.840.10008.1.2.1\0", named("1.2.840.10008.\0.2.4.50")))
+
+
 @pytest.mark.parametrize(
     ("syntax", "words"),
     [
