@@ -6,12 +6,10 @@ takes orders from any client that concern every other one. All requests pass her
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
 import secrets
-import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -42,9 +40,6 @@ UPLOAD = re.compile(r"_stcore/upload_file/([^/]+)/([^/]+)$")
 MEDIA = re.compile(r"media/(?:.*/)?([^/.]*)[^/]*$")
 ORDERS = {"rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request"}
 """What a browser may tell the server to do: nothing that concerns the server or another session."""
-APART, APART_SECONDS = {"rerun_script", "file_urls_request"}, 0.5
-"""Orders that are kept apart: as a page starts to run, Streamlit throws away answers that were not sent yet, and an
-upload whose place is thrown away never begins (a large file beside others makes the page run just then)."""
 OPERATIONS = {"deferred_file", "dataframe_chunk"}
 FETCHED = ("cross-site", "same-site")
 """What a browser says of a request that another site, or the same one on another port, makes it send."""
@@ -80,19 +75,10 @@ class Gate:
             await WebSocket(scope, receive, send).close(1008)
             return
 
-        last, when = "", 0.0
-
         async def sifted() -> Message:
-            nonlocal last, when
             while True:
                 message = await receive()
-                if message["type"] != "websocket.receive":
-                    return message
-                if allowed(message.get("bytes")):
-                    kind = kind_of(message.get("bytes"))
-                    if {kind, last} == APART:
-                        await asyncio.sleep(max(0.0, when + APART_SECONDS - time.monotonic()))
-                    last, when = kind, time.monotonic()
+                if message["type"] != "websocket.receive" or allowed(message.get("bytes")):
                     return message
 
         await self.app(scope, sifted, send)
@@ -157,16 +143,6 @@ def of_upload(connection: HTTPConnection, session: str, size: str, method: str) 
         return Refusal(411, "The size of an upload was expected in its header Content-Length.")
     room = sessions.full(session, int(size))
     return Refusal(413, room.sentence) if room else None
-
-
-def kind_of(content: bytes | None) -> str:
-    """What an order asks for; empty for what is none."""
-    order = BackMsg()
-    try:
-        order.ParseFromString(content or b"")
-    except DecodeError:
-        return ""
-    return str(order.WhichOneof("type") or "")
 
 
 def allowed(content: bytes | None) -> bool:
