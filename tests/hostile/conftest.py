@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.served import serving
 
 SECONDS = float(os.environ.get("KDLIGHT_HOSTILE_SECONDS", "4"))
 """That each part may take; `make hostile` gives each minutes."""
@@ -29,6 +32,17 @@ def trials(record_property: Callable[[str, object], None]) -> Trials:
         record_property("trials", seed)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[str]:
+    with serving(home, "--server.disconnectedSessionTTL", "24") as address:
+        yield address
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

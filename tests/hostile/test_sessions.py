@@ -11,26 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import pytest
 
-from tests.served import Window, ask, memory, serving
+from tests.served import Window, ask, memory
 
 Trials = Callable[[], Iterator[np.random.Generator]]
 PEOPLE = 20
 VISITS, SIDE = 3, 40
 BOUND = 60.0
 """MB that the server may hold more than before, once everybody has left."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[str]:
-    with serving(home, "--server.disconnectedSessionTTL", "24") as address:
-        yield address
 
 
 def scan(person: int, visit: int) -> np.ndarray:

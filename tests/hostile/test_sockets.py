@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import PIL.Image
-import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from tests.served import Window, ask, memory, serving
+from tests.served import Window, ask, memory
 
 Trials = Callable[[], Iterator[np.random.Generator]]
 BOUND = 60.0
@@ -32,17 +31,6 @@ def picture(side: int) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray(np.tile(np.arange(side, dtype=np.uint8), (side, 1))).save(file, "PNG")
     return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def server(home: Path) -> Iterator[str]:
-    with serving(home, "--server.disconnectedSessionTTL", "24") as address:
-        yield address
 
 
 def frames(random: np.random.Generator, address: str, victim: Window) -> None:
