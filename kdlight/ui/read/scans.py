@@ -90,11 +90,11 @@ def choose() -> Scan | None:
         help=f"DICOM, PNG, JPEG, TIFF, BMP or WebP, up to {LIMIT_MB} MB each. Several are read one by one.",
     )
     lost = turned_away(f"drop-{turn}")
-    if dropped:
-        _take([file.getvalue() for file in dropped])
-        st.rerun()
     if lost is not None:
         _reject(lost)
+    if dropped:
+        _take([file.getvalue() for file in dropped])
+    if dropped or lost is not None:
         st.rerun()
     if current() is not None:
         _choose_file()

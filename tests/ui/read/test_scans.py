@@ -152,6 +152,15 @@ def test_a_file_that_was_not_taken_leaves_nothing_of_the_one_before(
     assert "They agree" in said(app)
 
 
+def test_files_that_came_and_one_that_did_not_are_told_in_one_run(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([None, scans.Rejected(1, too_large=1, coming=1)])
+    monkeypatch.setattr(scans, "turned_away", lambda zone: next(told, None))
+    app.run()
+    upload(app, BRAIN)
+    assert "larger than 64 MB" in app.error[0].value
+    assert "They agree" in said(app)
+
+
 def test_a_drop_of_too_much_is_refused_as_a_whole(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (scans, drops):
         monkeypatch.setattr(module, "MOST_FILES", 1)
