@@ -152,7 +152,7 @@ def test_a_file_that_was_not_taken_leaves_nothing_of_the_one_before(
     assert "They agree" in said(app)
 
 
-def test_files_that_came_and_one_that_did_not_are_told_in_one_run(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_came_and_one_that_did_not_in_one_run(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     told = iter([None, scans.Rejected(1, too_large=1, coming=1)])
     monkeypatch.setattr(scans, "turned_away", lambda zone: next(told, None))
     app.run()
