@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from kdlight.contracts.anatomy import BODY_PARTS, VIEWS
 from kdlight.contracts.modality import MODALITIES, WINDOWS
@@ -31,10 +31,7 @@ Epochs = Annotated[
     int, Option("Passes over all training images. The best epoch on validation is kept.", ge=1, le=10_000)
 ]
 Rate = Annotated[float, Option("Peak learning rate of AdamW.", ge=1e-7, le=10)]
-Decay = Annotated[float, Option("Weight decay of AdamW.", ge=0, le=1)]
-BatchSize = Annotated[int, Option("Images in one step.", ge=2, le=4096)]
 Smoothing = Annotated[float, Option("Label smoothing of the cross-entropy.", ge=0, le=0.5)]
-Arithmetic = Annotated[Precision, Option("Number format of the training.")]
 
 
 class ClassWords(Settings):
@@ -111,7 +108,28 @@ class DataConfig(Settings):
         return name
 
 
-class TeacherConfig(Settings):
+class ScheduleConfig(Settings):
+    """How one model is trained: what the sections of both have in common."""
+
+    epochs: Epochs = 40
+    lr: Rate = 2e-3
+    weight_decay: Annotated[float, Option("Weight decay of AdamW.", ge=0, le=1)] = 0.02
+    batch_size: Annotated[int, Option("Images in one step.", ge=2, le=4096)] = 32
+    precision: Annotated[Precision, Option("Number format of the training.")] = "32-true"
+    label_smoothing: Smoothing = 0.0
+    mixup: Annotated[float, Option("Shape of mixup's Beta distribution; 0 mixes nothing.", ge=0, le=10)] = 0.0
+    cutmix: Annotated[
+        float, Option("Shape of cutmix's Beta distribution; with mixup one of the two is drawn per batch.", ge=0, le=10)
+    ] = 0.0
+    swa: Annotated[float, Option("Share of the epochs, from the last, whose weights are averaged.", ge=0, le=0.9)] = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are blended in pairs."""
+        return bool(self.mixup or self.cutmix)
+
+
+class TeacherConfig(ScheduleConfig):
     """The big model and its fine-tuning."""
 
     name: Annotated[str, Option("A teacher of kdlight, timm:NAME, or ensemble:NAME+NAME.")] = "mobilenetv2"
@@ -124,18 +142,10 @@ class TeacherConfig(Settings):
     ] = ""
     epochs: Epochs = 15
     lr: Rate = 5e-4
-    weight_decay: Decay = 0.02
-    batch_size: BatchSize = 32
-    precision: Arithmetic = "32-true"
     label_smoothing: Smoothing = 0.05
     focal: Annotated[
         float, Option("Exponent of the focal loss, which takes no label smoothing; 0 is cross-entropy.", ge=0, le=10)
     ] = 0.0
-    mixup: Annotated[float, Option("Shape of mixup's Beta distribution; 0 mixes nothing.", ge=0, le=10)] = 0.0
-    cutmix: Annotated[
-        float, Option("Shape of cutmix's Beta distribution; with mixup one of the two is drawn per batch.", ge=0, le=10)
-    ] = 0.0
-    swa: Annotated[float, Option("Share of the epochs, from the last, whose weights are averaged.", ge=0, le=0.9)] = 0.0
 
 
 class StudentConfig(Settings):
@@ -172,23 +182,17 @@ class DistillConfig(Settings):
         return dict(self.model_extra or {})
 
 
-class TrainConfig(Settings):
+class TrainConfig(ScheduleConfig):
     """The student's schedule, and which baselines are trained beside it."""
 
-    epochs: Epochs = 40
-    lr: Rate = 2e-3
-    weight_decay: Decay = 0.02
-    batch_size: BatchSize = 32
     warmup: Annotated[float, Option("Share of the steps with a rising rate, before the cosine.", ge=0, le=0.5)] = 0.05
     patience: Annotated[
         int, Option("Epochs without a better validation before stopping; 0 never stops early.", ge=0, le=10_000)
     ] = 0
-    precision: Arithmetic = "32-true"
     balance: Annotated[
         Literal["none", "balanced", "effective"],
         Option("Class weights of the task loss: none, N / (K n_c), or effective numbers (Cui et al. 2019)."),
     ] = "balanced"
-    label_smoothing: Smoothing = 0.0
     seed: Annotated[int, Option("Seed of weights, batches and augmentation.", ge=0)] = 0
     alone: Annotated[
         bool,
@@ -219,6 +223,13 @@ class TrainConfig(Settings):
         ),
     ] = 0
     threads: Annotated[int, Option("CPU threads; 0 leaves them to torch.", ge=0, le=1024)] = 0
+
+    @field_validator("views")
+    @classmethod
+    def _unmixed(cls, views: int, info: ValidationInfo) -> int:
+        if views and (info.data.get("mixup") or info.data.get("cutmix")):
+            raise RecipeError(f"is {views}, but mixup and cutmix make new images in every batch. Set it to 0.")
+        return views
 
 
 class Recipe(Settings):

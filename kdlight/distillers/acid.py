@@ -26,6 +26,7 @@ class ACID(Distiller):
     summary = "Learn from the images that the student still gets wrong and the teacher does not."
     paper = "ACID and ACED, Udandarao et al. 2024"
     needs = "logits"
+    mixable = False
 
     keep: Annotated[float, Option("Share of each batch that is trained on: the images that help most.", gt=0, le=1)] = (
         0.2

@@ -30,6 +30,7 @@ class AUCMargin(Distiller):
     paper = "Deep AUC maximization, Yuan et al., ICCV 2021"
     tasks = ("binary",)
     needs = "logits"
+    mixable = False
     alpha = 1.0
 
     margin: Annotated[float, Option("Margin between the mean scores of the two classes.", gt=0, le=1)] = 1.0

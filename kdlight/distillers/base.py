@@ -82,6 +82,8 @@ class Distiller(nn.Module, ABC):
     """What the method takes from the teacher; logits and pooled features can be cached."""
     unlabeled: ClassVar[bool] = True
     """Whether `distill` is defined for images whose label is not known."""
+    mixable: ClassVar[bool] = True
+    """Whether it is defined for images that mixup or cutmix made of two."""
     alpha: float = 0.0
     """Share of the task loss that the method gives up, 0 to 1."""
     best_epoch_from: float = 0.0

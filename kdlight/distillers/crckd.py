@@ -44,6 +44,7 @@ class CRCKD(Distiller):
     summary = "The student follows its average, in output and in how images relate to classes. Needs no big teacher."
     paper = "CRCKD, Xing et al., MICCAI 2021"
     needs = "nothing"
+    mixable = False
 
     ccd: Annotated[float, Option("Weight of the class-guided contrast.", ge=0)] = 0.1
     crp: Annotated[float, Option("Weight of the relations to classes.", ge=0)] = 1.0

@@ -56,6 +56,7 @@ class CRD(Distiller):
     summary = "The student's embedding of an image is told from other images by the teacher's of the same one."
     paper = "Tian et al., ICLR 2020"
     needs = "pooled"
+    mixable = False
 
     beta: Annotated[float, Option("Weight of the contrast beside the loss of the labels.", ge=0)] = 0.8
     bank: Annotated[int, Option("Images whose embeddings are kept to be told from.", ge=1)] = 4096

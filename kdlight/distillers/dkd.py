@@ -38,6 +38,7 @@ class DKD(Distiller):
     paper = "Zhao et al., CVPR 2022"
     tasks = ("multi-class",)
     needs = "logits"
+    mixable = False
     unlabeled = False
 
     alpha_target: Annotated[float, Option("Weight of the target class against all others.", ge=0)] = 1.0

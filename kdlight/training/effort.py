@@ -91,9 +91,9 @@ class Trial:
 
 def _with_epochs(recipe: Recipe, epochs: int, views: int) -> Recipe:
     teacher = recipe.teacher.changed(epochs=max(2, round(TEACHER_SHARE * epochs)))
-    fixed = recipe.train.changed(epochs=epochs, views=views)
-    few = fixed if _cached(recipe.changed(train=fixed)) and views < epochs else fixed.changed(views=0)
-    return recipe.changed(teacher=teacher, train=few)
+    train = recipe.train.changed(epochs=epochs, views=0)
+    fixed = find(recipe.distill.method).needs in CACHEABLE and views < epochs and not train.mixes
+    return recipe.changed(teacher=teacher, train=train.changed(views=views) if fixed else train)
 
 
 def without(recipe: Recipe) -> Recipe:

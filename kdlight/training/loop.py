@@ -65,7 +65,7 @@ class Schedule:
     mixup: float = 0.0
     cutmix: float = 0.0
     swa: float = 0.0
-    """As in the recipe's [teacher]."""
+    """As in the recipe's sections."""
 
     @property
     def averaged_from(self) -> int:

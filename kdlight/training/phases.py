@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from kdlight.compress import round_to_half
-from kdlight.contracts.recipe import Recipe, TeacherConfig, TrainConfig
+from kdlight.contracts.recipe import Recipe, ScheduleConfig, TeacherConfig, TrainConfig
 from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
@@ -28,7 +28,7 @@ BASELINES: tuple[Phase, ...] = ("alone", "scratch", "same_start")
 """Students that no teacher taught; the recipe's [train] says which are trained."""
 PARTNER = "partner"
 """The second model of a pair that learned together, as it was at the student's best epoch. No bundle ships it."""
-OF_EACH = {"epochs", "lr", "weight_decay", "batch_size", "precision"}
+OF_EACH = set(ScheduleConfig.model_fields) - {"label_smoothing"}
 OF_BOTH = {"warmup", "patience", "seed"}
 """Of a schedule what each model's section has, and what [train] has for both models."""
 REESTIMATE = 512
@@ -83,6 +83,9 @@ class Phases:
         else:
             method = self.recipe.distill
             distiller = create_distiller(method.method, student, teacher, *shared, **method.options)
+            if self.recipe.train.mixes and not distiller.mixable:
+                able = ", ".join(name for name, kind in METHODS.items() if kind.mixable)
+                raise ValueError(f"{method.method} needs whole images; with train.mixup or cutmix take one of {able}.")
             if self.recipe.data.labeled < 1 and not distiller.unlabeled:
                 able = ", ".join(name for name, kind in METHODS.items() if kind.unlabeled)
                 raise ValueError(f"{method.method} needs every label; with data.labeled below 1 take one of {able}.")
@@ -199,8 +202,7 @@ def first_weights(
 
 def teacher_schedule(teacher: TeacherConfig, shared: TrainConfig) -> Schedule:
     """The [teacher] section's, with what [train] says of both models."""
-    specific = teacher.model_dump(include={*OF_EACH, "mixup", "cutmix", "swa"})
-    return Schedule(**specific, **shared.model_dump(include=OF_BOTH))
+    return Schedule(**teacher.model_dump(include=OF_EACH), **shared.model_dump(include=OF_BOTH))
 
 
 def student_schedule(train: TrainConfig) -> Schedule:

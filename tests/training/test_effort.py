@@ -45,6 +45,8 @@ def test_views_are_fixed_only_where_the_teachers_outputs_for_them_can_be_cached(
     maps = PLAN.changed(distill=DistillConfig(method="attention"))
     assert of_images(2000).fitted(maps, "standard").train.views == 0
     assert of_images(10**5).fitted(PLAN, "quick").train.views == 0  # as many views as epochs are none
+    mixed = PLAN.changed(train=PLAN.train.changed(mixup=0.2, views=0))
+    assert of_images(2000).fitted(mixed, "standard").train.views == 0
 
 
 def test_a_run_costs_its_steps_and_a_teacher_whose_outputs_are_cached_a_pass_for_each_view() -> None:

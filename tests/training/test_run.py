@@ -275,10 +275,15 @@ def test_alone_takes_as_many_steps_as_the_taught_student_where_labels_are_hidden
     assert torch.equal(seen["alone"].pixels[known], data.labeled.pixels[0])
 
 
-def test_a_method_that_needs_every_label_says_so(weights: Path, tmp_path: Path) -> None:
-    wanted = recipe(weights, "data.labeled=0.5").changed(distill=DistillConfig(method="dkd"))
+@pytest.mark.parametrize(
+    ("override", "said"), [("data.labeled=0.5", "dkd needs every label"), ("train.mixup=0.2", "dkd needs whole images")]
+)
+def test_a_method_that_needs_every_label_or_whole_images_says_so(
+    weights: Path, tmp_path: Path, override: str, said: str
+) -> None:
+    wanted = recipe(weights, override).changed(distill=DistillConfig(method="dkd"))
     run = runs.create(wanted, path=tmp_path / "run")
-    with pytest.raises(ValueError, match="dkd needs every label"):
+    with pytest.raises(ValueError, match=said):
         list(training.execute(wanted, run))
     assert run.log() == []
 
