@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, evaluate, inspect, output, predict, study, train
+from kdlight.cli import baseline, benchmark, compress, data, evaluate, inspect, output, predict, study, train
 from kdlight.runs.progress import say
 
 INTERRUPTED = 130
@@ -21,16 +21,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Light medical image classifiers by knowledge distillation. Research and teaching use only.",
 )
-data = typer.Typer(no_args_is_help=True, help="Look at a labeled set, or make one of several.")
-app.add_typer(data, name="data")
+sets = typer.Typer(no_args_is_help=True, help="Look at a labeled set, make one of several, or get a public one.")
+app.add_typer(sets, name="data")
 
 timed = typer.Typer(no_args_is_help=True, help="Time kdlight against what it is held against.")
 app.add_typer(timed, name="benchmark")
 
 app.command("list")(inspect.list_)
 app.command("inspect")(inspect.inspect)
-data.command("check")(inspect.data_check)
-data.command("merge")(inspect.data_merge)
+sets.command("check")(data.data_check)
+sets.command("merge")(data.data_merge)
+sets.command("get")(data.data_get)
 app.command("train")(train.train)
 app.command("study")(study.study)
 app.command("evaluate")(evaluate.evaluate)

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdlight import storage
-from kdlight.cli.output import Answer, Data, Frame, Json, UsageError, answers, counted, pairs, table
+from kdlight.cli.output import Answer, Frame, Json, answers, pairs, table
 
 DATASETS = {
     "folder": "<split>/<class>/<file>, <class>/<split>/<file> or <class>/<file>, patients as folders in the classes; "
@@ -58,42 +57,6 @@ def inspect(
     read = sum(row.read for row in rows)
     counts = {"files": len(rows), "read": read, "refused": len(rows) - read}
     return Answer({**counts, "sandbox": guard(), "rows": [asdict(row) for row in rows]}, render(rows))
-
-
-@answers
-def data_check(folder: Data, as_json: Json = False) -> Answer:
-    """Counts per class and split, what is left out, unreadable files, duplicates, groups that straddle splits."""
-    from kdlight.data import check, open_dataset
-
-    dataset = open_dataset(folder)
-    with counted("Reading images") as progress:
-        result = check(dataset, progress)
-    rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
-    leaking = any(one.near_twins for one in result.near_twins)
-    problems = result.problems or ["Nothing else was found." if leaking else "Nothing wrong was found."]
-    return Answer(result.to_json(), [table(("class", *result.counts), rows), *result.notes, *problems])
-
-
-@answers
-def data_merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Two or more folders or CSVs of images.")],
-    out: Annotated[Path, typer.Option(metavar="CSV", help="The table to write; one that is there is kept.")],
-    val: Annotated[float, typer.Option(min=0.05, max=0.5, help="As data.val of the sets' own recipes.")] = 0.15,
-    test: Annotated[float, typer.Option(min=0.05, max=0.5, help="As data.test of the sets' own recipes.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="As data.split_seed of the sets' own recipes.")] = 0,
-    as_json: Json = False,
-) -> Answer:
-    """Several sets as one table of paths, each split as its own recipe splits it."""
-    from kdlight.data import open_dataset
-    from kdlight.data.merge import merge, names_of
-
-    if out.exists():
-        raise UsageError(f"{out} is there already; give --out a new name, or remove it.")
-    sets = {name: open_dataset(folder) for name, folder in zip(names_of(folders), folders, strict=True)}
-    storage.write(out, merge(sets, {"val": val, "test": test}, seed))
-    merged = open_dataset(out)
-    counts = {split: len(merged.split(split)) for split in merged.splits}
-    return Answer({"csv": str(out), "sets": list(sets), "classes": list(merged.classes), "images": counts})
 
 
 def _one(file: Path, frame: int) -> Answer:
@@ -145,7 +108,28 @@ def _datasets() -> list[dict[str, Any]]:
     for name, layout in LAYOUTS.items():
         asked = "".join(f"; PATH#{task}: {words}" for task, words in layout.tasks.items())
         rows.append({"name": name, "summary": f"{layout.summary}{asked}", "tasks": dict(layout.tasks)})
-    return rows
+    return rows + [{"tasks": {}, **row} for row in _fetched()]
+
+
+def _fetched() -> list[dict[str, Any]]:
+    """The sets that `kdlight data get` fetches; how to have them listed where they are not known."""
+    from kdlight.data import DataError
+    from kdlight.data.fetch import SIZES, published_sets
+
+    try:
+        known = published_sets().values()
+    except DataError as error:
+        return [{"name": "medmnist", "summary": str(error)}]
+    sizes = ", ".join(map(str, SIZES))
+    return [
+        {
+            "name": one.name,
+            "summary": f"kdlight data get {one.name}: {sum(one.images.values()):,} images, {len(one.classes)} classes, "
+            f"{one.modality}, {sizes} px, {one.license}",
+            "license": one.license,
+        }
+        for one in known
+    ]
 
 
 def _modalities() -> list[dict[str, Any]]:
