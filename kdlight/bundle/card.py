@@ -59,6 +59,8 @@ class Network(Part):
     """Of the teacher: where its first weights came from, in words. Of the student: the recipe's student.init."""
     start_kind: origin.Kind | None = None
     """Of the teacher, see `kdlight.contracts.origin`."""
+    start_license: Line | None = None
+    """Of the teacher's first weights, where their file says it."""
     onnx_bytes: Count | None = None
     """Of the student's ONNX file."""
 

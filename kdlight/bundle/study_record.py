@@ -97,6 +97,7 @@ class StudyNetwork(LenientPart):
     bytes: int | None = None
     start: str | None = None
     start_kind: str | None = None
+    start_license: str | None = None
     onnx_bytes: int | None = None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, data, evaluate, inspect, output, predict, study, train
+from kdlight.cli import baseline, benchmark, compress, data, evaluate, inspect, output, predict, study, train, weights
 from kdlight.runs.progress import say
 
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ sets.command("merge")(data.data_merge)
 sets.command("get")(data.data_get)
 app.command("train")(train.train)
 app.command("study")(study.study)
+app.command("weights")(weights.weights)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(predict.explain)

@@ -23,16 +23,22 @@ class Origin(BaseModel):
     """None where an older record does not tell."""
     words: str
     """For people: the file's name, who published them, or why there were none."""
+    license: str | None = None
+    """Of a file that says so, as those of `kdlight weights` do."""
 
     def described(self) -> dict[str, str | None]:
         """As the teacher's part of a card and of a study's record holds it."""
-        return {"start": self.words, "start_kind": self.kind}
+        told = {"start": self.words, "start_kind": self.kind}
+        return told if self.license is None else {**told, "start_license": self.license}
 
 
 def of(teacher: Mapping[str, Any]) -> Origin | None:
     """The start in a teacher's part of a card or record; None where it does not say."""
     words = teacher.get("start")
-    return Origin(kind=_kind(teacher.get("start_kind"), str(words)), words=str(words)) if words else None
+    if not words:
+        return None
+    kind, license_id = _kind(teacher.get("start_kind"), str(words)), teacher.get("start_license")
+    return Origin(kind=kind, words=str(words), license=license_id)
 
 
 def _kind(kind: object, words: str) -> Kind | None:

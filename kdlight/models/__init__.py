@@ -6,7 +6,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def start_from(model: Classifier, name: str, weights: str) -> Origin:
             mobilenet.load_backbone(model, state)
         else:
             _load_matching(model, state)
-        return Origin(kind="file", words=Path(weights).name)
+        return Origin(kind="file", words=Path(weights).name, license=_license_of(Path(weights)))
     if reason := published.lacking(name):
         return Origin(kind="random", words=f"{UNTRAINED}: {reason}")
     try:
@@ -71,6 +71,14 @@ def start_from(model: Classifier, name: str, weights: str) -> Origin:
         )
     _load_matching(model, pretrained.state_dict())
     return Origin(kind="published", words=f"{PUBLISHED} (ImageNet)")
+
+
+def _license_of(path: Path) -> str | None:
+    """What a safetensors file says of its own license."""
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("license")
 
 
 def start_student(model: Classifier, name: str, init: str, weights: str) -> None:

@@ -180,7 +180,8 @@ def _making(bundle: Bundle) -> list[str]:
     ]
     lines.append(f"Method: {made.method}{f' ({options})' if options else ''}")
     if card.origin is not None:
-        lines.append(f"Teacher started from: {card.origin.words}")
+        license_id = f" ({card.origin.license})" if card.origin.license else ""
+        lines.append(f"Teacher started from: {card.origin.words}{license_id}")
     if made.init:
         init = INITS.get(made.init, made.init)
         lines.append(f"Student started from: {init[:1].lower()}{init[1:]}")
