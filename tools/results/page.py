@@ -12,7 +12,7 @@ from kdlight.metrics.trainings import not_worse
 from kdlight.studies import StudyRecord
 from kdlight.studies.gains import over_same_start, together, with_baseline
 from kdlight.studies.records import shipped_recipes
-from tools.results.rows import Row, borrowed, cut, order, row_of, row_of_recipe, system, told_apart
+from tools.results.rows import Row, borrowed, cut, hindrance, order, row_of, row_of_recipe, system, told_apart
 from tools.results.sets import best, gain, of_set, table
 
 SETS = ("brain_mri", "ham7", "busi3", "covid_ct", "lc_lung3")
@@ -104,6 +104,8 @@ def _glance(records: Sequence[StudyRecord], known: Mapping[str, Recipe], sets: S
         *([LARGER] if any(row.px for row in by_row) else []),
     ]
     parts = [" ".join(said), "### The systems", _rows(systems, by_row, sets, marked)]
+    if barred := [r for r in records if hindrance(r)]:
+        parts.append(_barred(barred))
     pairs = sorted({pair for r in records if (pair := borrowed(r))})
     if pairs:
         parts.append(f"† The row's method on the pair and schedule of {' and '.join(pairs)}, not on its own.")
@@ -141,6 +143,8 @@ def _rows(
 
 
 def _short(record: StudyRecord, peers: Sequence[StudyRecord], largest: bool) -> str:
+    if words := hindrance(record):
+        return words
     mean, seeds, apart = record.mean, len(record.seeds), told_apart(record, peers)
     said = [
         gain(record),
@@ -153,6 +157,21 @@ def _short(record: StudyRecord, peers: Sequence[StudyRecord], largest: bool) -> 
     return "<br>".join([*([f"{apart}:"] if apart else []), scores, ", ".join(said), *([f"({less})"] if less else [])])
 
 
+def _barred(records: Sequence[StudyRecord]) -> str:
+    """What would reproduce the rows that reproduce nothing here."""
+    commands = {
+        f"- {row_of(r).words()}, {row_of(r).models}: `kdlight study {r.recipe} -o data.path=DATA --seeds 3`"
+        for r in records
+        if r.recipe in shipped_recipes()
+    }
+    said = (
+        "Where a cell says *not reproducible here*, the way was run from end to end, but with a teacher that is not "
+        "the published one; its figures stand in the set's table for what they are. With a network timm fetches the "
+        "published weights, and these commands run the systems as their recipes have them:"
+    )
+    return "\n\n".join([said, "\n".join(sorted(commands))])
+
+
 def _over_same_start(record: StudyRecord) -> list[str]:
     """The gain over the same student from the same starting weights, where that is another one and was trained."""
     other = record.init not in SAME_WEIGHTS and record.over_same_start is not None
@@ -160,10 +179,10 @@ def _over_same_start(record: StudyRecord) -> list[str]:
 
 
 def _by_set(records: Sequence[StudyRecord]) -> dict[str, list[float]]:
-    """The gains of a row, 0 to 1, by set."""
+    """The gains of a row, 0 to 1, by set; none of a study that reproduces nothing."""
     found: dict[str, list[float]] = {}
     for record in records:
-        if record.gain_over_alone:
+        if record.gain_over_alone and not hindrance(record):
             found.setdefault(record.set_name, []).append(record.gain_over_alone.value)
     return found
 

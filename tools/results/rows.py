@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ OF_METHOD = {
 """Methods that are a system's own, whichever recipe they are run in; the others belong to none."""
 STARTS = {"general": "general first", "published": "published weights first"}
 """Of student.init what makes a row of its own, in words."""
+NOT_REPRODUCIBLE = "not reproducible here"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,8 +119,8 @@ def told_apart(record: StudyRecord, peers: Sequence[StudyRecord]) -> str:
 
 
 def cut(record: StudyRecord) -> str:
-    """With how little a study was done: fewer pixels or epochs than its shipped recipe, hidden labels, a teacher from
-    nothing."""
+    """With how little a study was done: fewer pixels or epochs than its shipped recipe, hidden labels, a teacher that
+    is not the published one."""
     said: list[str] = []
     if own := shipped_recipes().get(record.recipe):
         asked = (
@@ -130,10 +132,25 @@ def cut(record: StudyRecord) -> str:
     labeled = record.settings.get("data", {}).get("labeled", 1.0)
     if labeled < 1:
         said.append(f"{100 * labeled:g} % of the labels")
-    start = record.models.teacher_start
-    if start is not None and start.kind == "random":
-        said.append("teacher from random weights")
+    if words := hindrance(record):
+        said.append(words)
     return ", ".join(said)
+
+
+def hindrance(record: StudyRecord) -> str:
+    """Why a study reproduces nothing of the system that it is named after, by its teacher; empty where it may.
+
+    A teacher from random weights is not the published one; nor is one that is at chance, which is here a balanced
+    accuracy that guessing at as many test images reaches in 1 of 40 cases (ours).
+    """
+    start, images = record.models.teacher_start, (record.data.images or {}).get("test")
+    if start is not None and start.kind == "random":
+        return f"{NOT_REPRODUCIBLE}: no pretrained weights"
+    if not record.data.classes or not images:
+        return ""
+    guess = 1 / len(record.data.classes)
+    reached = record.mean.teacher <= guess + 1.96 * math.sqrt(guess * (1 - guess) / images)
+    return f"{NOT_REPRODUCIBLE}: the teacher is no better than chance" if reached else ""
 
 
 def _values(record: StudyRecord) -> dict[str, Any]:
