@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kdlight.ui import navigation, pair, places, shelf, theme, waiting, widgets, words
+from kdlight.ui import figures, navigation, pair, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.compare import confusion, measurement, studies
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
@@ -51,6 +51,7 @@ for caveat in pair.caveats(bundle.card):
 pair.table(bundle, metrics, timed)
 if evaluation is None:
     theme.line(pair.gain_sentence(bundle.card))
+    figures.draw(metrics)
 if timed is not None:
     measurement.speed(timed, here=measured.speed is not None)
     measurement.trade(bundle, metrics, timed)

@@ -16,6 +16,7 @@ from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.report import IF_KNOWN
+from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScores
 from kdlight.preprocessing import InputSpec
 
@@ -112,6 +113,8 @@ class Metrics(Part, Measurement):
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
     twins: Annotated[TwinScores | None, IF_KNOWN] = None
     """Apart for test images with and without a near-twin in training; None of a card from before that was measured."""
+    corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
+    """What noise, blur and the like cost on up to 300 of the test images; None of a card from before, too."""
 
     def of(self, role: Role) -> Report:
         return self.teacher if role == "teacher" else self.student

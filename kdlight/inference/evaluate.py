@@ -19,10 +19,11 @@ from kdlight.data.masks import masks_in
 from kdlight.explain import DEFAULT
 from kdlight.inference.localization import localize
 from kdlight.inference.predictor import Predictor
+from kdlight.inference.robustness import Ask, corruption_costs
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.localization import Localization
 from kdlight.metrics.report import IF_KNOWN
-from kdlight.metrics.robustness import CorruptionCost, corruption_cost
+from kdlight.metrics.robustness import CorruptionCost
 from kdlight.preprocessing.augment import AUGMENTATIONS
 
 Progress = Callable[[float, str], None]
@@ -163,27 +164,17 @@ def _both(
 
 
 def _corrupted(
-    predictor: Predictor,
-    part: Dataset,
-    pixels: np.ndarray,
-    clean: Mapping[Role, np.ndarray],
-    progress: Progress,
+    predictor: Predictor, part: Dataset, pixels: np.ndarray, clean: Mapping[Role, np.ndarray], progress: Progress
 ) -> tuple[CorruptionCost, ...]:
-    """Each corruption at each severity; image i is corrupted by seed i. probabilities `clean` are those without."""
-    import torch
+    card = predictor.bundle.card
 
-    from kdlight.preprocessing.corruptions import KINDS, SEVERITIES, corrupt
+    def asked(role: Role) -> Ask:
+        return lambda seen: predict(partial(_logits, predictor, role), seen, card.temperature(role))
 
-    costs, images = [], torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    settings = [(kind, severity) for kind in KINDS for severity in SEVERITIES]
-    for done, (kind, severity) in enumerate(settings, 1):
-        changed = torch.stack([corrupt(image, kind, severity, seed) for seed, image in enumerate(images)])
-        seen = changed.permute(0, 2, 3, 1).contiguous().numpy()
-        card = predictor.bundle.card
-        asked = {role: predict(partial(_logits, predictor, role), seen, card.temperature(role)) for role in ROLES}
-        costs.append(corruption_cost(kind, severity, clean, asked, part.labels, part.groups))
-        progress(0.1 + 0.9 * done / len(settings), f"Corruption {done} of {len(settings)}")
-    return tuple(costs)
+    def told(share: float, words: str) -> None:
+        progress(0.1 + 0.9 * share, words)
+
+    return corruption_costs({role: asked(role) for role in ROLES}, clean, pixels, part.labels, part.groups, told)
 
 
 def _opened(

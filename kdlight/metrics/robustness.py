@@ -11,12 +11,17 @@ from kdlight.metrics.intervals import Interval, intervals
 from kdlight.metrics.report import Measured
 from kdlight.metrics.scores import SCORES, Floats, checked
 
+HEADLINES = {("noise", 2.0): "Noise of 8 of 255 gray levels", ("blur", 2.0): "A blur of 1 pixel in 128"}
+"""The two corruptions that a pair is known by, in words: what another scanner and a resampling do."""
+
 
 class CorruptionCost(Measured):
     """Of one kind of corruption at one severity: changes of the balanced accuracy, -1 to 1, below 0 where it falls."""
 
     kind: str
     severity: float
+    n: int
+    """Images."""
     teacher: Interval | None
     student: Interval | None
     gap: Interval | None
@@ -43,4 +48,4 @@ def corruption_cost(
         return np.stack([teacher, student, student - teacher], axis=1)
 
     teacher, student, gap = intervals(changes, pairs[0][1], groups)
-    return CorruptionCost(kind=kind, severity=severity, teacher=teacher, student=student, gap=gap)
+    return CorruptionCost(kind=kind, severity=severity, n=len(labels), teacher=teacher, student=student, gap=gap)

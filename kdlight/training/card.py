@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import ValidationError
 
 import kdlight
@@ -26,22 +27,30 @@ from kdlight.bundle.card import (
     Network,
 )
 from kdlight.contracts.modality import modality
-from kdlight.contracts.reading import ROLES
+from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import ClassWords, DataConfig, Recipe
 from kdlight.data import Dataset, twins
 from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
+from kdlight.inference.robustness import Ask, corruption_costs, spread
+from kdlight.metrics import softmax
+from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScores, twin_scores
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
+from kdlight.training.data import Arrays
+from kdlight.training.loop import logits_of
 from kdlight.training.result import ALPHA, RunResult
 
 INTENDED_USE = (
     "Research and teaching: to see what a small model keeps of a big one. It is not a medical device "
     "and must not guide the care of a patient."
 )
+
+CORRUPTED = 300
+"""Test images that are asked again under every corruption, at most: fifteen times for each model."""
 
 
 class CardError(ValueError):
@@ -111,7 +120,8 @@ def _metrics(result: RunResult) -> Metrics:
     probabilities = {name: result.probabilities[name] for name in result.models}
     measured = measure(probabilities, test, result.data.classes).model_copy(update={"flips": None})
     failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
-    told = {"split": "test", "n": len(test), "at_chance": failed, "twins": _twins(result, test)}
+    told = {"split": "test", "n": len(test), "at_chance": failed}
+    told |= {"twins": _twins(result, test), "corruptions": _corruptions(result, test)}
     return Metrics.model_validate({**measured.to_json(), **told})
 
 
@@ -120,6 +130,24 @@ def _twins(result: RunResult, test: Dataset) -> TwinScores:
     train, tested = (result.data.splits[name].pixels.numpy() for name in ("train", "test"))
     seen, share = twins.counts(tested, train) > 0, twins.share_at_random(train, tested)
     return twin_scores({role: result.probabilities[role] for role in ROLES}, test.labels, test.groups, seen, share)
+
+
+def _corruptions(result: RunResult, test: Dataset) -> tuple[CorruptionCost, ...]:
+    """What noise, blur and the like cost both models, on CORRUPTED test images at most: that bounds the time."""
+    rows = spread(test.labels, CORRUPTED)
+    pixels = result.data.splits["test"].pixels.numpy()[rows]
+    clean = {role: result.probabilities[role][rows] for role in ROLES}
+    ask = {role: _asked(result, role) for role in ROLES}
+    return corruption_costs(ask, clean, pixels, test.labels[rows], test.groups[rows])
+
+
+def _asked(result: RunResult, role: Role) -> Ask:
+    def probabilities(pixels: np.ndarray) -> np.ndarray:
+        split = Arrays(torch.from_numpy(pixels), torch.zeros(len(pixels), dtype=torch.long))
+        logits = logits_of(result.models[role], split, result.data.spec).numpy()
+        return softmax(logits, result.temperatures[role].temperature)
+
+    return probabilities
 
 
 def eligibility(data: DataConfig) -> Coverage:

@@ -91,7 +91,16 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
     run = runs.create(recipe(weights), path=tmp_path / "run")
     list(training.execute(recipe(weights, "train.alone=false"), run))
     data = training.open_set(recipe(weights).data, run.path)
-    found = evaluate(load(run.bundle), data.split("test"))
+    found = evaluate(load(run.bundle), data.split("test"), corruptions=True)
+    recorded = load(run.bundle).card.metrics.corruptions
+    assert recorded is not None
+    assert len(recorded) == len(found.corruptions) == 15
+    for there, here in zip(recorded, found.corruptions, strict=True):
+        assert there.n == here.n == len(data.split("test"))
+        assert (there.kind, there.severity) == (here.kind, here.severity)
+        assert [i.value for i in (there.teacher, there.student, there.gap)] == pytest.approx(
+            [i.value for i in (here.teacher, here.student, here.gap)], abs=1e-6
+        )
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
             assert found.to_json()[role][metric] == pytest.approx(

@@ -13,7 +13,6 @@ from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.notes import had_a_part
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES
-from kdlight.metrics.twins import TwinScores
 from kdlight.ui import charts, shelf, theme, waiting, words
 from kdlight.ui.markup import Markup, joined, put, write
 from kdlight.ui.read import scans
@@ -43,23 +42,10 @@ def source(bundle: Bundle, metrics: Metrics, fresh: bool) -> str:
     """Where the figures come from: the set that was measured by its name, or the card."""
     split = metrics.split
     if not fresh:
-        told = f"As recorded in the card: {metrics.n} images of {bundle.card.data.name}, split {split}."
-        return f"{told} {leak(metrics.twins)}" if metrics.twins is not None and metrics.twins.n else told
+        return f"As recorded in the card: {metrics.n} images of {bundle.card.data.name}, split {split}."
     asked = _asked(bundle)
     name = asked.data if asked and asked.data else "the named set"
     return f"Measured here on {metrics.n} images of {name}, split {split}. {had_a_part(metrics.split)}"
-
-
-def leak(twins: TwinScores) -> str:
-    """The leak meter: the score with and without test images that the training has all but seen, as HTML."""
-    told = [
-        f"{role} {words.score(score.with_twin.value)}, without {words.score(score.without_twin.value)} "
-        f"(a split by image would have claimed {words.score(score.at_random)})"
-        for role, score in twins.models.items()
-        if score.with_twin is not None and score.without_twin is not None and score.at_random is not None
-    ]
-    scores = f" Balanced accuracy with near-twins: {'; '.join(told)}." if told else ""
-    return f"{twins.n} of {twins.of} test images are near-twins of training images.{scores}"
 
 
 def speed(timed: Speed, here: bool) -> None:

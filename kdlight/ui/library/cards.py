@@ -10,7 +10,7 @@ from kdlight.bundle.card import DataDescription
 from kdlight.contracts.anatomy import BODY_PARTS
 from kdlight.contracts.modality import MODALITIES
 from kdlight.contracts.reading import ROLES
-from kdlight.ui import pair, shelf, theme, waiting, words
+from kdlight.ui import figures, pair, shelf, theme, waiting, words
 from kdlight.ui.library import store
 from kdlight.ui.markup import Markup, joined, write
 from kdlight.ui.train.starting_weights import INITS
@@ -66,6 +66,7 @@ def whole(bundle: Bundle) -> None:
         (st.error if card.at_chance else st.warning)(caveat)
     pair.table(bundle, card.metrics, card.metrics.latency)
     theme.line(pair.gain_sentence(card))
+    figures.draw(card.metrics)
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")

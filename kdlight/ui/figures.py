@@ -1,0 +1,79 @@
+"""What a card says of a pair beyond its scores: near-twins of training images, and what corrupted images cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kdlight.bundle.card import Metrics
+from kdlight.contracts.reading import ROLES
+from kdlight.metrics import Interval
+from kdlight.metrics.robustness import HEADLINES, CorruptionCost
+from kdlight.metrics.twins import TwinScores
+from kdlight.ui import theme, words
+from kdlight.ui.markup import put
+
+OLDER = "This card is from before {} was measured; a new training, or {}, tells it."
+KINDS = {"noise": "Noise", "blur": "Blur", "jpeg": "JPEG", "resample": "Fewer pixels", "gamma": "Gamma"}
+
+
+def draw(metrics: Metrics) -> None:
+    """A line or two, and the whole table one click away."""
+    theme.line(" ".join(leak(metrics.twins)))
+    theme.line(" ".join(robustness(metrics.corruptions)))
+    if metrics.corruptions:
+        with st.expander("What noise, blur, JPEG, fewer pixels and gamma cost"):
+            _table(metrics.corruptions)
+
+
+def leak(twins: TwinScores | None) -> list[str]:
+    """The leak meter: the score with and without test images that the training has all but seen, in sentences."""
+    if twins is None:
+        return [OLDER.format("how many test images are near-twins of training images", "kdlight data check")]
+    if not twins.n:
+        return [f"None of {twins.of} test images is a near-twin of a training image."]
+    return [f"{twins.n} of {twins.of} test images are near-twins of training images."] + [
+        f"{role.capitalize()}: balanced accuracy with near-twins {words.interval(score.with_twin)}, without "
+        f"{words.interval(score.without_twin)}; a random split would have claimed {words.score(score.at_random)}."
+        for role, score in twins.models.items()
+        if score.at_random is not None
+    ]
+
+
+def robustness(costs: Sequence[CorruptionCost] | None) -> list[str]:
+    """What the two corruptions that a pair is known by cost each model, in sentences."""
+    if not costs:
+        return [OLDER.format("what noise and blur cost", "kdlight evaluate --corruptions")]
+    named = [(HEADLINES[key], one) for one in costs if (key := (one.kind, one.severity)) in HEADLINES]
+    return [
+        f"{name}, on {one.n} test images: teacher {points(one.teacher)}, student {points(one.student)} points of "
+        f"balanced accuracy; {loser(one)}."
+        for name, one in named
+    ]
+
+
+def points(change: Interval | None) -> str:
+    """A change of a score in points, with its sign and interval."""
+    return "not measured" if change is None else f"{change.points:+.1f}"
+
+
+def loser(cost: CorruptionCost) -> str:
+    """Which model loses more, where the interval of the gap tells."""
+    if cost.gap is not None and (cost.gap.below_zero or cost.gap.above_zero):
+        return f"the {'student' if cost.gap.below_zero else 'teacher'} loses more"
+    return "neither is shown to lose more"
+
+
+def _table(costs: Sequence[CorruptionCost]) -> None:
+    heads = [theme.head(), theme.head("Severity"), *(theme.head(role.capitalize(), role) for role in ROLES)]
+    heads.append(theme.head("Student less teacher"))
+    rows = [
+        [KINDS.get(one.kind, one.kind), words.number(one.severity), *map(points, (one.teacher, one.student, one.gap))]
+        for one in costs
+    ]
+    theme.line(
+        "Change of balanced accuracy in points, with 95 % intervals. Severity 2 is noise of 8 of 255 gray levels, a "
+        "blur of 1 pixel in 128, JPEG of quality 40, half the pixels across, or a gamma of 1.5; 1 is milder, 3 worse."
+    )
+    put(theme.table(heads, rows, row_heads=2))

@@ -1,0 +1,89 @@
+"""What a card says beyond its scores, on its page and in Compare; a card from before says what it lacks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from kdlight import bundle as bundles
+from kdlight.metrics import Interval
+from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.twins import TwinScore, TwinScores
+from kdlight.preprocessing.corruptions import KINDS
+from kdlight.ui import figures
+from tests.ui.conftest import page, said
+
+SCORE = TwinScore(with_twin=Interval(0.875, 0.8, 0.95), without_twin=Interval(0.581, 0.5, 0.66), at_random=0.73)
+TWINS = TwinScores(n=18, of=79, share_at_random=0.5, models={"teacher": SCORE})
+NOISE = CorruptionCost(
+    kind="noise",
+    severity=2.0,
+    n=79,
+    teacher=Interval(-0.38, -0.45, -0.3),
+    student=Interval(-0.49, -0.55, -0.4),
+    gap=Interval(-0.11, -0.2, -0.02),
+)
+EVEN = NOISE.model_copy(update={"kind": "blur", "gap": Interval(0.02, -0.05, 0.09)})
+
+
+def with_figures(library: Path, **metrics: Any) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"] |= metrics
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+
+
+def test_the_leak_meter_speaks_plainly_on_the_card_and_in_compare(app: AppTest, library: Path) -> None:
+    with_figures(library, twins=TWINS.to_json())
+    sentence = (
+        "18 of 79 test images are near-twins of training images. Teacher: balanced accuracy with near-twins 0.88 "
+        "[0.80, 0.95], without 0.58 [0.50, 0.66]; a random split would have claimed 0.73."
+    )
+    assert sentence in said(page(app, "compare"))
+    page(app, "library")
+    assert sentence in said(next(b for b in app.button if b.label == "Open the card").click().run())
+    assert not app.exception
+
+
+def test_what_noise_and_blur_cost_is_said_and_who_loses_more_only_where_it_is_shown(
+    app: AppTest, library: Path
+) -> None:
+    milder = NOISE.model_copy(update={"severity": 1.0})
+    with_figures(library, corruptions=[one.to_json() for one in (milder, NOISE, EVEN)])
+    sentences = (
+        "Noise of 8 of 255 gray levels, on 79 test images: teacher -38.0 [-45.0, -30.0], student -49.0 [-55.0, -40.0] "
+        "points of balanced accuracy; the student loses more.",
+        "A blur of 1 pixel in 128, on 79 test images: teacher -38.0 [-45.0, -30.0], student -49.0 [-55.0, -40.0] "
+        "points of balanced accuracy; neither is shown to lose more.",
+    )
+    text = said(page(app, "compare"))
+    page(app, "library")
+    card = said(next(b for b in app.button if b.label == "Open the card").click().run())
+    for sentence in sentences:
+        assert sentence in text
+        assert sentence in card
+    assert "<td>+2.0 [-5.0, +9.0]</td>" in text
+    assert text.count("Noise of 8 of 255 gray levels, on") == 1  # the milder one is in the table alone
+    assert app.expander[0].label == "What noise, blur, JPEG, fewer pixels and gamma cost"
+
+
+def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
+    text = said(page(app, "compare"))
+    assert "before how many test images are near-twins of training images was measured" in text
+    assert "before what noise and blur cost was measured" in text
+
+
+def test_no_twin_is_said_and_a_model_without_one_part_is_left_out() -> None:
+    assert figures.leak(TWINS.model_copy(update={"n": 0})) == [
+        "None of 79 test images is a near-twin of a training image."
+    ]
+    bare = TwinScore(with_twin=Interval(1.0), without_twin=None, at_random=None)
+    assert len(figures.leak(TWINS.model_copy(update={"models": {"teacher": bare}}))) == 1
+
+
+def test_every_corruption_has_its_words() -> None:
+    assert tuple(figures.KINDS) == KINDS
