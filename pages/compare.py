@@ -51,7 +51,7 @@ for caveat in pair.caveats(bundle.card):
 pair.table(bundle, metrics, timed)
 if evaluation is None:
     theme.line(pair.gain_sentence(bundle.card))
-    figures.draw(metrics)
+    figures.draw(bundle.card)
 if timed is not None:
     measurement.speed(timed, here=measured.speed is not None)
     measurement.trade(bundle, metrics, timed)

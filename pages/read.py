@@ -4,7 +4,7 @@ import streamlit as st
 
 from kdlight.images import ImageError
 from kdlight.ui import navigation, waiting
-from kdlight.ui.read import controls, opinions, readings, scans, screens, stages, verdict, viewer
+from kdlight.ui.read import controls, opinions, readings, scans, screens, sensitivity, stages, verdict, viewer
 
 navigation.enter()
 waiting.workers()  # they warm up while the person still looks for a file
@@ -31,6 +31,8 @@ above = st.container(key="kd_above")  # the verdict, or what stands in its place
 scans.choose_frame(scan, image)
 question = settings.question(image)
 reading = (readings.known(question) or readings.latest(question)) if question else None
+if reading is not None:
+    reading = sensitivity.applied(reading, settings.bundle.card)
 viewer.show(image, settings.names(), settings.maps(reading), screens.label(image, settings.modality))
 
 with above:

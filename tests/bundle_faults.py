@@ -26,6 +26,17 @@ def put(value: Any, *keys: str | int) -> Change:
     return change
 
 
+def operating(aim: float = 0.9, threshold: float | None = 0.25) -> dict[str, Any]:
+    """Thresholds of the tiny bundle's class that must not be missed; at .98 there is none."""
+    rate = {"value": 0.8, "low": 0.7, "high": 0.9}
+    points = [
+        {"aim": aim, "threshold": threshold, "sensitivity": rate, "specificity": rate},
+        {"aim": 0.95, "threshold": 0.05, "sensitivity": rate, "specificity": rate},
+        {"aim": 0.98, "threshold": None},
+    ]
+    return {"malignant": {"aim": aim, "n": 30, "teacher": points, "student": points}}
+
+
 def twin(card: dict[str, Any]) -> None:
     card["classes"][1] = card["classes"][0]
 
@@ -46,6 +57,9 @@ CARDS: dict[str, Change] = {
     "temperature 1e9": put(1e9, "calibration", "teacher", "temperature"),
     "qhat 1.5": put(1.5, "conformal", "teacher", "qhat"),
     "alpha 1": put(1.0, "conformal", "alpha"),
+    "a threshold of 2": put(operating(threshold=2.0), "operating"),
+    "a sensitivity of 1": put(operating(aim=1.0), "operating"),
+    "a threshold of a harmless class": put({"benign": operating()["malignant"]}, "operating"),
     "a class twice": twin,
     "two classes for one text": put("Benign", "classes", 1, "words"),
     "an empty class": put("", "classes", 0, "name"),

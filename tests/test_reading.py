@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,26 @@ def test_a_class_that_a_model_answers_is_no_class_that_it_leaves_open() -> None:
     assert both.verdict is Verdict.AGREE
     assert reading(OPEN, OPEN).not_ruled_out == {"malignant": ("teacher", "student")}
     assert reading(SURE, OPEN).not_ruled_out == {"malignant": ("student",)}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "verdict"), [(0.31, Verdict.AGREE), (0.3, Verdict.CANNOT_RULE_OUT), (None, Verdict.CANNOT_RULE_OUT)]
+)
+def test_a_threshold_stands_in_place_of_the_prediction_set(threshold: float | None, verdict: Verdict) -> None:
+    """Malignant has 0.3 and is in the set: only where there is no threshold does the set count."""
+    found = reading(OPEN, SURE)
+    thresholds = {} if threshold is None else {"malignant": threshold}
+    found = replace(found, teacher=replace(found.teacher, thresholds=thresholds), sensitivity={"malignant": 0.9})
+    assert found.verdict is verdict
+    assert found.to_json()["teacher"]["thresholds"] == thresholds
+    assert found.to_json()["sensitivity"] == {"malignant": 0.9}
+
+
+def test_what_the_set_leaves_out_a_low_threshold_keeps_open() -> None:
+    found = reading(SURE, SURE)
+    assert found.verdict is Verdict.AGREE
+    low = replace(found, student=replace(found.student, thresholds={"malignant": 0.04}))
+    assert low.not_ruled_out == {"malignant": ("student",)}
 
 
 def test_the_verdict_is_in_the_json_and_no_speed_is() -> None:

@@ -15,6 +15,7 @@ from kdlight.contracts.origin import Origin
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
+from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScores
@@ -197,6 +198,8 @@ class Card(Part):
     metrics: Metrics
     calibration: Calibration
     conformal: Conformal
+    operating: Annotated[dict[Name, OperatingPoints] | None, IF_KNOWN] = None
+    """By class that must not be missed; None of a card from before thresholds were chosen."""
     eligibility: Coverage
     intended_use: str
     limits: tuple[str, ...] = Field(max_length=100)
@@ -211,6 +214,8 @@ class Card(Part):
         ):
             if double := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"two classes have the {what} {double[0]!r}; each was expected once")
+        if odd := set(self.operating or ()) - set(self.must_not_miss):
+            raise ValueError(f"the class {min(odd)!r} has a threshold and need not be found; only such were expected")
         for role in ROLES:
             ece = self.metrics.of(role).ece
             if ece is not None and not 0 <= ece.value <= 1:
@@ -247,6 +252,16 @@ class Card(Part):
     @property
     def times_smaller(self) -> float:
         return self.teacher.bytes / self.student.bytes
+
+    def thresholds(self, role: Role, sensitivity: float | None = None) -> dict[str, float]:
+        """By class that must not be missed, where there is one for this sensitivity; None is each class's own."""
+        points = {name: of.at(role, sensitivity) for name, of in (self.operating or {}).items()}
+        return {name: point.threshold for name, point in points.items() if point.threshold is not None}
+
+    def sensitivities(self, sensitivity: float | None = None) -> dict[str, float]:
+        """The sensitivity that each of `thresholds` was chosen for."""
+        known = self.thresholds("teacher", sensitivity)
+        return {name: of.at("teacher", sensitivity).aim for name, of in (self.operating or {}).items() if name in known}
 
     @property
     def level(self) -> float:

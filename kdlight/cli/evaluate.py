@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
 from kdlight.metrics.localization import FIGURES, Localization
+from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.robustness import CorruptionCost
 
 if TYPE_CHECKING:
@@ -91,7 +92,20 @@ def _text(evaluation: Evaluation) -> list[Any]:
     measured = table(("", *reports), [(name, *(getattr(one, name) for one in reports.values())) for name in names])
     located = _located(evaluation.localization) if evaluation.localization else ()
     doubt = had_a_part(evaluation.split)
-    return [*([doubt] if doubt else []), measured, *located, *_corrupted(evaluation.corruptions or ())]
+    told = [*located, *_operating(evaluation.operating or {}), *_corrupted(evaluation.corruptions or ())]
+    return [*([doubt] if doubt else []), measured, *told]
+
+
+def _operating(by_class: Mapping[str, OperatingPoints]) -> tuple[Any, ...]:
+    """What the card's thresholds give for the sensitivity that its recipe asks for; --json has the others, too."""
+    rows = [
+        (name, role, point.aim, point.threshold, point.sensitivity, point.specificity)
+        for name, points in by_class.items()
+        for role, point in (("teacher", points.at("teacher")), ("student", points.at("student")))
+    ]
+    columns = ("must not miss", "model", "sensitivity asked", "not ruled out from", "sensitivity", "specificity")
+    words = "\nThresholds were chosen on validation; none where it had too few images for the sensitivity asked."
+    return (words, table(columns, rows)) if rows else ()
 
 
 def _corrupted(costs: Sequence[CorruptionCost]) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
     """One answer, but the two most probable classes of a model lie within its calibration error."""
     CANNOT_RULE_OUT = "cannot_rule_out"
-    """One answer, but a class that must not be missed is in the prediction set of a model that answers another."""
+    """One answer, but a class that must not be missed is not ruled out by a model that answers another."""
     AGREE = "agree"
     """Both are decided on the same class, and no class that must not be missed is left open."""
 
@@ -137,6 +137,14 @@ class Opinion:
     bytes: int
     """Size on disk of the weights as shipped."""
     heat_map: HeatMap | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """Of classes that must not be missed: the least probability at which one is not ruled out."""
+
+    def holds_possible(self, name: str) -> bool:
+        """Whether it answers a class or does not rule it out; without a threshold its prediction set tells."""
+        threshold = self.thresholds.get(name)
+        inside = name in self.prediction_set if threshold is None else self.probabilities[name] >= threshold
+        return inside or name == self.prediction
 
     @property
     def confidence(self) -> float:
@@ -179,6 +187,8 @@ class Reading:
     """The bundle's classes that must not be missed."""
     level: float = 0.9
     """Share of held-back images whose true class was in the prediction set."""
+    sensitivity: dict[str, float] = field(default_factory=dict)
+    """By class that has thresholds: the share of its images that they were chosen to find."""
     map_similarity: float | None = None
     """Pearson correlation of the two heat maps, -1 to 1; None without maps or where one is flat."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -197,7 +207,7 @@ class Reading:
     def not_ruled_out(self) -> dict[str, tuple[Role, ...]]:
         """Classes that must not be missed, with the models that hold them possible though they answer another."""
         roles = {
-            name: tuple(o.role for o in self.opinions if o.prediction != name and name in o.prediction_set)
+            name: tuple(o.role for o in self.opinions if o.prediction != name and o.holds_possible(name))
             for name in self.must_not_miss
         }
         return {name: possible for name, possible in roles.items() if possible}

@@ -39,6 +39,9 @@ class ClassWords(Settings):
 
     words: Annotated[str, Option("The class in words for people.")]
     must_not_miss: Annotated[bool, Option("Whether missing this class harms a patient.")] = False
+    sensitivity: Annotated[
+        float, Option("If it must not be missed: share of its images that its threshold is to find.", ge=0.5, lt=1)
+    ] = 0.9
 
 
 class DataConfig(Settings):

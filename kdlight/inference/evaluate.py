@@ -22,6 +22,7 @@ from kdlight.inference.predictor import Predictor
 from kdlight.inference.robustness import Ask, corruption_costs
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.localization import Localization
+from kdlight.metrics.operating import OperatingPoints, measured_points
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.preprocessing.augment import AUGMENTATIONS
@@ -46,6 +47,8 @@ class Evaluation(Measurement):
     """The heat maps against outlines; None where nothing is outlined."""
     corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
     """What noise, blur and the like cost each model; None where nobody asked."""
+    operating: Annotated[dict[str, OperatingPoints] | None, IF_KNOWN] = None
+    """What the card's thresholds give here, by class that must not be missed; None where the card has none."""
     part: InstanceOf[Dataset] = Field(exclude=True, repr=False)
     """The images that were measured."""
     pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)
@@ -126,12 +129,11 @@ def evaluate(
     severities, fifteen times the work. Raises DataError where the set does not fit, or a file cannot be read.
     """
     name, part = _opened(bundle, data, split, masks)
-    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
-        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
+    logits = _logits_of(bundle, mirrored)
     end = 0.1 if corruptions else 1.0  # the share of all work that is done before the corruptions
     pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3 * end, "Reading image"))
     predictor = Predictor(bundle)
-    probabilities, seconds = _both(predictor, pixels, _logits_both_ways if mirrored else _logits, progress, end)
+    probabilities, seconds = _both(predictor, pixels, logits, progress, end)
     predicted = {role: p.argmax(1).tolist() for role, p in probabilities.items()}
     maps = localize(predictor, part, predicted, explain, _share(progress, 0.9 * end, 0.1 * end, "Heat maps of image"))
     return Evaluation(
@@ -143,6 +145,7 @@ def evaluate(
         n=len(part),
         localization=maps,
         corruptions=_corrupted(predictor, part, pixels, probabilities, progress) if corruptions else None,
+        operating=_operating(bundle, part, probabilities),
         part=part,
         pixels=pixels,
         probabilities=probabilities,
@@ -161,6 +164,17 @@ def _both(
         probabilities[role] = predict(partial(logits, predictor, role), pixels, temperature, progress=shown)
         seconds[role] = round(time.perf_counter() - began, 4)
     return probabilities, seconds
+
+
+def _operating(
+    bundle: Bundle, part: Dataset, probabilities: Mapping[Role, np.ndarray]
+) -> dict[str, OperatingPoints] | None:
+    """The card's thresholds on these images."""
+    known, column = bundle.card.operating, bundle.classes.index
+    return known and {
+        name: measured_points(points, probabilities, part.labels, column(name), part.groups)
+        for name, points in known.items()
+    }
 
 
 def _corrupted(
@@ -186,6 +200,13 @@ def _opened(
         opened = replace(opened, masks=masks_in(masks, opened))
     name = split or next(s for s in ("test", "val", "all", *opened.splits) if s in opened.splits)
     return name, match_classes(opened.split(name), bundle.classes)
+
+
+def _logits_of(bundle: Bundle, mirrored: bool) -> RoleLogits:
+    """How a model is asked. Raises DataError where pictures are to be mirrored whose sides mean something."""
+    if mirrored and not AUGMENTATIONS[bundle.card.modality].mirror:
+        raise DataError(f"{bundle.card.modality} is never mirrored: its sides mean something. Leave mirrored out.")
+    return _logits_both_ways if mirrored else _logits
 
 
 def _logits(predictor: Predictor, role: Role, pixels: np.ndarray) -> np.ndarray:

@@ -117,6 +117,8 @@ def meaning(card: Card) -> str:
         "alpha": card.conformal.alpha,
         "at_chance": card.at_chance,
     }
+    if card.operating:
+        decisive["operating"] = [card.sensitivities(), *([role, card.thresholds(role)] for role in ROLES)]
     for role in ROLES:
         ece = card.metrics.of(role).ece  # the margin below which an answer is undecided
         decisive[role] = [card.network(role).architecture, card.temperature(role), card.qhat(role), ece and ece.value]

@@ -195,6 +195,7 @@ class Predictor:
                 student=student,
                 must_not_miss=card.must_not_miss,
                 level=card.level,
+                sensitivity=card.sensitivities(),
                 seconds={"prepare": one.seconds},
             )
             for one, teacher, student in zip(prepared, opinions["teacher"], opinions["student"], strict=True)
@@ -216,6 +217,7 @@ class Predictor:
                 margin=margin(card, role),
                 parameters=network.parameters,
                 bytes=self._bytes[role],
+                thresholds=card.thresholds(role),
             )
             for row, chosen, top in zip(probabilities, sets, logits.argmax(axis=1).tolist(), strict=True)
         ]

@@ -47,6 +47,11 @@ class Interval:
         return Interval(100 * self.value, low, high)
 
     @property
+    def constant(self) -> bool:
+        """Every draw gave the same: the bootstrap says nothing."""
+        return self.low is not None and self.low == self.high
+
+    @property
     def above_zero(self) -> bool:
         """For a difference: a gain is proven."""
         return self.low is not None and self.low > 0
@@ -135,6 +140,11 @@ def wilson(share: float, n: int) -> Interval:
     center = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * float(np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)))
     return Interval(share, max(0.0, center - half), min(1.0, center + half))
+
+
+def or_wilson(share: Interval | None, n: int) -> Interval | None:
+    """A share whose draws all agree (5 of 5) says nothing by bootstrap; its Wilson interval does."""
+    return wilson(share.value, n) if share and share.constant else share
 
 
 def distinct(groups: Any, chosen: NDArray[np.bool_]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdlight.metrics.curves import confusion_matrix
-from kdlight.metrics.intervals import DRAWS, Interval, distinct, intervals, wilson
+from kdlight.metrics.intervals import DRAWS, Interval, distinct, intervals, or_wilson
 from kdlight.metrics.paired import FlipCounts
 from kdlight.metrics.scores import SCORES, Floats, Ints, MetricError, checked, recalls, specificities
 
@@ -120,15 +120,15 @@ def report(
         raise MetricError(f"{len(classes)} class names were given for {p.shape[1]} columns; one each was expected.")
     values = intervals(lambda w: _values(p, y, w), y, groups, draws, seed)
     k, matrix = len(classes), confusion_matrix(p, y)
-    recall = [_or_wilson(value, distinct(groups, y == c)) for c, value in enumerate(values[-2 * k : -k])]
-    specificity = [_or_wilson(value, distinct(groups, y != c)) for c, value in enumerate(values[-k:])]
+    recall = [or_wilson(value, distinct(groups, y == c)) for c, value in enumerate(values[-2 * k : -k])]
+    specificity = [or_wilson(value, distinct(groups, y != c)) for c, value in enumerate(values[-k:])]
     scores: dict[str, Any] = dict(zip(SCORES, values[: -2 * k], strict=True))
     fallback = {
-        "accuracy": _or_wilson(scores["accuracy"], distinct(groups, y >= 0)),
+        "accuracy": or_wilson(scores["accuracy"], distinct(groups, y >= 0)),
         "balanced_accuracy": _mean(recall),
     }
     for name, value in scores.items():
-        if value and _constant(value):
+        if value and value.constant:
             scores[name] = fallback.get(name) or Interval(value.value)
     return Report(
         n=len(y),
@@ -145,15 +145,6 @@ def _values(p: Floats, y: Ints, weights: Floats) -> Floats:
     """(D, scores + 2 K)."""
     scores = np.stack([score.weighted(p, y, weights) for score in SCORES.values()], axis=1)
     return np.concatenate([scores, recalls(p, y, weights), specificities(p, y, weights)], axis=1)
-
-
-def _or_wilson(share: Interval | None, n: int) -> Interval | None:
-    """A share whose draws all agree (5 of 5) says nothing by bootstrap; its Wilson interval does."""
-    return wilson(share.value, n) if share and _constant(share) else share
-
-
-def _constant(interval: Interval) -> bool:
-    return interval.low is not None and interval.low == interval.high
 
 
 def _mean(shares: Sequence[Interval | None]) -> Interval | None:

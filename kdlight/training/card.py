@@ -36,6 +36,7 @@ from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
 from kdlight.inference.robustness import Ask, corruption_costs, spread
 from kdlight.metrics import softmax
+from kdlight.metrics.operating import OperatingPoints, chosen_points, measured_points
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScores, twin_scores
 from kdlight.models import Classifier, macs, parameters
@@ -88,6 +89,7 @@ def card_of(result: RunResult) -> Card:
         conformal=Conformal.model_validate(
             {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split", **result.thresholds}
         ),
+        operating=_operating(result),
         eligibility=eligibility(data),
         intended_use=INTENDED_USE,
         limits=(*data.limits, *failure(metrics), shortfall(metrics)),
@@ -98,7 +100,8 @@ def card_of(result: RunResult) -> Card:
 
 def described(data: DataConfig, classes: Sequence[str]) -> tuple[ClassDescription, ...]:
     """The classes as the card has them. Raises CardError for names that no card may have; asked before any training."""
-    names = [dict(data.classes.get(c, ClassWords(words=c))) | {"name": c} for c in classes]
+    told = {c: data.classes.get(c, ClassWords(words=c)) for c in classes}
+    names = [words.model_dump(include={"words", "must_not_miss"}) | {"name": c} for c, words in told.items()]
     try:
         if len(names) < 2:
             raise CardError(f"The set has {len(names)} class; two or more were expected. Add images of another one.")
@@ -139,6 +142,19 @@ def _corruptions(result: RunResult, test: Dataset) -> tuple[CorruptionCost, ...]
     clean = {role: result.probabilities[role][rows] for role in ROLES}
     ask = {role: _asked(result, role) for role in ROLES}
     return corruption_costs(ask, clean, pixels, test.labels[rows], test.groups[rows])
+
+
+def _operating(result: RunResult) -> dict[str, OperatingPoints]:
+    """Of each class that must not be missed: thresholds from validation, and what they give on test."""
+    val, test = (result.data.dataset.split(name) for name in ("val", "test"))
+    seen, asked = ({role: of[role] for role in ROLES} for of in (result.validation, result.probabilities))
+    points = {}
+    for column, name in enumerate(result.data.classes):
+        words = result.recipe.data.classes.get(name)
+        if words is not None and words.must_not_miss:
+            chosen = chosen_points(words.sensitivity, seen, val.labels, column, val.groups)
+            points[name] = measured_points(chosen, asked, test.labels, column, test.groups)
+    return points
 
 
 def _asked(result: RunResult, role: Role) -> Ask:

@@ -34,6 +34,8 @@ class RunResult:
     """The weights that the teacher began with, where that is known."""
     temperatures: Mapping[str, Temperature]
     thresholds: Mapping[str, Threshold]
+    validation: Mapping[str, np.ndarray]
+    """Calibrated, (N, K), on the validation split in the set's order, of the models that a bundle describes."""
     probabilities: Mapping[str, np.ndarray]
     """Calibrated, (N, K), on the test split in the set's order; also of models that no bundle ships."""
 
@@ -47,7 +49,7 @@ class RunResult:
         start: Origin | None,
     ) -> RunResult:
         """Temperature and conformal threshold of each model on validation, its calibrated probabilities on test."""
-        temperatures, thresholds, probabilities = {}, {}, {}
+        temperatures, thresholds, validation, probabilities = {}, {}, {}, {}
         val, test = data.splits["val"], data.splits["test"]
         labels = val.labels.numpy()
         for name, model in {**models, **unshipped}.items():
@@ -56,8 +58,9 @@ class RunResult:
             probabilities[name] = softmax(logits_of(model, test, data.spec).numpy(), temperature)
             if name in models:
                 temperatures[name] = Temperature(temperature=temperature)
-                thresholds[name] = Threshold(qhat=conformal_qhat(softmax(logits, temperature), labels, ALPHA))
-        return cls(recipe, data, models, start, temperatures, thresholds, probabilities)
+                validation[name] = softmax(logits, temperature)
+                thresholds[name] = Threshold(qhat=conformal_qhat(validation[name], labels, ALPHA))
+        return cls(recipe, data, models, start, temperatures, thresholds, validation, probabilities)
 
     def write_predictions(self, folder: Path) -> None:
         """Leave the test probabilities in the run, for a study to pair them with other seeds: PREDICTIONS."""

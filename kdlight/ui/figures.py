@@ -1,14 +1,15 @@
-"""What a card says of a pair beyond its scores: near-twins of training images, and what corrupted images cost."""
+"""What a card says of a pair beyond its scores: near-twins of training images, corrupted images, operating points."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import streamlit as st
 
-from kdlight.bundle.card import Metrics
+from kdlight.bundle import Card
 from kdlight.contracts.reading import ROLES
 from kdlight.metrics import Interval
+from kdlight.metrics.operating import needed
 from kdlight.metrics.robustness import HEADLINES, CorruptionCost
 from kdlight.metrics.twins import TwinScores
 from kdlight.ui import theme, words
@@ -16,15 +17,19 @@ from kdlight.ui.markup import put
 
 OLDER = "This card is from before {} was measured; a new training, or {}, tells it."
 KINDS = {"noise": "Noise", "blur": "Blur", "jpeg": "JPEG", "resample": "Fewer pixels", "gamma": "Gamma"}
+MUST_NOT_MISS = "Classes that must not be missed: thresholds and what they cost"
 
 
-def draw(metrics: Metrics) -> None:
-    """A line or two, and the whole table one click away."""
-    theme.line(" ".join(leak(metrics.twins)))
-    theme.line(" ".join(robustness(metrics.corruptions)))
-    if metrics.corruptions:
+def draw(card: Card) -> None:
+    """A line or two, and the tables one click away."""
+    theme.line(" ".join(leak(card.metrics.twins)))
+    theme.line(" ".join(robustness(card.metrics.corruptions)))
+    if card.metrics.corruptions:
         with st.expander("What noise, blur, JPEG, fewer pixels and gamma cost"):
-            _table(metrics.corruptions)
+            _table(card.metrics.corruptions)
+    if card.operating:
+        with st.expander(MUST_NOT_MISS):
+            operating(card)
 
 
 def leak(twins: TwinScores | None) -> list[str]:
@@ -77,3 +82,28 @@ def _table(costs: Sequence[CorruptionCost]) -> None:
         "blur of 1 pixel in 128, JPEG of quality 40, half the pixels across, or a gamma of 1.5; 1 is milder, 3 worse."
     )
     put(theme.table(heads, rows, row_heads=2))
+
+
+def operating(card: Card, sensitivity: float | None = None) -> None:
+    """The thresholds of a sensitivity, else of each class's own, and what they gave on the test images."""
+    theme.line(
+        "A class is not ruled out where a model's calibrated probability of it is at or above the threshold, which was "
+        "chosen on validation images. Both rates are those of the test images, with 95 % intervals."
+    )
+    columns = ("Sensitivity asked", "Threshold", "Sensitivity", "Specificity")
+    heads = [theme.head(), theme.head("Model"), *map(theme.head, columns)]
+    put(theme.table(heads, _operating_rows(card, sensitivity), row_heads=2))
+
+
+def _operating_rows(card: Card, sensitivity: float | None) -> Iterator[list[str]]:
+    named = {entry.name: entry.words for entry in card.classes}
+    for name, points in (card.operating or {}).items():
+        for role in ROLES:
+            point = points.at(role, sensitivity)
+            head = [named[name], role.capitalize(), words.percent(point.aim)]
+            if point.threshold is None:
+                few = f"none: {needed(point.aim)} validation images are needed, {points.n} were there"
+                yield [*head, few, *["not promised"] * 2]
+            else:
+                rates = map(words.interval, (point.sensitivity, point.specificity))
+                yield [*head, f"{words.number(100 * point.threshold, 2)} %", *rates]

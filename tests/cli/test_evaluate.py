@@ -12,6 +12,7 @@ import pytest
 from kdlight.bundle import Bundle
 from kdlight.inference import golden
 from kdlight.preprocessing.corruptions import KINDS, SEVERITIES
+from tests.bundle_faults import operating, put, spoil
 
 Run = Callable[..., Any]
 
@@ -52,6 +53,21 @@ def test_evaluate_says_what_each_corruption_costs_each_model(kdlight: Run, tiny_
     out = kdlight("evaluate", tiny_bundle.path, labelled, "--corruptions").out
     assert "student less teacher" in out
     assert "resample" in out
+
+
+def test_evaluate_says_what_the_cards_thresholds_give_on_these_images(
+    kdlight: Run, bundle_copy: Path, labelled: Path
+) -> None:
+    """A threshold of 0 calls every image; the card's own rates, of other images, are not repeated."""
+    spoil(bundle_copy, put(operating(threshold=0.0), "operating"))
+    found = kdlight("evaluate", bundle_copy, labelled, "--json").json["operating"]["malignant"]
+    for role in ("teacher", "student"):
+        rates = [(p["aim"], p["sensitivity"], p["specificity"]) for p in found[role]]
+        assert [aim for aim, _, _ in rates] == [0.9, 0.95, 0.98]
+        assert (rates[0][1]["value"], rates[0][2]["value"]) == (1.0, 0.0)
+        assert rates[1][1]["value"] != 0.8
+        assert rates[2][1:] == (None, None)
+    assert "not ruled out from" in kdlight("evaluate", bundle_copy, labelled).out
 
 
 def test_evaluate_names_the_splits_there_are(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:

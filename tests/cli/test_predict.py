@@ -18,6 +18,7 @@ from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.explain import Evidence, Explainer
 from kdlight.explain.lattice import pixels
+from tests.bundle_faults import operating, put, spoil
 
 Run = Callable[..., Any]
 
@@ -33,6 +34,19 @@ def test_one_file_gives_one_reading(kdlight: Run, tiny_bundle: Bundle, scan: Pat
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert reading[role]["prediction"] == max(probabilities, key=probabilities.__getitem__)
         assert reading[role]["heat_map"] is None
+
+
+def test_thresholds_and_what_they_keep_open_are_in_the_json(kdlight: Run, bundle_copy: Path, scan: Path) -> None:
+    """At a threshold of 0 nothing that must not be missed is ruled out, at 1 all of it is that is not answered."""
+    for threshold in (0.0, 1.0):
+        spoil(bundle_copy, put(operating(threshold=threshold), "operating"))
+        reading = kdlight("predict", bundle_copy, scan, "--json").json
+        assert reading["sensitivity"] == {"malignant": 0.9}
+        opinions = {role: reading[role] for role in ("teacher", "student")}
+        assert [one["thresholds"] for one in opinions.values()] == [{"malignant": threshold}] * 2
+        others = [role for role, one in opinions.items() if one["prediction"] != "malignant"]
+        assert others
+        assert reading["not_ruled_out"] == ({"malignant": others} if threshold == 0 else {})
 
 
 def test_people_read_class_words_and_programs_codes(kdlight: Run, bundle_copy: Path, scan: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError, load
 from kdlight.inference import golden
+from tests.bundle_faults import operating
 
 
 def test_inputs_are_the_same_everywhere_and_differ_from_each_other() -> None:
@@ -96,6 +97,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], golden.Bound]] = {
     "another text for a class": (of_card(lambda card: card["classes"][1].update(words="Harmless")), "card"),
     "another temperature": (of_card(lambda card: card["calibration"]["student"].update(temperature=2.1)), "card"),
     "another threshold": (of_card(lambda card: card["conformal"]["teacher"].update(qhat=0.1)), "card"),
+    "an added threshold": (of_card(lambda card: card.update(operating=operating())), "card"),
     "another level": (of_card(lambda card: card["conformal"].update(alpha=0.4)), "card"),
     "another window": (of_card(lambda card: card["input"].update(window="lung")), "card"),
     "another modality": (of_card(lambda card: card["eligibility"].update(modalities=["mri", "ct"])), "card"),
@@ -115,6 +117,15 @@ def test_what_is_exchanged_and_sealed_again_is_found(bundle_copy: Path, what: st
     assert not found.ok
     assert part in found.changed
     assert found.fault is not None
+
+
+def test_an_operating_threshold_is_bound_and_what_it_gave_on_test_is_not(bundle_copy: Path) -> None:
+    first, lower, measured = operating(), operating(threshold=0.2), operating()
+    measured["malignant"]["teacher"][0] = measured["malignant"]["teacher"][0] | {"sensitivity": None}
+    card = load(bundle_copy).card
+    bound = [golden.meaning(card.replace(operating=one)) for one in (first, lower, measured, None)]
+    assert bound[0] == bound[2]
+    assert len(set(bound)) == 3
 
 
 def forget(folder: Path) -> None:

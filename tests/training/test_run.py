@@ -20,6 +20,7 @@ from kdlight.contracts.recipe import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
 from kdlight.inference import Predictor, golden
 from kdlight.inference.evaluate import _logits_both_ways, evaluate
+from kdlight.metrics.operating import SLACK
 from kdlight.models import create_model, start_from
 from kdlight.preprocessing.augment import augmentation
 from kdlight.training import Arrays
@@ -106,6 +107,34 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
             assert found.to_json()[role][metric] == pytest.approx(
                 load(run.bundle).card.metrics.to_json()[role][metric], abs=1e-6
             )
+
+
+def test_thresholds_are_chosen_on_validation_and_measured_on_test(weights: Path, tmp_path: Path) -> None:
+    """Held against the answers of the shipped files."""
+    names = training.open_set(recipe(weights).data, tmp_path).classes
+    words = '={words="Kind", must_not_miss=true, sensitivity=0.8}'
+    urgent = recipe(weights, "train.alone=false", f"data.classes.{names[0]}{words}", "data.val=0.3")
+    run = runs.create(urgent, path=tmp_path / "run")
+    list(training.execute(urgent, run))
+    bundle, data = load(run.bundle), training.open_set(urgent.data, run.path)
+    points = bundle.card.operating
+    assert points is not None
+    assert tuple(points) == bundle.card.must_not_miss == (names[0],)
+    val, test = (evaluate(bundle, data.split(name), name) for name in ("val", "test"))
+    of_it = val.part.labels == 0
+    assert points[names[0]].n == len(set(val.part.groups[of_it].tolist())) < of_it.sum()
+    rank = int((of_it.sum() + 1) * 0.2 + 1e-9)
+    for role in ("teacher", "student"):
+        scores = np.sort(val.probabilities[role][of_it, 0])
+        point = points[names[0]].at(role)
+        assert point.threshold == pytest.approx(scores[rank - 1] - SLACK, abs=SLACK)
+        assert bundle.card.thresholds(role)[names[0]] == point.threshold
+        called = test.probabilities[role][:, 0] >= point.threshold
+        assert point.sensitivity.value == pytest.approx(called[test.part.labels == 0].mean())
+        assert point.specificity.value == pytest.approx((~called)[test.part.labels != 0].mean())
+        assert points[names[0]].at(role, 0.98).threshold is None  # needs 49
+    assert bundle.card.sensitivities() == {names[0]: 0.8}
+    assert golden.check(bundle).ok
 
 
 def test_a_mirrored_evaluation_means_both_ways(weights: Path, tmp_path: Path) -> None:

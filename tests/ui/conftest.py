@@ -79,6 +79,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
             parameters=1,
             bytes=size,
             heat_map=heat,
+            thresholds=bundle.card.thresholds(role),  # type: ignore[arg-type]
         )
 
     reasons = ("You chose CT; Tiny MRI was trained on MRI.",) if asked.confirmed else ()
@@ -90,6 +91,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         eligibility=Eligibility(not reasons, reasons, asked.confirmed),
         **{role: opinion(role) for role in ROLES},  # type: ignore[arg-type]
         must_not_miss=bundle.card.must_not_miss,
+        sensitivity=bundle.card.sensitivities(),
         map_similarity=0.81 if asked.explain else None,
     )
 

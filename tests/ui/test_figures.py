@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from kdlight import bundle as bundles
 from kdlight.metrics import Interval
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScore, TwinScores
 from kdlight.preprocessing.corruptions import KINDS
 from kdlight.ui import figures
+from tests.bundle_faults import operating, put, spoil
 from tests.ui.conftest import page, said
 
 SCORE = TwinScore(with_twin=Interval(0.875, 0.8, 0.95), without_twin=Interval(0.581, 0.5, 0.66), at_random=0.73)
@@ -30,11 +29,7 @@ EVEN = NOISE.model_copy(update={"kind": "blur", "gap": Interval(0.02, -0.05, 0.0
 
 
 def with_figures(library: Path, **metrics: Any) -> None:
-    file = library / "tiny_mri" / "card.json"
-    card = json.loads(file.read_text(encoding="utf-8"))
-    card["metrics"] |= metrics
-    file.write_text(json.dumps(card), encoding="utf-8")
-    bundles.seal(file.parent)
+    spoil(library / "tiny_mri", lambda card: card["metrics"].update(metrics))
 
 
 def test_the_leak_meter_speaks_plainly_on_the_card_and_in_compare(app: AppTest, library: Path) -> None:
@@ -75,6 +70,17 @@ def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
     text = said(page(app, "compare"))
     assert "before how many test images are near-twins of training images was measured" in text
     assert "before what noise and blur cost was measured" in text
+
+
+def test_thresholds_and_what_they_cost_are_one_click_away(app: AppTest, library: Path) -> None:
+    spoil(library / "tiny_mri", put(operating(), "operating"))
+    row = '<th scope="row">Malignant</th><th scope="row">Student</th><td>90 %</td><td>25 %</td>'
+    for name in ("compare", "library"):
+        page(app, name)
+        if name == "library":
+            next(b for b in app.button if b.label == "Open the card").click().run()
+        assert row in said(app)
+        assert any(one.label.startswith("Classes that must not be missed") for one in app.expander)
 
 
 def test_no_twin_is_said_and_a_model_without_one_part_is_left_out() -> None:

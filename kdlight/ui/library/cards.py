@@ -66,7 +66,7 @@ def whole(bundle: Bundle) -> None:
         (st.error if card.at_chance else st.warning)(caveat)
     pair.table(bundle, card.metrics, card.metrics.latency)
     theme.line(pair.gain_sentence(card))
-    figures.draw(card.metrics)
+    figures.draw(card)
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Limits**")

@@ -11,6 +11,7 @@ from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Opinion, Reading
 from kdlight.ui import theme, waiting, words
 from kdlight.ui.markup import Markup, joined, put, write
+from kdlight.ui.read import sensitivity
 from kdlight.workers import Latency
 
 NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
@@ -25,6 +26,7 @@ def result(reading: Reading, bundle: Bundle) -> None:
     _speed(bundle)
     known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
     theme.line(known)
+    sensitivity.draw(bundle.card)
     meaning(reading, bundle)
 
 
@@ -73,9 +75,10 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
 
 
 def _row(bundle: Bundle, opinion: Opinion, name: str) -> Markup:
-    p, first, inside = opinion.probabilities[name], name == opinion.prediction, name in opinion.prediction_set
+    p, first = opinion.probabilities[name], name == opinion.prediction
     entry = next(c for c in bundle.card.classes if c.name == name)
-    alarm = write(' <span class="kd-alarm">must not miss</span>') if entry.must_not_miss and inside else ""
+    urgent = entry.must_not_miss and opinion.holds_possible(name)
+    alarm = write(' <span class="kd-alarm">must not miss</span>') if urgent else ""
     width = max(0.0, min(100.0, p * 100)) if math.isfinite(p) else 0.0
     return write(
         '<div class="kd-row{first}"><span class="kd-name" title="{name}">{name}{alarm}</span>'

@@ -50,18 +50,19 @@ def sentence(reading: Reading, bundle: Bundle, caution: str | None = None) -> st
 
 
 def left_open(reading: Reading, bundle: Bundle) -> str:
-    """Cannot rule out at 90 %: the classes that must not be missed and that the rest of the sentence does not name."""
+    """Cannot rule out at 90 % sensitivity: the classes that must not be missed and are not named beside it anyway."""
     named: set[str] = set()
     if reading.verdict is Verdict.DISAGREE:
         named = {opinion.prediction for opinion in reading.opinions}
     elif reading.verdict is Verdict.UNDECIDED:
         named = {name for opinion in reading.opinions for name in _standing(opinion)}
-    classes = [
-        bundle.words(name) + ("" if len(roles) == len(ROLES) else f" ({roles[0]})")
-        for name, roles in reading.not_ruled_out.items()
-        if name not in named
-    ]
-    return f"Cannot rule out at {words.percent(reading.level)}: {', '.join(classes)}." if classes else ""
+    classes: dict[str, list[str]] = {}
+    for name, roles in reading.not_ruled_out.items():
+        if name not in named:
+            aim = reading.sensitivity.get(name)
+            level = words.percent(reading.level) if aim is None else f"{words.percent(aim)} sensitivity"
+            classes.setdefault(level, []).append(bundle.words(name) + (f" ({roles[0]})" if len(roles) == 1 else ""))
+    return " ".join(f"Cannot rule out at {level}: {', '.join(of)}." for level, of in classes.items())
 
 
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
@@ -70,6 +71,11 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     metrics = bundle.card.metrics
     teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)
     yield f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."
+    for name in sorted(set(bundle.card.operating or ()) - set(reading.sensitivity)):
+        yield (
+            f"No sensitivity for {bundle.words(name)} is promised: validation has too few such images for the share "
+            "asked, so the prediction set decides."
+        )
     r = reading.map_similarity
     if r is not None:
         where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"

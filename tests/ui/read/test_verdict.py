@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from kdlight import bundle as bundles
 from kdlight import images
 from kdlight.bundle import Bundle
 from kdlight.contracts.reading import Verdict
 from kdlight.images import Image
 from kdlight.ui.read import verdict
 from kdlight.workers import Read
+from tests.bundle_faults import operating, put, spoil
 from tests.ui.conftest import FakeTicket, FakeWorkers, a_reading, above, said, sample, upload
 
 MRI = "Brain MRI phantom"
@@ -87,11 +90,59 @@ def test_who_does_not_rule_it_out_is_named(
     assert verdict.sentence(reading, tiny_bundle) == sentence
 
 
+LOW = {"teacher": (0.8, 0.1, 0.1), "student": (0.85, 0.1, 0.05)}
+
+
+@pytest.fixture
+def with_thresholds(library: Path, workers: FakeWorkers) -> Bundle:
+    """The bundle with a threshold of 0.25 for 90 %, of 0.05 for 95 % and none for 98 %; both models say LOW."""
+    spoil(library / "tiny_mri", put(operating(), "operating"))
+    bundle = bundles.load(library / "tiny_mri")
+    workers.answer = lambda asked: FakeTicket(a_reading(asked, bundle, LOW))
+    return bundle
+
+
+def test_a_higher_sensitivity_keeps_more_open_and_asks_no_model_again(
+    with_thresholds: Bundle, app: AppTest, workers: FakeWorkers
+) -> None:
+    upload(app, BRAIN)
+    assert "They agree: Benign." in above(app)
+    assert "<td>90 %</td><td>25 %</td><td>0.80 [0.70, 0.90]</td>" in said(app)
+    asked = len(workers.asked)
+    choice = next(box for box in app.selectbox if box.label == "Share of such images to find")
+    choice.select(0.95).run()
+    assert not app.exception
+    assert "Cannot rule out at 95 % sensitivity: Malignant. Both answer Benign." in above(app)
+    assert "<td>95 %</td><td>5 %</td>" in said(app)
+    assert said(app).count("must not miss</span>") == 2  # beside the class, under both models
+    assert len(workers.asked) == asked
+
+
+def test_what_cannot_be_promised_is_said_and_not_taken_for_ruled_out(with_thresholds: Bundle, app: AppTest) -> None:
+    app.session_state["sensitivity"] = 0.98
+    upload(app, BRAIN)
+    assert "They agree: Benign." in above(app)
+    assert "No sensitivity for Malignant is promised: validation has too few such images" in above(app)
+    assert "none: 49 validation images are needed, 30 were there</td><td>not promised</td>" in said(app)
+
+
+def test_a_threshold_decides_where_the_card_has_one(with_thresholds: Bundle, tiny_image: Image) -> None:
+    """0.22 is in the set of the fake, which holds whatever has 0.2, and below the threshold of 0.25."""
+    read = Read(with_thresholds.path, tiny_image)
+    answers = {"teacher": (0.7, 0.22, 0.08), "student": (0.7, 0.22, 0.08)}
+    assert verdict.sentence(a_reading(read, with_thresholds, answers), with_thresholds) == "They agree: Benign."
+    answers["student"] = (0.7, 0.26, 0.04)
+    assert verdict.sentence(a_reading(read, with_thresholds, answers), with_thresholds) == (
+        "Cannot rule out at 90 % sensitivity: Malignant (student). Both answer Benign."
+    )
+
+
 def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) -> None:
     card = tiny_bundle.card
     teacher = card.teacher.replace(start="random weights", start_kind="random")
     held = card.replace(metrics=card.metrics.replace(at_chance=("student",)), teacher=teacher)
-    line = " ".join(verdict.trust(SimpleNamespace(map_similarity=None), replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
+    reading = SimpleNamespace(map_similarity=None, sensitivity={})
+    line = " ".join(verdict.trust(reading, replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line
     assert line.index("Failed") < line.index("Tested on")
