@@ -20,8 +20,8 @@ def data_check(folder: Data, as_json: Json = False) -> Answer:
     with counted("Reading images") as progress:
         result = check(dataset, progress)
     rows = [(name, *(counts[name] for counts in result.counts.values())) for name in result.classes]
-    leaking = any(one.near_twins for one in result.near_twins)
-    problems = result.problems or ["Nothing else was found." if leaking else "Nothing wrong was found."]
+    warned = any(one.near_twins for one in result.near_twins) or any(few.images for few in result.few)
+    problems = result.problems or ["Nothing else was found." if warned else "Nothing wrong was found."]
     return Answer(result.to_json(), [table(("class", *result.counts), rows), *result.notes, *problems])
 
 

@@ -141,7 +141,7 @@ def check(dataset: Dataset, progress: Progress | None = None) -> Check:
         not_patients=dataset.not_patients,
         masks=len(dataset.masks),
         left_out=dataset.left_out,
-        notes=[*notes(dataset), *(one.words for one in near_twins if one.near_twins)],
+        notes=[*notes(dataset), *(one.words for one in near_twins if one.near_twins), *_scarce(counts)],
         unreadable=unreadable,
         duplicates=_alike(dataset, [(one.pixels, one.item) for one in seen]),
         look_alikes=[a for a in _alike(dataset, [(one.hash, one.item) for one in seen]) if len(a.splits) > 1],
@@ -210,11 +210,18 @@ def _too_few_groups(dataset: Dataset) -> list[str]:
         groups[item.label].add(item.group)
     needed = LEAST_GROUPS - len(present)
     return [
-        f"Class {dataset.classes[label]!r} has {len(names)} group(s) of images; at least {needed} are needed to carve "
-        f"the splits it lacks."
+        f"Class {dataset.classes[label]!r} has images of {len(names)} group(s); {needed} were expected, one for each "
+        f"split that is to have it. Add images of it, or take the class out."
         for label, names in sorted(groups.items())
         if len(names) < needed
     ]
+
+
+def _scarce(counts: dict[str, dict[str, int]]) -> list[str]:
+    few = [f"{c} in {split}: {n}" for split, by in counts.items() for c, n in by.items() if 0 < n < FEW]
+    return [
+        f"Fewer than {FEW} images of a class ({first_of(few)}): what is learned or measured there is a guess."
+    ] * bool(few)
 
 
 def _near_twins(seen: Sequence[Seen]) -> list[NearTwins]:
@@ -251,7 +258,7 @@ def _problems(result: Check) -> list[str]:
         (across, "{n} set(s) of equal images lie in several splits ({some}): the training has seen part of the test."),
         (torn, "{n} set(s) of equal images carry several classes ({some}): at least one label is wrong."),
         (straddle, "{n} group(s) lie in more than one split ({some}): move each into one, or carve the splits anew."),
-        (empty, "{n} class(es) have no image in a split: {some}."),
+        (empty, "A split has no image of a class ({some}): add some, or move a part of the others' there."),
         (lost, "The images of some masks are missing ({some}): put them back, or remove the masks."),
     )
     return [words.format(n=len(bad), some=first_of(bad)) for bad, words in candidates if bad]

@@ -17,6 +17,7 @@ from kdlight.images import Image, ImageError, frames_of_set, read_of_set, sniff
 from kdlight.images.limits import LIMITS
 from kdlight.storage import CONFINED
 
+IN_FOLDERS = "Put each image into a folder named after its class."
 FRAMES = "frames"
 """The task that takes every frame of a file as an image: `PATH#frames`."""
 _FIRST, _HEADER = 1 << 16, 1 << 22
@@ -136,9 +137,10 @@ def labeled(root: Path, labels: Labels, task: str = "") -> Dataset:
     _require_inside(root, labels)
     rows, ledger = sorted(labels.rows), labels.ledger
     if not rows:
+        sets = sorted(path.name for path in root.iterdir() if path.suffix.lower() in (".npz", ".csv"))
         raise DataError(
             f"{root} holds no labeled images; <split>/<class>/<file> or <class>/<file> was expected. "
-            f"Put each image into a folder named after its class."
+            + (f"Give one of the sets in it: {', '.join(sets)}." if sets else IN_FOLDERS)
         )
     names = _class_names(root, {row.name for row in rows})
     classes = tuple(sorted(set(names.values())))

@@ -53,7 +53,8 @@ def _rows(path: Path, inside: bool) -> list[Row]:
         if ref in lines:
             raise DataError(f"{where}: its file is listed already on line {lines[ref]}; list each file once.")
         if not (path.parent / ref).is_file():
-            raise DataError(f"{where}: its file is not in {path.parent}; remove the line or restore the file.")
+            place = "there" if Path(ref).is_absolute() else f"in {path.parent}"
+            raise DataError(f"{where}: its file {ref} is not {place}; remove the line or restore the file.")
         lines[ref] = line
         split = row.get("split") or UNSPLIT
         rows.append(Row(ref, row["class"], split_word(split) or split, row.get("group") or ref))

@@ -82,10 +82,12 @@ def _images(path: Path, split: str, images: np.ndarray) -> np.ndarray:
 
 
 def _labels(path: Path, split: str, labels: np.ndarray | None, count: int) -> np.ndarray:
+    if labels is not None and labels.ndim == 2 and labels.shape[1] > 1:
+        raise DataError(
+            f"{path}: {split}_labels holds {labels.shape[1]} labels for each image; one was expected. Sets with "
+            f"several findings in an image, such as ChestMNIST, are not covered yet."
+        )
     if labels is None or labels.size != count or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
         shape = "absent" if labels is None else f"{labels.dtype} {labels.shape}"
-        raise DataError(
-            f"{path}: {split}_labels is {shape}; one whole number from 0 per image ({count}) was expected. "
-            f"Sets with several labels per image are not covered."
-        )
+        raise DataError(f"{path}: {split}_labels is {shape}; one whole number from 0 per image ({count}) was expected.")
     return labels.reshape(-1).astype(np.int64)

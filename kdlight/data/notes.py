@@ -48,6 +48,8 @@ def notes(dataset: Dataset) -> list[str]:
     for row in dataset.left_out:
         more = row.reason != "frames" and row.count > len(row.examples)
         lines.append(LEFT_OUT[row.reason].format(n=row.count, some="; ".join([*row.examples, *["..."] * more])))
+    if lacking := [name for name in SPLITS[1:] if name not in dataset.splits and SPLITS[0] in dataset.splits]:
+        lines.append(f"A {' and a '.join(lacking)} split is lacking: a training carves it out of train, by group.")
     return lines
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path, PurePath
 
 from kdlight.data.dataset import SPLITS, UNSPLIT, DataError, Dataset
 
@@ -77,13 +79,25 @@ def strange_splits(dataset: Dataset) -> list[str]:
 
 
 def lone_class(dataset: Dataset) -> list[str]:
-    """A sentence where there is nothing to tell apart."""
+    """A sentence where there is nothing to tell apart, with the folders further down that may be the classes."""
     if len(dataset.classes) > 1:
         return []
+    inner, folders = _below(dataset)
+    said = f" If {', '.join(folders)} are classes, give {inner}." if len(folders) > 1 else ""
     return [
         f"There is one class, {dataset.classes[0]}; two or more were expected. Give the folder in which each class has "
-        f"a folder of its own."
+        f"a folder of its own.{said}"
     ]
+
+
+def _below(dataset: Dataset) -> tuple[Path, list[str]]:
+    """Of a set of folders without splits the innermost folder that holds all images, and the folders in it."""
+    parents = [PurePath(i.ref).parent for i in dataset.items if i.split == UNSPLIT and dataset.source.file(i.ref)]
+    if len(parents) < len(dataset):
+        return Path(), []
+    inner = os.path.commonpath(parents)
+    names = {parent.relative_to(inner).parts[:1] for parent in parents}
+    return Path(dataset.source.name) / inner, sorted(name for parts in names for name in parts)
 
 
 def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: str | None = None) -> Dataset:

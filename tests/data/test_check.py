@@ -58,7 +58,31 @@ def test_groups_across_splits_and_few_images_are_said(put: Put) -> None:
     assert found.groups_across_splits == {"p": ["test", "train"]}
     assert {"split": "test", "class": "b", "images": 0} in found.to_json()["few"]
     assert any("1 group(s) lie in more than one split" in problem for problem in found.problems)
-    assert any("no image in a split: b in test" in problem for problem in found.problems)
+    assert any("A split has no image of a class (b in test)" in problem for problem in found.problems)
+    assert any("(a in train: 1; b in train: 1; a in test: 1)" in note for note in found.notes)
+    assert "A val split is lacking: a training carves it out of train, by group." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("out/in/a/1.png", "out/in/a/2.png", "out/in/b/3.png"), "If a, b are classes, give {}/out/in."),
+        (("only/1.png", "only/2.png"), ""),
+        (("only/deep/1.png", "only/deep/2.png"), ""),
+        (("train/only/1.png", "test/only/2.png"), ""),
+    ],
+)
+def test_one_class_names_the_folders_that_may_be_the_classes(put: Put, names: tuple[str, ...], said: str) -> None:
+    folder = put(*names)
+    (alone,) = [problem for problem in check(open_dataset(folder)).problems if problem.startswith("There is one class")]
+    assert alone.endswith(said.format(folder)) if said else "are classes" not in alone
+
+
+def test_one_class_of_an_npz_has_no_folders(tmp_path: Path) -> None:
+    arrays = {f"{split}_images": np.full((3, 28, 28), 9, np.uint8) for split in ("train", "test")}
+    np.savez(tmp_path / "one.npz", **arrays, train_labels=np.zeros(3, np.uint8), test_labels=np.zeros(3, np.uint8))
+    problems = check(open_dataset(tmp_path / "one.npz")).problems
+    assert any(problem.endswith("a folder of its own.") for problem in problems)
 
 
 def test_images_that_no_split_takes_are_said(put: Put) -> None:
@@ -83,7 +107,7 @@ def test_a_problem_names_the_first_files(put: Put) -> None:
 
 def test_a_class_folder_with_one_image_is_said(put: Put) -> None:
     found = check(open_dataset(put("a/1.png", "a/2.png", "a/3.png", "b/4.png")))
-    assert any("Class 'b' has 1 group(s)" in problem for problem in found.problems)
+    assert any("Class 'b' has images of 1 group(s); 3 were expected" in problem for problem in found.problems)
 
 
 @pytest.mark.parametrize("change", ["resize", "jpeg", "brighter"])

@@ -96,7 +96,7 @@ def test_a_manifest_decides_and_its_other_columns_are_ignored(put: Put) -> None:
         ("", "no column path, class"),
         ("path,class\na/1.png,a\na/2.png,\n", "line 3: class is empty"),
         ("path,class\na/1.png\n", "line 2: class is empty"),
-        ("path,class\na/9.png,a\n", "line 2: its file is not in"),
+        ("path,class\na/9.png,a\n", r"line 2: its file a/9\.png is not in"),
         ("path,class\n../secret.png,a\n", "lies outside"),
         ("path,class\n/etc/hosts,a\n", "lies outside"),
         ("path,class\na/1.png,a\na/1.png,b\n", "listed already on line 2"),
@@ -124,8 +124,14 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=words):
             open_dataset(path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no labeled images"):
+    with pytest.raises(DataError, match=r"holds no labeled images.*Put each image into a folder"):
         open_dataset(tmp_path / "empty")
+    medmnist(tmp_path / "empty" / "b.npz")
+    with pytest.raises(DataError, match=r"holds no labeled images.*Give one of the sets in it: b\.npz"):
+        open_dataset(tmp_path / "empty")
+    (tmp_path / "far.csv").write_text("path,class\n/nowhere/1.png,a\n")
+    with pytest.raises(DataError, match=r"line 2: its file /nowhere/1\.png is not there"):
+        open_dataset(tmp_path / "far.csv")
 
 
 def medmnist(path: Path, **changes: object) -> Path:
@@ -161,7 +167,7 @@ def test_npz_images_may_have_one_channel(tmp_path: Path) -> None:
         ({"train_labels": np.array([{"a": 1}] * 6, dtype=object)}, "without objects"),
         ({"train_images": np.zeros((6, 28, 28), dtype=np.float32)}, "uint8"),
         ({"train_images": np.zeros((6, 28, 28, 28), dtype=np.uint8)}, "Three-dimensional"),
-        ({"train_labels": np.zeros((6, 14), dtype=np.uint8)}, "several labels"),
+        ({"train_labels": np.zeros((6, 14), dtype=np.uint8)}, "14 labels for each image.*ChestMNIST"),
         ({"train_labels": np.full((6, 1), -1)}, "one whole number"),
         ({"train_labels": np.zeros((6, 1))}, "one whole number"),
     ],
