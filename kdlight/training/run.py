@@ -21,7 +21,7 @@ from kdlight.data import class_weights
 from kdlight.inference import golden
 from kdlight.models import Classifier, published
 from kdlight.preprocessing.augment import augmentation
-from kdlight.runs import EpochRecord, Run, RunError, progress
+from kdlight.runs import EpochRecord, Phase, Run, RunError, progress
 from kdlight.runs.recipes import is_labeled_set, open_recipe
 from kdlight.storage import replacing_folder
 from kdlight.training import effort as efforts
@@ -103,28 +103,42 @@ def execute(recipe: Recipe, run: Run) -> Iterator[EpochRecord]:
 
     What the run's folder already holds is not done again. Raises ValueError subclasses for the caller's mistakes.
     """
+    run.update(phase="data", epoch=0, epochs=0)
+    phases = prepared(recipe, run)
+    yield from phases.teacher()
+    for phase in students(recipe):
+        yield from phases.student(phase)
+    run.update(phase="calibrate")
+    result = measured(phases)
+    result.write_predictions(run.path)
+    run.update(phase="bundle")
+    run.update(at_chance=pack(run.bundle, result).card.at_chance)
+
+
+def prepared(recipe: Recipe, run: Run) -> Phases:
+    """The trainings of a run with its data in memory. Raises ValueError subclasses for the caller's mistakes."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     torch.set_flush_denormal(True)
-    run.update(phase="data", epoch=0, epochs=0)
     named_modality(recipe.data.modality)
     augment = augmentation(recipe.data.augmentation or recipe.data.modality, recipe.data.size)
     data = prepare(recipe.data, run.path)
     described(recipe.data, data.classes)
     labels = data.labeled.labels.numpy()
     weights = torch.from_numpy(class_weights(labels, recipe.train.balance, len(data.classes))).float()
-    phases = Phases(recipe, run, data, weights, augment)
-    yield from phases.teacher()
-    baselines = [name for name in BASELINES if getattr(recipe.train, name)]
-    for phase in (*baselines, "student"):
-        yield from phases.student(phase)
-    run.update(phase="calibrate")
-    models: dict[str, Classifier] = {name: phases.finished(name) for name in ("teacher", "student", *baselines)}
+    return Phases(recipe, run, data, weights, augment)
+
+
+def students(recipe: Recipe) -> list[Phase]:
+    """The small models that a recipe trains, in order."""
+    return [*(name for name in BASELINES if getattr(recipe.train, name)), "student"]
+
+
+def measured(phases: Phases) -> RunResult:
+    """What a run's finished models give, whose weights lie in its folder."""
+    models: dict[str, Classifier] = {name: phases.finished(name) for name in ("teacher", *students(phases.recipe))}
     partner = {PARTNER: phases.finished(PARTNER)} if phases.has(PARTNER) else {}
-    result = RunResult.measured(recipe, data, models, partner, run.teacher_start())
-    result.write_predictions(run.path)
-    run.update(phase="bundle")
-    run.update(at_chance=pack(run.bundle, result).card.at_chance)
+    return RunResult.measured(phases.recipe, phases.data, models, partner, phases.run.teacher_start())
 
 
 def pack(path: Path, result: RunResult) -> Bundle:
