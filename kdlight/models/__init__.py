@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,6 +16,7 @@ from kdlight.contracts.recipe import UNTRAINED
 from kdlight.models import mobilenet, published
 from kdlight.models.base import Classifier, macs, parameters
 from kdlight.models.registry import MODELS, License, Network, create_model, published_networks
+from kdlight.models.weight_selection import classifier_of
 from kdlight.models.zoo import TimmClassifier
 
 __all__ = ["MODELS", "Classifier", "Network", "create_model", "load_state", "macs", "parameters", "start_from"]
@@ -69,7 +71,7 @@ def start_from(model: Classifier, name: str, weights: str) -> Origin:
         return Origin(
             kind="random", words=f"{UNTRAINED}: the download of its published weights failed ({type(error).__name__})"
         )
-    _load_matching(model, pretrained.state_dict())
+    _load_matching(model, _backbone(pretrained))
     return Origin(kind="published", words=f"{PUBLISHED} (ImageNet)")
 
 
@@ -102,7 +104,7 @@ def start_student(model: Classifier, name: str, init: str, weights: str) -> None
             f"The student {name} cannot start from published weights: {reason}. Go online, name a file in "
             f"student.weights, or take another student.init."
         )
-    _load_matching(model, create_model(name, model.num_classes, pretrained=True).state_dict())
+    _load_matching(model, _backbone(create_model(name, model.num_classes, pretrained=True)))
 
 
 def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:
@@ -115,3 +117,22 @@ def _load_matching(model: Classifier, state: dict[str, Tensor]) -> None:
             f"Only {len(fitting)} of {len(expected)} tensors fit the model. Give the weights of this network."
         )
     model.load_state_dict(fitting, strict=False)
+    _begin_small(model, fitting)
+
+
+def _backbone(model: Classifier) -> dict[str, Tensor]:
+    """Its tensors but the classifier's, which timm drew anew for these classes."""
+    head = classifier_of(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
+
+
+@torch.no_grad()
+def _begin_small(model: Classifier, loaded: Collection[str]) -> None:
+    """A classifier that was not loaded begins near 0, as MobileNetV2's does, and does not tear at what was loaded.
+
+    timm draws that of an EfficientNet so large that its first logits deviate by 6; see docs/studies/notes.md.
+    """
+    head = classifier_of(model)
+    for name, tensor in model.named_parameters():
+        if name.startswith(head) and name not in loaded:
+            torch.nn.init.normal_(tensor, 0, 0.01) if tensor.dim() > 1 else torch.nn.init.zeros_(tensor)

@@ -75,7 +75,7 @@ def select_weights(
     """
     large, small = source.state_dict(), _once(target.state_dict(keep_vars=True))
     depths, small_depths = _depths(large), _depths(small)
-    head = _classifier(target)
+    head = classifier_of(target)
     filled = []
     with torch.no_grad():
         for name, tensor in small.items():
@@ -162,7 +162,7 @@ def _evenly(name: str, depths: dict[str, int], small: dict[str, int]) -> str:
     return f"{match[1]}.{number}.{name[match.end() :]}"
 
 
-def _classifier(model: nn.Module) -> tuple[str, ...]:
+def classifier_of(model: nn.Module) -> tuple[str, ...]:
     """Beginnings of the names of the tensors that make the logits."""
     net: Any = getattr(model, "net", model)
     head = net.get_classifier() if hasattr(net, "get_classifier") else getattr(model, "classifier", None)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from kdlight import models
 from kdlight.bundle.card import Network
 from kdlight.cli import main
 from kdlight.contracts import origin
@@ -165,3 +166,30 @@ def test_nothing_is_unpickled_and_a_torn_checkpoint_is_told(tmp_path: Path) -> N
     renamed.write_bytes(content)
     with pytest.raises(PackageError, match="is torn"):
         convert(str(renamed), tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("name", [f"timm:{NETWORK}", "timm:resnet10t", "visformer_s"])
+def test_a_new_classifier_begins_near_zero_and_one_that_is_given_stays(name: str, tmp_path: Path) -> None:
+    given, model = create_model(name, 5), create_model(name, 3)
+    save_file(given.state_dict(), tmp_path / "w.safetensors")
+    start_from(model, name, str(tmp_path / "w.safetensors"))
+    ours, theirs = model.state_dict(), given.state_dict()
+    new = [key for key in ours if ours[key].shape != theirs[key].shape]
+    weight, bias = sorted((ours[key] for key in new), key=Tensor.dim, reverse=True)
+    assert (len(new), float(bias.abs().max())) == (2, 0.0)
+    assert float(weight.std()) == pytest.approx(0.01, rel=0.1)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours if key not in new)
+    same = create_model(name, 5)
+    start_from(same, name, str(tmp_path / "w.safetensors"))
+    assert all(torch.equal(tensor, theirs[key]) for key, tensor in same.state_dict().items())
+
+
+def test_the_classifier_that_comes_with_published_weights_is_no_published_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"timm:{NETWORK}"
+    hub, model = create_model(name, 3), create_model(name, 3)
+    monkeypatch.setattr(models.published, "lacking", lambda _name: None)
+    monkeypatch.setattr(models, "create_model", lambda _name, _classes, pretrained: hub)
+    assert start_from(model, name, "").kind == "published"
+    assert torch.equal(model.net.conv_head.weight, hub.net.conv_head.weight)
+    assert float(hub.net.classifier.weight.detach().std()) > 0.3  # as timm draws it
+    assert float(model.net.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
