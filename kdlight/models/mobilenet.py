@@ -24,6 +24,9 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 EARLY = (2, 1, 2, 2, 1, 2, 1)
 """The first stage halves the picture already: half of the time goes into the first two stages otherwise."""
 
+LATE = (1, 2, 2, 2, 1, 1, 1)
+"""The last stages keep their grid: 8 x 8 cells at 128 px, where a heat map would have 4 x 4."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -39,11 +42,12 @@ class Shape:
 
 
 # fmt: off
+NANO = ((1, 8, 1), (2, 16, 2), (4, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1))
 SHAPES = {
     "mobilenetv2": Shape(
         32, ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)), 1280),
-    "kdlight_nano": Shape(
-        16, ((1, 8, 1), (2, 16, 2), (4, 16, 2), (6, 32, 3), (6, 48, 2), (6, 80, 1), (3, 80, 1)), 320, 0.1, EARLY),
+    "kdlight_nano": Shape(16, NANO, 320, 0.1, EARLY),
+    "kdlight_nano16": Shape(16, NANO, 320, 0.1, LATE),
     "kdlight_small": Shape(
         16, ((1, 8, 1), (6, 12, 2), (6, 16, 3), (6, 32, 4), (6, 48, 3), (6, 80, 3), (6, 160, 1)), 640),
     "kdlight_base": Shape(

@@ -54,6 +54,8 @@ MODELS: dict[str, Network] = {
     "mobilenetv2": Network("teacher", "MobileNetV2, 2.2M parameters", "Sandler et al., CVPR 2018",
                            mobilenet.build, FAMILY, ("mobilenetv2_100",)),
     "kdlight_nano": Network("student", "0.20M parameters, 0.45 MB in fp16", CUT, mobilenet.build, FAMILY),
+    "kdlight_nano16": Network("student", "kdlight_nano with twice the cells in each direction, 8 x 8 at 128 px", CUT,
+                              mobilenet.build, FAMILY),
     "kdlight_small": Network("student", "0.58M parameters", CUT, mobilenet.build, FAMILY),
     "kdlight_base": Network("student", "1.35M parameters", CUT, mobilenet.build, FAMILY),
     "ofa595": Network("student", "OFA-595, 7.6M parameters, 595M multiply-adds at 236 px", "Cai et al., ICLR 2020",

@@ -15,6 +15,7 @@ ROUNDED = "Scores in two decimals; differences were taken before rounding, in po
 ARCHITECTURES = {
     "mobilenetv2": "MobileNetV2",
     "kdlight_nano": "kdlight nano",
+    "kdlight_nano16": "kdlight nano 16",
     "kdlight_small": "kdlight small",
     "kdlight_base": "kdlight base",
     "ofa595": "OFA-595",

@@ -17,7 +17,15 @@ from kdlight.explain.watch import cam_layers
 from kdlight.models import create_model
 
 SIDE = 128
-CONVOLUTIONAL = ["mobilenetv2", "kdlight_nano", "kdlight_small", "kdlight_base", "ofa595", "timm:efficientnet_lite0"]
+CONVOLUTIONAL = [
+    "mobilenetv2",
+    "kdlight_nano",
+    "kdlight_nano16",
+    "kdlight_small",
+    "kdlight_base",
+    "ofa595",
+    "timm:efficientnet_lite0",
+]
 
 
 def network(name: str) -> nn.Module:
@@ -90,6 +98,7 @@ def test_an_inner_cell_at_128_px_is_drawn_where_random_networks_look(name: str) 
     [
         ("mobilenetv2", 0, 32),
         ("kdlight_nano", 0, 32),
+        ("kdlight_nano16", 0, 16),
         ("ofa595", 0, 32),
         ("vgg19", 7.5, 16),  # four poolings of 2 x 2
         ("visformer_s", 15, 32),
