@@ -15,15 +15,15 @@ from kdlight.metrics.twins import TwinScores
 from kdlight.ui import theme, words
 from kdlight.ui.markup import put
 
-OLDER = "This card is from before {} was measured; a new training, or {}, tells it."
 KINDS = {"noise": "Noise", "blur": "Blur", "jpeg": "JPEG", "resample": "Fewer pixels", "gamma": "Gamma"}
 MUST_NOT_MISS = "Classes that must not be missed: thresholds and what they cost"
 
 
 def draw(card: Card) -> None:
     """A line or two, and the tables one click away."""
-    theme.line(" ".join(leak(card.metrics.twins)))
-    theme.line(" ".join(robustness(card.metrics.corruptions)))
+    for sentences in (leak(card.metrics.twins), robustness(card.metrics.corruptions), lacking(card)):
+        if sentences:
+            theme.line(" ".join(sentences))
     if card.metrics.corruptions:
         with st.expander("What noise, blur, JPEG, fewer pixels and gamma cost"):
             _table(card.metrics.corruptions)
@@ -32,10 +32,21 @@ def draw(card: Card) -> None:
             operating(card)
 
 
+def lacking(card: Card) -> list[str]:
+    """What an older card does not say, and what tells it, in a sentence; empty for a card that says everything."""
+    parts = {
+        "near-twins of training images (kdlight data check)": card.metrics.twins,
+        "what noise and blur cost (kdlight evaluate --corruptions)": card.metrics.corruptions,
+        "thresholds of classes that must not be missed (a new training)": card.operating,
+    }
+    names = [name for name, part in parts.items() if part is None]
+    return [f"This card is from before these were measured: {words.listed(names)}."] if names else []
+
+
 def leak(twins: TwinScores | None) -> list[str]:
     """The leak meter: the score with and without test images that the training has all but seen, in sentences."""
     if twins is None:
-        return [OLDER.format("how many test images are near-twins of training images", "kdlight data check")]
+        return []
     if not twins.n:
         return [f"None of {twins.of} test images is a near-twin of a training image."]
     return [f"{twins.n} of {twins.of} test images are near-twins of training images."] + [
@@ -48,9 +59,7 @@ def leak(twins: TwinScores | None) -> list[str]:
 
 def robustness(costs: Sequence[CorruptionCost] | None) -> list[str]:
     """What the two corruptions that a pair is known by cost each model, in sentences."""
-    if not costs:
-        return [OLDER.format("what noise and blur cost", "kdlight evaluate --corruptions")]
-    named = [(HEADLINES[key], one) for one in costs if (key := (one.kind, one.severity)) in HEADLINES]
+    named = [(HEADLINES[key], one) for one in costs or () if (key := (one.kind, one.severity)) in HEADLINES]
     return [
         f"{name}, on {one.n} test images: teacher {points(one.teacher)}, student {points(one.student)} points of "
         f"balanced accuracy; {loser(one)}."

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
+from kdlight.bundle import Bundle
 from kdlight.metrics import Interval
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScore, TwinScores
@@ -67,9 +68,17 @@ def test_what_noise_and_blur_cost_is_said_and_who_loses_more_only_where_it_is_sh
 
 
 def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
-    text = said(page(app, "compare"))
-    assert "before how many test images are near-twins of training images was measured" in text
-    assert "before what noise and blur cost was measured" in text
+    sentence = (
+        "This card is from before these were measured: near-twins of training images (kdlight data check), what noise "
+        "and blur cost (kdlight evaluate --corruptions) and thresholds of classes that must not be missed (a new "
+        "training)."
+    )
+    assert sentence in said(page(app, "compare"))
+
+
+def test_a_card_that_says_everything_lacks_nothing(tiny_bundle: Bundle) -> None:
+    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,))
+    assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={})) == []
 
 
 def test_thresholds_and_what_they_cost_are_one_click_away(app: AppTest, library: Path) -> None:
