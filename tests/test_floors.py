@@ -16,6 +16,7 @@ FLOORS = (
     {"contracts", "metrics", "processes", "storage"},
     {"images", "models", "preprocessing", "runs"},
     {"bundle", "data", "distillers", "explain"},
+    {"trust"},
     {"baselines", "compress", "inference"},
     {"training"},
     {"benchmark", "studies"},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
+from kdlight.bundle.fitted import MOST_CLASSES, Calibration, Conformal
 from kdlight.bundle.part import Count, Line, Name, Part, Value
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import StudyRecord
@@ -15,6 +16,8 @@ from kdlight.contracts.origin import Origin
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
+from kdlight.metrics.coverage import SetCoverage
+from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
@@ -23,10 +26,6 @@ from kdlight.preprocessing import InputSpec
 
 SCHEMA = "kdlight.card/2"
 FIRST_SCHEMA = "kdlight.card/1"
-Fit = TypeVar("Fit", bound=Part)
-
-
-MOST_CLASSES = 1000
 Modality = Annotated[str, AfterValidator(lambda name: modality.modality(name).name)]
 BodyPart = Annotated[str, AfterValidator(lambda name: anatomy.body_part(name).name)]
 View = Literal[anatomy.VIEWS]  # type: ignore[valid-type]
@@ -112,6 +111,10 @@ class Metrics(Part, Measurement):
     latency: Annotated[Speed | None, IF_KNOWN] = None
     at_chance: Annotated[tuple[Role, ...] | None, IF_KNOWN] = None
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
+    coverage: Annotated[dict[Role, tuple[SetCoverage, ...]] | None, IF_KNOWN] = None
+    """How often each kind of prediction sets holds the truth; None of a card from before that was measured."""
+    ledger: Annotated[Ledger | None, IF_KNOWN] = None
+    """What the student lost and gained, by class and subgroup; None of a card from before that was kept."""
     twins: Annotated[TwinScores | None, IF_KNOWN] = None
     """Apart for test images with and without a near-twin in training; None of a card from before that was measured."""
     corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
@@ -124,40 +127,6 @@ class Metrics(Part, Measurement):
         """0 to 1; NaN where it is undefined."""
         score = self.of(role).balanced_accuracy
         return score.value if score else math.nan
-
-
-class Temperature(Part):
-    temperature: float = Field(ge=0.05, le=100)
-
-
-class Threshold(Part):
-    qhat: float = Field(ge=0, le=1)
-    """A class is in the prediction set where 1 - its probability is at most this."""
-
-
-class Fitted(Part, Generic[Fit]):
-    """What was fitted on validation for each model: the pair, and the baselines that were trained."""
-
-    method: str = ""
-    teacher: Fit
-    student: Fit
-    alone: Fit | None = None
-    scratch: Fit | None = None
-    same_start: Fit | None = None
-
-    def of(self, role: Role) -> Fit:
-        return self.teacher if role == "teacher" else self.student
-
-
-class Calibration(Fitted[Temperature]):
-    """How logits become probabilities."""
-
-
-class Conformal(Fitted[Threshold]):
-    """How probabilities become prediction sets."""
-
-    alpha: float = Field(gt=0, lt=1)
-    """Share of sets that may miss the truth."""
 
 
 class Coverage(Part):
@@ -217,6 +186,8 @@ class Card(Part):
         if odd := set(self.operating or ()) - set(self.must_not_miss):
             raise ValueError(f"the class {min(odd)!r} has a threshold and need not be found; only such were expected")
         for role in ROLES:
+            if set(self.conformal.of(role).classes) not in (set(), {entry.name for entry in self.classes}):
+                raise ValueError(f"the {role}'s prediction sets are of other classes than the card's")
             ece = self.metrics.of(role).ece
             if ece is not None and not 0 <= ece.value <= 1:
                 raise ValueError(f"the {role}'s calibration error is {ece.value:g}; 0 to 1 was expected")
@@ -245,9 +216,6 @@ class Card(Part):
 
     def temperature(self, role: Role) -> float:
         return self.calibration.of(role).temperature
-
-    def qhat(self, role: Role) -> float:
-        return self.conformal.of(role).qhat
 
     @property
     def times_smaller(self) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
@@ -17,6 +18,7 @@ from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.robustness import CorruptionCost
 
 if TYPE_CHECKING:
+    from kdlight.bundle import Bundle
     from kdlight.inference.evaluate import Evaluation
     from kdlight.workers import Verification
 
@@ -39,9 +41,16 @@ def evaluate(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="What noise, blur, JPEG, fewer pixels and gamma cost each model.")
     ] = False,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="What the student lost and gained, by class and column, and by each file.")
+    ] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")
+    ] = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
+    from kdlight.inference import measures
     from kdlight.inference.evaluate import evaluate as evaluate_bundle
 
     opened = open_bundle(bundle)
@@ -49,6 +58,10 @@ def evaluate(
         evaluation = evaluate_bundle(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
+    of: dict[str, tuple[bool, Callable[[Bundle, Evaluation], Any]]]
+    of = {"ledger": (ledger, measures.ledger_of), "coverage": (coverage, measures.coverage_of)}
+    added = {name: measure(opened, evaluation) for name, (wanted, measure) in of.items() if wanted}
+    evaluation = evaluation.model_copy(update=added)
     return Answer(evaluation, _text(evaluation))
 
 
@@ -93,6 +106,7 @@ def _text(evaluation: Evaluation) -> list[Any]:
     located = _located(evaluation.localization) if evaluation.localization else ()
     doubt = had_a_part(evaluation.split)
     told = [*located, *_operating(evaluation.operating or {}), *_corrupted(evaluation.corruptions or ())]
+    told += trust.text(evaluation)
     return [*([doubt] if doubt else []), measured, *told]
 
 
@@ -104,7 +118,7 @@ def _operating(by_class: Mapping[str, OperatingPoints]) -> tuple[Any, ...]:
         for role, point in (("teacher", points.at("teacher")), ("student", points.at("student")))
     ]
     columns = ("must not miss", "model", "sensitivity asked", "not ruled out from", "sensitivity", "specificity")
-    words = "\nThresholds were chosen on validation; none where it had too few images for the sensitivity asked."
+    words = "\nThresholds were chosen on calibration images; none where there were too few images for the sensitivity asked."
     return (words, table(columns, rows)) if rows else ()
 
 

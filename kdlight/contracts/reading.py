@@ -189,6 +189,8 @@ class Reading:
     """Share of held-back images whose true class was in the prediction set."""
     sensitivity: dict[str, float] = field(default_factory=dict)
     """By class that has thresholds: the share of its images that they were chosen to find."""
+    level_by_class: bool = False
+    """Whether that share is promised within each class, not over all images together."""
     map_similarity: float | None = None
     """Pearson correlation of the two heat maps, -1 to 1; None without maps or where one is flat."""
     seconds: dict[str, float] = field(default_factory=dict)

@@ -89,6 +89,8 @@ class Item:
     """train, val, test or another name the data gives; `all` where it gives none."""
     group: str
     """What must never straddle two splits (patient, lesion, tile); the item itself where the data gives none."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What else the data says of it, by column of its table: sex, age, scanner, ..."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Row(NamedTuple):
     """Its class."""
     split: str
     group: str
+    facts: tuple[tuple[str, str], ...] = ()
+    """Of the table's other columns, name and value."""
 
 
 @dataclass(slots=True)
@@ -147,8 +149,12 @@ def labeled(root: Path, labels: Labels, task: str = "") -> Dataset:
     groups = {row.path: row.group for row in rows}
     beside = {path: groups[image] for path, image in labels.doubtful.items() if path in groups and image in groups}
     places: dict[str, tuple[str, int]] = {}
+
+    def group(row: Row) -> str:
+        return plain_name(printable(beside.get(row.path, row.group)))
+
     items = [
-        Item(ref, classes.index(names[row.name]), row.split, plain_name(printable(beside.get(row.path, row.group))))
+        Item(ref, classes.index(names[row.name]), row.split, group(row), row.facts)
         for row in rows
         for ref in _refs(root, row.path, ledger, places, task)
     ]

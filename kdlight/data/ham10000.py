@@ -21,6 +21,7 @@ PARTS = "ham10000_images_part"
 OUTLINES = "ham10000_segmentations"
 """How the folder of outlines begins, where it was unpacked beside them: <image_id>_segmentation.png."""
 COLUMNS = ("lesion_id", "image_id", "dx")
+FACTS = ("age", "sex", "localization", "dataset")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MALIGNANT = ("akiec", "bcc", "mel")
 
@@ -36,7 +37,7 @@ def read_ham10000(root: Path, task: str = "") -> Labels:
         raise DataError(f"{root} has HAM10000's images but no {METADATA}; it names their classes. Put it beside them.")
     files, outlines = _files(root, PARTS), _files(root, OUTLINES)
     labels, listed = Labels(), set[str]()
-    for line, row in read_table(root / METADATA, COLUMNS, COLUMNS):
+    for line, row in read_table(root / METADATA, COLUMNS, (*COLUMNS, *FACTS)):
         where, name, dx = f"{METADATA} line {line}", row["image_id"], row["dx"]
         if dx not in CLASSES:
             raise DataError(f"{where}: dx is none of {', '.join(CLASSES)}, one of which was expected. Correct it.")
@@ -51,7 +52,8 @@ def read_ham10000(root: Path, task: str = "") -> Labels:
         if task == "binary":
             dx = "malignant" if dx in MALIGNANT else "benign"
         path = files[name].relative_to(root).as_posix()
-        labels.rows.append(Row(path, dx, UNSPLIT, row["lesion_id"]))
+        facts = tuple((fact, row[fact]) for fact in FACTS if row.get(fact, "unknown") != "unknown")
+        labels.rows.append(Row(path, dx, UNSPLIT, row["lesion_id"], facts))
         if name in outlines:
             labels.masks[path] = (outlines[name],)
     labels.ledger.add("mask", *(path.relative_to(root).as_posix() for path in outlines.values()))

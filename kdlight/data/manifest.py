@@ -46,7 +46,7 @@ def read_manifest(path: Path, inside: bool = False) -> Labels:
 def _rows(path: Path, inside: bool) -> list[Row]:
     rows: list[Row] = []
     lines: dict[str, int] = {}
-    for line, row in read_table(path, ("path", "class")):
+    for line, row in read_table(path, ("path", "class"), known=None):
         ref, where = _as_written_here(path.parent, row["path"]), f"{path.name} line {line}"
         if (inside or os.environ.get(CONFINED)) and (Path(ref).is_absolute() or ".." in Path(ref).parts):
             raise DataError(f"{where}: its path lies outside {path.parent}; give a path inside the folder.")
@@ -57,7 +57,8 @@ def _rows(path: Path, inside: bool) -> list[Row]:
             raise DataError(f"{where}: its file {ref} is not {place}; remove the line or restore the file.")
         lines[ref] = line
         split = row.get("split") or UNSPLIT
-        rows.append(Row(ref, row["class"], split_word(split) or split, row.get("group") or ref))
+        facts = tuple((name, value) for name, value in row.items() if value and name not in COLUMNS)
+        rows.append(Row(ref, row["class"], split_word(split) or split, row.get("group") or ref, facts))
     return rows
 
 
@@ -69,9 +70,9 @@ def _as_written_here(root: Path, ref: str) -> str:
 
 
 def read_table(
-    path: Path, required: tuple[str, ...], known: tuple[str, ...] = COLUMNS
+    path: Path, required: tuple[str, ...], known: tuple[str, ...] | None = COLUMNS
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) for every row of a CSV, its `known` columns only, spaces stripped.
+    """(line number, row) for every row of a CSV, its `known` columns only (None: all), spaces stripped.
 
     Cells are parted by what stands between the columns of the first line: commas, semicolons (a spreadsheet in many
     languages) or tabs. The text is UTF-8, or UTF-16 where its first bytes say so.
@@ -88,11 +89,11 @@ def read_table(
             absent = [name for name in required if name not in names]
             if absent:
                 raise DataError(
-                    f"{path.name} has no column {', '.join(absent)}; {', '.join(known)} were expected. "
+                    f"{path.name} has no column {', '.join(absent)}; {', '.join(known or COLUMNS)} were expected. "
                     f"Name them in the first line."
                 )
             for row in reader:
-                values = {name: (row[name] or "").strip() for name in known if name in names}
+                values = {name: (row[name] or "").strip() for name in known or names if name in names}
                 empty = [name for name in required if not values[name]]
                 if empty:
                     where = f"{path.name} line {reader.line_num}"

@@ -129,6 +129,19 @@ def carve(dataset: Dataset, fractions: Mapping[str, float], seed: int, source: s
     return replace(dataset, items=items)
 
 
+def halved(dataset: Dataset, source: str, other: str, seed: int) -> Dataset:
+    """The set with half of a split's images, by group and class, in a split of the name `other`.
+
+    A class with one group stays in `source` whole.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for item in dataset.split(source).items:
+        groups[item.group].append(item.label)
+    home = _deal(groups, {source: 0.5, other: 0.5}, seed)
+    items = tuple(replace(item, split=home[item.group]) if item.split == source else item for item in dataset.items)
+    return replace(dataset, items=items)
+
+
 def _deal(groups: Mapping[str, list[int]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """Group to split."""
     strata: dict[int, list[str]] = defaultdict(list)

@@ -21,11 +21,13 @@ from kdlight.inference.localization import localize
 from kdlight.inference.predictor import Predictor
 from kdlight.inference.robustness import Ask, corruption_costs
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
+from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.localization import Localization
 from kdlight.metrics.operating import OperatingPoints, measured_points
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.preprocessing.augment import AUGMENTATIONS
+from kdlight.trust.sets import Coverages
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and words for it."""
@@ -49,6 +51,10 @@ class Evaluation(Measurement):
     """What noise, blur and the like cost each model; None where nobody asked."""
     operating: Annotated[dict[str, OperatingPoints] | None, IF_KNOWN] = None
     """What the card's thresholds give here, by class that must not be missed; None where the card has none."""
+    ledger: Annotated[Ledger | None, IF_KNOWN] = None
+    """What the student and its smaller files lost and gained; None where nobody asked (kdlight.inference.measures)."""
+    coverage: Annotated[Coverages | None, IF_KNOWN] = None
+    """How often the prediction sets hold the truth; None where nobody asked."""
     part: InstanceOf[Dataset] = Field(exclude=True, repr=False)
     """The images that were measured."""
     pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)

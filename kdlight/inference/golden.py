@@ -121,7 +121,10 @@ def meaning(card: Card) -> str:
         decisive["operating"] = [card.sensitivities(), *([role, card.thresholds(role)] for role in ROLES)]
     for role in ROLES:
         ece = card.metrics.of(role).ece  # the margin below which an answer is undecided
-        decisive[role] = [card.network(role).architecture, card.temperature(role), card.qhat(role), ece and ece.value]
+        sets = card.conformal.of(role)
+        decisive[role] = [card.network(role).architecture, card.temperature(role), sets.qhat, ece and ece.value]
+        if by_class := sets.model_dump(mode="json", exclude={"qhat"}, exclude_unset=True):
+            decisive[f"{role} sets"] = by_class
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

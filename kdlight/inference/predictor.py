@@ -17,7 +17,9 @@ from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, Watched, flushed_denormals
-from kdlight.metrics import prediction_sets, softmax
+from kdlight.metrics import softmax
+from kdlight.metrics.conformal import SetKind
+from kdlight.trust.sets import prediction_sets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,19 +55,19 @@ class Wanted:
 
 
 class Predictor:
-    """Teacher on torch, student on ONNX Runtime, both loaded and warm. threads: of both; None is torch's number now.
+    """Teacher on torch, student on ONNX Runtime, both loaded and warm, for one thread; `prepare` may run in several.
 
-    Batch norms are folded into the convolutions: up to two fifths faster, and nothing but rounding changes. It belongs
-    to one thread; `prepare` alone may run in several.
+    threads: of both networks; None is torch's number now. sets: kind of the prediction sets, the card's own by default;
+    reading raises ValueError where an older card lacks it. Batch norms are folded into the convolutions: up to two
+    fifths faster, and nothing but rounding changes.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, sets: SetKind | None = None) -> None:
         import torch
 
         from kdlight.explain.scoring import folded
 
-        self.bundle = bundle
-        self.spec = bundle.spec
+        self.bundle, self.spec, self.sets = bundle, bundle.spec, sets or bundle.card.conformal.kind
         self.models = {role: folded(bundle.model(role).requires_grad_(False)) for role in ROLES}
         self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
@@ -195,18 +197,18 @@ class Predictor:
                 student=student,
                 must_not_miss=card.must_not_miss,
                 level=card.level,
+                level_by_class=self.sets.startswith("class"),
                 sensitivity=card.sensitivities(),
                 seconds={"prepare": one.seconds},
             )
-            for one, teacher, student in zip(prepared, opinions["teacher"], opinions["student"], strict=True)
+            for one, teacher, student in zip(prepared, *(opinions[role] for role in ROLES), strict=True)
         ]
 
     def _opinions(self, role: Role, logits: np.ndarray) -> list[Opinion]:
         """One model's opinion for each row of its logits (B, K)."""
-        card, classes = self.bundle.card, self.bundle.classes
-        network = card.network(role)
+        card, classes, network = self.bundle.card, self.bundle.classes, self.bundle.card.network(role)
         probabilities = self._calibrated(role, logits)
-        sets = prediction_sets(probabilities, card.qhat(role))
+        sets = prediction_sets(card, role, self.sets, probabilities)
         return [
             Opinion(
                 role=role,

@@ -1,6 +1,7 @@
 """Measures of predicted probabilities with 95 % intervals: NumPy arrays in, plain numbers out."""
 
-from kdlight.metrics.calibration import conformal_qhat, fit_temperature, prediction_sets, softmax
+from kdlight.metrics.calibration import fit_temperature, softmax
+from kdlight.metrics.conformal import conformal_qhat, prediction_sets
 from kdlight.metrics.curves import confusion_matrix, reliability_curve, roc_curve
 from kdlight.metrics.intervals import Interval, bootstrap_weights, interval
 from kdlight.metrics.paired import FlipCounts, agreement, difference, flips, mcnemar

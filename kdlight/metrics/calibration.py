@@ -1,12 +1,10 @@
-"""Probabilities that mean what they say: temperature scaling and split-conformal prediction sets."""
+"""Probabilities that mean what they say: temperature scaling."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdlight.metrics.scores import Floats, MetricError, checked
 
@@ -40,28 +38,3 @@ def fit_temperature(logits: Any, labels: Any) -> float:
 
     best = minimize_scalar(loss, bounds=(1 / TEMPERATURES[1], 1 / TEMPERATURES[0]), method="bounded")
     return float(1 / best.x)
-
-
-def conformal_qhat(probabilities: Any, labels: Any, alpha: float = 0.1) -> float:
-    """The threshold of split-conformal sets with score 1 - p(truth) (LAC; Sadinle et al., JASA 2019), 0 to 1.
-
-    It is the ceil((n + 1)(1 - alpha))-th smallest score of n calibration images, and 1 (every class) where n is too
-    small for that. New images of the same kind then hold the truth in their set with chance >= 1 - alpha.
-    """
-    if not 0 < alpha < 1:
-        raise MetricError(f"Alpha is {alpha}; a share of misses between 0 and 1 was expected, such as 0.1.")
-    p, y = checked(probabilities, labels)
-    scores = np.sort(1 - p[np.arange(len(y)), y])
-    rank = math.ceil((len(y) + 1) * (1 - alpha) - 1e-9)
-    return float(scores[rank - 1]) if rank <= len(y) else 1.0
-
-
-def prediction_sets(probabilities: Any, qhat: float) -> NDArray[np.bool_]:
-    """(N, K): the classes with 1 - p <= qhat, and always the top class, so that no set is empty.
-
-    Written as 1 - p <= qhat, as qhat was made: p >= 1 - qhat can lose the bordering image to rounding.
-    """
-    p = np.asarray(probabilities, dtype=np.float64)
-    chosen = (1 - p) <= qhat
-    chosen[np.arange(len(p)), p.argmax(axis=1)] = True
-    return chosen

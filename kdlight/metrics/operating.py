@@ -26,9 +26,9 @@ class OperatingPoint(Measured):
     """A class is not ruled out where its calibrated probability is at least `threshold`."""
 
     aim: Annotated[float, Field(gt=0, lt=1)]
-    """The sensitivity that the threshold was chosen for, on validation."""
+    """The sensitivity that the threshold was chosen for, on the calibration images."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None
-    """None where validation has too few images of the class for `aim`: nothing is promised then."""
+    """None where they are too few of the class for `aim`: nothing is promised then."""
     sensitivity: Interval | None = None
     """On test, as is the specificity: of the images of the class, the share at or above the threshold."""
     specificity: Interval | None = None
@@ -41,7 +41,7 @@ class OperatingPoints(Measured):
     aim: Annotated[float, Field(gt=0, lt=1)]
     """The sensitivity that holds where a person chooses no other."""
     n: Annotated[int, Field(ge=0)]
-    """Validation images of the class that the thresholds rest on; groups where images belong together."""
+    """Calibration images of the class that the thresholds rest on; groups where images belong together."""
     teacher: Annotated[tuple[OperatingPoint, ...], Field(min_length=1, max_length=20)]
     student: Annotated[tuple[OperatingPoint, ...], Field(min_length=1, max_length=20)]
 
@@ -53,14 +53,14 @@ class OperatingPoints(Measured):
 
 
 def needed(aim: float) -> int:
-    """How many validation images of a class a sensitivity can be promised from."""
+    """How many calibration images of a class a sensitivity can be promised from."""
     return math.ceil(aim / (1 - aim) - 1e-9)
 
 
 def threshold_for(aim: float, scores: Floats, units: int | None = None) -> float | None:
     """The threshold that a new image of the class reaches with chance >= aim; None with fewer images than `needed`.
 
-    scores (n,): the class's probability on validation images that are of it. Class-conditional split conformal (Vovk,
+    scores (n,): the class's probability on calibration images that are of it. Class-conditional split conformal (Vovk,
     Machine Learning 2013): the floor((n + 1)(1 - aim))-th smallest, less SLACK. The chance is over validation parts as
     well as new images, so the sensitivity of one such threshold lies around it, and the more loosely the smaller n is.
     units: how many of the images are independent, where they come in groups.

@@ -15,9 +15,7 @@ from pydantic import ValidationError
 import kdlight
 from kdlight.bundle import Card
 from kdlight.bundle.card import (
-    Calibration,
     ClassDescription,
-    Conformal,
     Coverage,
     DataDescription,
     Distillation,
@@ -26,6 +24,7 @@ from kdlight.bundle.card import (
     Metrics,
     Network,
 )
+from kdlight.bundle.fitted import Calibration, Conformal
 from kdlight.contracts.modality import modality
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import ClassWords, DataConfig, Recipe
@@ -36,19 +35,24 @@ from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
 from kdlight.inference.robustness import Ask, corruption_costs, spread
 from kdlight.metrics import softmax
+from kdlight.metrics.ledger import ledger
 from kdlight.metrics.operating import OperatingPoints, chosen_points, measured_points
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScores, twin_scores
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
-from kdlight.training.data import Arrays
+from kdlight.training.data import CALIBRATION, Arrays
 from kdlight.training.loop import logits_of
 from kdlight.training.result import ALPHA, RunResult
+from kdlight.trust import sets
+from kdlight.trust.columns import subgroups
 
 INTENDED_USE = (
     "Research and teaching: to see what a small model keeps of a big one. It is not a medical device "
     "and must not guide the care of a patient."
 )
+TEMPERATURE = "temperature scaling on the validation images that chose the best epoch"
+SETS = "split conformal on calibration images, which chose nothing else"
 
 CORRUPTED = 300
 """Test images that are asked again under every corruption, at most: fifteen times for each model."""
@@ -62,7 +66,8 @@ def card_of(result: RunResult) -> Card:
     """Describe a run's pair. Models that no bundle ships, and baselines, are there by their figures only."""
     recipe, dataset, spec = result.recipe, result.data.dataset, result.data.spec
     data, name, start = recipe.data, recipe.name, result.start
-    metrics, method = _metrics(result), find_method(recipe.distill.method)
+    conformal = Conformal.model_validate({"alpha": ALPHA, "method": SETS, **result.thresholds})
+    metrics, method = _metrics(result, conformal), find_method(recipe.distill.method)
     return Card(
         id=name,
         name=_line(data.title) or name,
@@ -83,13 +88,9 @@ def card_of(result: RunResult) -> Card:
         ),
         data=_data(recipe, dataset),
         metrics=metrics,
-        calibration=Calibration.model_validate(
-            {"method": "temperature scaling on the validation split", **result.temperatures}
-        ),
-        conformal=Conformal.model_validate(
-            {"alpha": ALPHA, "method": "split conformal (LAC) on the validation split", **result.thresholds}
-        ),
         operating=_operating(result),
+        calibration=Calibration.model_validate({"method": TEMPERATURE, **result.temperatures}),
+        conformal=conformal,
         eligibility=eligibility(data),
         intended_use=INTENDED_USE,
         limits=(*data.limits, *failure(metrics), shortfall(metrics)),
@@ -117,14 +118,18 @@ def _line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
-def _metrics(result: RunResult) -> Metrics:
+def _metrics(result: RunResult, conformal: Conformal) -> Metrics:
     """The report on the test split. Flips are counted, not listed: a card names no image."""
     test = result.data.dataset.split("test")
     probabilities = {name: result.probabilities[name] for name in result.models}
     measured = measure(probabilities, test, result.data.classes).model_copy(update={"flips": None})
     failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
-    told = {"split": "test", "n": len(test), "at_chance": failed}
+    told: dict[str, Any] = {"split": "test", "n": len(test), "at_chance": failed}
     told |= {"twins": _twins(result, test), "corruptions": _corruptions(result, test)}
+    told["coverage"] = sets.covered(conformal, test.classes, probabilities, test.labels, test.groups)
+    urgent = [entry.name for entry in described(result.recipe.data, test.classes) if entry.must_not_miss]
+    pair = {role: probabilities[role] for role in ROLES}
+    told["ledger"] = ledger(pair, test.labels, test.classes, urgent, test.groups, subgroups(test))
     return Metrics.model_validate({**measured.to_json(), **told})
 
 
@@ -145,14 +150,16 @@ def _corruptions(result: RunResult, test: Dataset) -> tuple[CorruptionCost, ...]
 
 
 def _operating(result: RunResult) -> dict[str, OperatingPoints]:
-    """Of each class that must not be missed: thresholds from validation, and what they give on test."""
-    val, test = (result.data.dataset.split(name) for name in ("val", "test"))
-    seen, asked = ({role: of[role] for role in ROLES} for of in (result.validation, result.probabilities))
+    """Of each class that must not be missed: thresholds from the calibration images, and what they give on test."""
+    if not result.calibration:
+        return {}
+    held, test = (result.data.dataset.split(name) for name in (CALIBRATION, "test"))
+    seen, asked = ({role: of[role] for role in ROLES} for of in (result.calibration, result.probabilities))
     points = {}
     for column, name in enumerate(result.data.classes):
         words = result.recipe.data.classes.get(name)
         if words is not None and words.must_not_miss:
-            chosen = chosen_points(words.sensitivity, seen, val.labels, column, val.groups)
+            chosen = chosen_points(words.sensitivity, seen, held.labels, column, held.groups)
             points[name] = measured_points(chosen, asked, test.labels, column, test.groups)
     return points
 
@@ -179,7 +186,7 @@ def _describe(name: str, model: Classifier, spec: InputSpec, **start: Any) -> Ne
 
 
 def _data(recipe: Recipe, dataset: Dataset) -> DataDescription:
-    splits, data = {name: dataset.split(name) for name in ("train", "val", "test")}, recipe.data
+    splits, data = {name: dataset.split(name) for name in dataset.splits}, recipe.data
     return DataDescription(
         name=recipe.name,
         source=data.source,

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from kdlight.contracts.recipe import DataConfig
 from kdlight.data import DataError, Dataset, carve, open_dataset, synthetic
-from kdlight.data.splits import folded, lone_class, parted
+from kdlight.data.splits import folded, halved, lone_class, parted
 from kdlight.preprocessing import InputSpec
+
+CALIBRATION = "calibration"
+"""Half of the validation images, which choose nothing: they set what promises something of new images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,10 @@ class Arrays:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """The labeled set of a run: its description, how its images are rendered, and the rendered splits."""
+    """The labeled set of a run: its description, how its images are rendered, and the rendered splits.
+
+    They are train, val, test and, where val has groups enough to be halved, CALIBRATION.
+    """
 
     dataset: Dataset
     spec: InputSpec
@@ -52,11 +58,11 @@ class RunData:
 
 
 def prepare(config: DataConfig, folder: Path) -> RunData:
-    """Open the labeled set, carve the splits it lacks by group, and render every image."""
-    dataset = open_set(config, folder)
+    """Open the labeled set, carve the splits it lacks by group, halve val, and render every image."""
+    dataset = halved(open_set(config, folder), "val", CALIBRATION, config.split_seed)
     spec = InputSpec(size=config.size, window=config.window or None, fit=config.fit, stages=config.stages)
     splits = {}
-    for name in ("train", "val", "test"):
+    for name in ("train", "val", "test", *({CALIBRATION} & set(dataset.splits))):
         part = dataset.split(name)
         labels = part.labels if name != "train" else known_labels(part, config)
         splits[name] = Arrays(torch.from_numpy(part.images(spec).copy()), torch.from_numpy(labels))

@@ -97,7 +97,7 @@ def operating(card: Card, sensitivity: float | None = None) -> None:
     """The thresholds of a sensitivity, else of each class's own, and what they gave on the test images."""
     theme.line(
         "A class is not ruled out where a model's calibrated probability of it is at or above the threshold, which was "
-        "chosen on validation images. Both rates are those of the test images, with 95 % intervals."
+        "chosen on calibration images. Both rates are those of the test images, with 95 % intervals."
     )
     columns = ("Sensitivity asked", "Threshold", "Sensitivity", "Specificity")
     heads = [theme.head(), theme.head("Model"), *map(theme.head, columns)]
@@ -111,7 +111,7 @@ def _operating_rows(card: Card, sensitivity: float | None) -> Iterator[list[str]
             point = points.at(role, sensitivity)
             head = [named[name], role.capitalize(), words.percent(point.aim)]
             if point.threshold is None:
-                few = f"none: {needed(point.aim)} validation images are needed, {points.n} were there"
+                few = f"none: {needed(point.aim)} calibration images are needed, {points.n} were there"
                 yield [*head, few, *["not promised"] * 2]
             else:
                 rates = map(words.interval, (point.sensitivity, point.specificity))

@@ -139,3 +139,25 @@ def test_the_figures_of_the_maps_stand_under_their_own_number_of_images(
     assert shares
     assert shares[0] > heading
     assert [line.split() for line in lines[:heading] if line.startswith("n ")] == [["n", "12", "12"]]
+
+
+def test_evaluate_counts_what_each_file_of_the_student_lost(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
+    said = kdlight("evaluate", tiny_bundle.path, labelled, "--ledger", "--json").json
+    steps = {(step["before"], step["after"]): step for step in said["ledger"]["steps"]}
+    assert list(steps) == [("teacher", "student"), ("student", "ONNX")]
+    first = steps["teacher", "student"]
+    assert first["changed"] == len(said["flips"])
+    recall = {role: said[role]["recall"]["malignant"]["value"] for role in ("teacher", "student")}
+    change = first["classes"]["malignant"]["counts"]
+    assert (change["first_only"] - change["second_only"]) / 4 == pytest.approx(recall["teacher"] - recall["student"])
+    assert steps["student", "ONNX"]["changed"] == 0
+    assert "answers change" in kdlight("evaluate", tiny_bundle.path, labelled, "--ledger").out
+
+
+def test_evaluate_says_how_often_sets_hold_the_truth(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
+    said = kdlight("evaluate", tiny_bundle.path, labelled, "--coverage", "--json").json
+    (sets,) = said["coverage"]["student"]  # an older card has these alone
+    assert (sets["kind"], sets["level"], sets["all"]["n"]) == ("lac", 0.9, 12)
+    assert not sets["classes"]["benign"]["promised"]
+    out = kdlight("evaluate", tiny_bundle.path, labelled, "--coverage").out
+    assert "promised to hold the truth in 90%" in out

@@ -77,7 +77,7 @@ def test_prediction_sets_hold_the_top_class_and_all_above_the_threshold(
         reading = predictor.read(picture(seed=seed))
         for role in ROLES:
             opinion = getattr(reading, role)
-            limit = 1 - tiny_bundle.card.qhat(role)
+            limit = 1 - tiny_bundle.card.conformal.of(role).qhat
             expected = {c for c, p in opinion.probabilities.items() if p >= limit} | {opinion.prediction}
             assert set(opinion.prediction_set) == expected
 

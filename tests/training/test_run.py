@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from kdlight import runs, training
-from kdlight.bundle import load
+from kdlight.bundle import Bundle, load
+from kdlight.contracts.reading import ROLES
 from kdlight.contracts.recipe import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
 from kdlight.inference import Predictor, golden
@@ -60,8 +61,9 @@ def test_a_class_that_no_card_can_name_is_refused_before_any_training(weights: P
 
 
 def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) -> None:
-    run = runs.create(recipe(weights), path=tmp_path / "run")
-    records = list(training.execute(recipe(weights), run))
+    wanted = recipe(weights, "data.val=0.5")  # so that half of it is enough for a promise
+    run = runs.create(wanted, path=tmp_path / "run")
+    records = list(training.execute(wanted, run))
     assert [(r.phase, r.epoch) for r in records] == [
         ("teacher", 1),
         ("alone", 1),
@@ -86,6 +88,28 @@ def test_a_recipe_ends_in_a_bundle_that_verifies(weights: Path, tmp_path: Path) 
         r in failed for r in ("teacher", "student")
     ]
     assert str(tmp_path) not in (bundle.path / "card.json").read_text()
+    (step,) = card.metrics.ledger.steps
+    recalls = [round(card.metrics.of(r).recall["ring"].value * step.classes["ring"].n) for r in ("teacher", "student")]
+    assert [step.classes["ring"].before, step.classes["ring"].after] == recalls
+    calibrated_by_what_chose_nothing(bundle, training.prepare(wanted.data, run.path))
+
+
+def calibrated_by_what_chose_nothing(bundle: Bundle, data: training.RunData) -> None:
+    """The thresholds of a run's sets, worked out again from the images that the card says are for that."""
+    card, dataset = bundle.card, data.dataset
+    chose, held = dataset.split("val"), dataset.split("calibration")
+    assert set(chose.groups).isdisjoint(held.groups)
+    assert card.data.counts["calibration"] == held.counts()
+    assert abs(len(chose) - len(held)) <= 2 * len(dataset.classes)  # groups are two images
+    x = bundle.spec.normalise(data.splits["calibration"].pixels)
+    for role in ROLES:
+        p = Predictor(bundle).probabilities(role, x)[np.arange(len(held)), held.labels]
+        n, least = len(np.unique(held.groups)), np.sort(1 - p)
+        weight = np.arange(1, len(p) + 1) / 2 / (n + 1)
+        assert card.conformal.of(role).qhat == pytest.approx(least[weight >= 0.9][0], abs=1e-5)
+        assert card.conformal.of(role).n == n == len(p) / 2
+        assert {name: 2 * one.n for name, one in card.conformal.of(role).classes.items()} == held.counts()
+    assert {found.kind for found in card.metrics.coverage["student"]} == {"lac", "aps", "class_lac", "class_aps"}
 
 
 def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_path: Path) -> None:
@@ -109,18 +133,18 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
             )
 
 
-def test_thresholds_are_chosen_on_validation_and_measured_on_test(weights: Path, tmp_path: Path) -> None:
+def test_thresholds_are_chosen_on_calibration_images_and_measured_on_test(weights: Path, tmp_path: Path) -> None:
     """Held against the answers of the shipped files."""
     names = training.open_set(recipe(weights).data, tmp_path).classes
     words = '={words="Kind", must_not_miss=true, sensitivity=0.8}'
-    urgent = recipe(weights, "train.alone=false", f"data.classes.{names[0]}{words}", "data.val=0.3")
+    urgent = recipe(weights, "train.alone=false", f"data.classes.{names[0]}{words}", "data.val=0.5")
     run = runs.create(urgent, path=tmp_path / "run")
     list(training.execute(urgent, run))
-    bundle, data = load(run.bundle), training.open_set(urgent.data, run.path)
+    bundle, data = load(run.bundle), training.prepare(urgent.data, run.path).dataset
     points = bundle.card.operating
     assert points is not None
     assert tuple(points) == bundle.card.must_not_miss == (names[0],)
-    val, test = (evaluate(bundle, data.split(name), name) for name in ("val", "test"))
+    val, test = (evaluate(bundle, data.split(name), name) for name in ("calibration", "test"))
     of_it = val.part.labels == 0
     assert points[names[0]].n == len(set(val.part.groups[of_it].tolist())) < of_it.sum()
     rank = int((of_it.sum() + 1) * 0.2 + 1e-9)
