@@ -118,7 +118,7 @@ def _operating(by_class: Mapping[str, OperatingPoints]) -> tuple[Any, ...]:
         for role, point in (("teacher", points.at("teacher")), ("student", points.at("student")))
     ]
     columns = ("must not miss", "model", "sensitivity asked", "not ruled out from", "sensitivity", "specificity")
-    words = "\nThresholds were chosen on calibration images; none where there were too few images for the sensitivity asked."
+    words = "\nThresholds were chosen on calibration images; none where they were too few for that sensitivity."
     return (words, table(columns, rows)) if rows else ()
 
 

@@ -57,9 +57,8 @@ class Wanted:
 class Predictor:
     """Teacher on torch, student on ONNX Runtime, both loaded and warm, for one thread; `prepare` may run in several.
 
-    threads: of both networks; None is torch's number now. sets: kind of the prediction sets, the card's own by default;
-    reading raises ValueError where an older card lacks it. Batch norms are folded into the convolutions: up to two
-    fifths faster, and nothing but rounding changes.
+    threads: of both; None is torch's number now. sets: kind of the prediction sets, the card's own by default. Batch
+    norms are folded into the convolutions: up to two fifths faster, and nothing but rounding changes.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None, sets: SetKind | None = None) -> None:
@@ -184,8 +183,7 @@ class Predictor:
 
     def _readings(self, prepared: Sequence[Prepared], logits: Mapping[Role, np.ndarray]) -> list[Reading]:
         """The Readings of images with these logits (B, K) of both models, without heat maps."""
-        card = self.bundle.card
-        opinions = {role: self._opinions(role, logits[role]) for role in ROLES}
+        card, opinions = self.bundle.card, {role: self._opinions(role, logits[role]) for role in ROLES}
         return [
             Reading(
                 bundle=card.id,

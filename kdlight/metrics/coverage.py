@@ -9,6 +9,7 @@ import numpy as np
 
 from kdlight.metrics.conformal import SetKind, prediction_sets, score_of
 from kdlight.metrics.intervals import Interval, distinct, intervals, or_wilson
+from kdlight.metrics.ledger import holm
 from kdlight.metrics.report import Measured
 from kdlight.metrics.scores import Floats, checked, ratio
 
@@ -24,7 +25,8 @@ class Held(Measured):
     promised: bool
     """Whether the calibration had images enough for the level."""
     p: float | None
-    """Chance of so few or fewer under a promise that is kept, one-sided; None where nothing was promised."""
+    """Chance of so few or fewer under a promise that is kept, one-sided, of classes raised by Holm over them; None
+    where nothing was promised."""
 
     @property
     def broken(self) -> bool:
@@ -71,15 +73,16 @@ def coverage(
 
     found = intervals(values, y, groups)
     every, mean, shares = found[0], found[1], found[2:]
-    by_class = [
-        _held(share, y == c, groups, level, calibrated.get(name, 0) if kind.startswith("class") else 0)
+    by_class = {
+        name: _held(share, y == c, groups, level, calibrated.get(name, 0) if kind.startswith("class") else 0)
         for c, (name, share) in enumerate(zip(thresholds, shares, strict=True))
-    ]
+    }
+    raised = holm({name: held.p for name, held in by_class.items() if held.p is not None})
     return SetCoverage(
         kind=kind,
         level=level,
         all=_held(every, y >= 0, groups, level, calibrated.get(None, 0)),
-        classes=dict(zip(thresholds, by_class, strict=True)),
+        classes={n: held.model_copy(update={"p": raised.get(n)}) for n, held in by_class.items()},
         size=mean,
     )
 

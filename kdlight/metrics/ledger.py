@@ -134,7 +134,7 @@ def _tested(first: np.ndarray, second: np.ndarray, labels: Ints, unit: np.ndarra
 def _table(tested: Mapping[str, Tested], urgent: Sequence[str]) -> dict[str, Change]:
     p = {name: _sign_test(lost, gained, "two-sided") for name, (_, lost, gained) in tested.items()}
     losing = {name: _sign_test(*tested[name][1:], "greater") for name in tested if name in urgent}
-    adjusted, alarms = (dict(zip(of, holm(list(of.values())), strict=True)) for of in (p, losing))
+    adjusted, alarms = holm(p), holm(losing)
     return {
         name: Change(
             n=sum(getattr(counts, field) for field in FlipCounts.__dataclass_fields__),
@@ -153,10 +153,10 @@ def _sign_test(lost: int, gained: int, alternative: str) -> float:
     return float(binomtest(lost, lost + gained, 0.5, alternative).pvalue) if lost + gained else 1.0
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """p values (M,) so raised that with chance 0.95 none of those that end below 0.05 is false."""
-    order = np.argsort(ps, kind="stable")
-    raised = np.asarray(ps, dtype=np.float64)[order] * np.arange(len(ps), 0, -1)
-    found = np.empty(len(ps))
-    found[order] = np.minimum(np.maximum.accumulate(raised), 1) if len(ps) else raised
-    return [float(p) for p in found]
+def holm(ps: Mapping[str, float]) -> dict[str, float]:
+    """p values so raised that with chance 0.95 none of those that end below 0.05 is false."""
+    raised, highest = {}, 0.0
+    for rank, (name, p) in enumerate(sorted(ps.items(), key=lambda pair: pair[1])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * p))
+        raised[name] = highest
+    return raised

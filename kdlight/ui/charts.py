@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 
 from kdlight.contracts.reading import Role
+from kdlight.metrics import FlipCounts
 from kdlight.ui import theme
 from kdlight.workers.requests import Curves
 
@@ -143,6 +144,81 @@ def gains(rows: Sequence[Mapping[str, Any]]) -> Chart:
     points = base.mark_point(filled=True, size=130, opacity=1, color=color)
     zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=theme.color("text"), strokeWidth=1).encode(x="x:Q")
     return zero + bars + points
+
+
+FLOWS = {
+    "both right": ("line", 0, 0),
+    "lost": ("teacher", 0, 1),
+    "gained": ("student", 1, 0),
+    "both wrong": ("alone", 1, 1),
+}
+"""A flow of images -> its color, and whether they are wrong before and after."""
+
+
+def flow(classes: Mapping[str, FlipCounts], before: str, after: str) -> Chart:
+    """By class, how many images stay right or wrong and how many cross over; right ones lie on top."""
+    rows = [row for name, counts in classes.items() for row in _ribbons(name, counts)]
+    x = alt.X(
+        "t:Q",
+        title=None,
+        axis=alt.Axis(values=[0, 1], labelExpr=f"datum.value ? '{after}' : '{before}'", labelBound=True, grid=False),
+    )
+    colors = [theme.color(color) for color, _, _ in FLOWS.values()]
+    areas = (
+        alt.Chart()
+        .mark_area(opacity=0.85)
+        .encode(
+            x=x,
+            y=alt.Y("low:Q", title=None, axis=None, scale=alt.Scale(reverse=True)),
+            y2="high:Q",
+            color=alt.Color("flow:N", scale=alt.Scale(domain=[*FLOWS], range=colors), legend=None),
+            tooltip=["flow", "images"],
+        )
+    )
+    words = (
+        alt.Chart()
+        .mark_text(fontSize=12, color=theme.color("text"))
+        .encode(x=x, y="middle:Q", text="words:N")
+        .transform_filter("datum.t == 0.5")
+    )
+    head = alt.Header(title=None, labelFontSize=13, labelLimit=200)
+    drawn = alt.layer(areas, words, data=pd.DataFrame(rows)).properties(width=200, height=130)
+    return drawn.facet(alt.Facet("class:N", header=head, sort=[*classes]), columns=4).resolve_scale(y="independent")
+
+
+def _ribbons(name: str, counts: FlipCounts) -> Iterable[Mapping[str, Any]]:
+    """The outline of every flow of a class as it crosses from left (t = 0) to right (t = 1), in images from the top."""
+    sizes = {
+        "both right": counts.both_right,
+        "lost": counts.first_only,
+        "gained": counts.second_only,
+        "both wrong": counts.both_wrong_alike + counts.both_wrong_apart,
+    }
+    gap = 0.06 * sum(sizes.values())
+    for kind, size in sizes.items():
+        if size:
+            left, right = (_top(sizes, kind, side, gap) for side in (0, 1))
+            for step in range(21):
+                t = step / 20
+                low = left + (right - left) * t * t * (3 - 2 * t)
+                words = f"{size} {kind}" if size > 0.06 * sum(sizes.values()) or kind in ("lost", "gained") else ""
+                yield {
+                    "class": name,
+                    "flow": kind,
+                    "images": size,
+                    "t": t,
+                    "low": low,
+                    "high": low + size,
+                    "middle": low + size / 2,
+                    "words": words,
+                }
+
+
+def _top(sizes: Mapping[str, int], kind: str, side: int, gap: float) -> float:
+    """Where a flow begins on the left (0) or right (1): below the right ones, then those of the order of FLOWS."""
+    wrong = {name: places[side] for name, (_, *places) in FLOWS.items()}
+    names = [name for name in FLOWS if (wrong[name], [*FLOWS].index(name)) < (wrong[kind], [*FLOWS].index(kind))]
+    return sum(sizes[name] for name in names) + gap * wrong[kind]
 
 
 def _level(score: float, words: str) -> Chart:

@@ -94,6 +94,7 @@ def compare(request: Compare, progress: Progress) -> Comparison:
 
 
 def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:
+    from kdlight.inference import measures
     from kdlight.inference.evaluate import evaluate
 
     assert request.data is not None
@@ -101,8 +102,9 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
         bundle, request.data, request.split, lambda share, words: progress(0.8 * share, words), masks=request.masks
     )
     part, flips = measured.part, measured.flips or ()
+    trust = {"ledger": measures.ledger_of(bundle, measured), "coverage": measures.coverage_of(bundle, measured)}
     return Evaluation(
-        metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports}),
+        metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports, **trust}),
         flips=len(flips),
         shown=tuple(_shown(part, flip, measured.pixels) for flip in flips[:FLIPS_SHOWN]),
         curves={r: _curves(p, part.labels, bundle.classes) for r, p in measured.probabilities.items()},

@@ -71,12 +71,13 @@ def test_melanoma_that_was_forgotten_raises_an_alarm_and_forgotten_nevi_do_not()
 
 def test_holm_by_its_definition() -> None:
     """Sorted, times how many are left, never falling; a worked example of three."""
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({}) == {}
     rng = np.random.default_rng(0)
     ps = rng.random(20)
     expected = [max((20 - sum(ps < q)) * q for q in ps if q <= p) for p in ps]
-    assert holm(list(ps)) == pytest.approx(np.minimum(expected, 1))
+    raised = holm({str(i): float(p) for i, p in enumerate(ps)})
+    assert [raised[str(i)] for i in range(20)] == pytest.approx(np.minimum(expected, 1))
 
 
 def test_no_alarm_where_chance_alone_changes_answers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.notes import had_a_part
-from kdlight.metrics import Interval
+from kdlight.metrics import Flip, Interval
 from kdlight.metrics.localization import FIGURES
 from kdlight.ui import charts, shelf, theme, waiting, words
 from kdlight.ui.markup import Markup, joined, put, write
@@ -19,6 +20,12 @@ from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
 
 PER_PAGE = 12
+CROSSINGS: Mapping[str, Callable[[Flip], bool]] = {
+    "lost": lambda flip: flip.teacher == flip.truth,
+    "gained": lambda flip: flip.student == flip.truth,
+    "both wrong": lambda flip: flip.truth not in (flip.teacher, flip.student),
+}
+"""What became of an image from teacher to student."""
 
 
 def job(bundle: Bundle) -> str:
@@ -121,6 +128,8 @@ def flips(bundle: Bundle, evaluation: Evaluation) -> None:
         return
     if len(shown) < evaluation.flips:
         theme.line(f"The first {len(shown)} are listed.")
+    which = st.segmented_control("Of these", ("all", *CROSSINGS), default="all", required=True)
+    shown = tuple(flip for flip in shown if which == "all" or CROSSINGS[which](flip))
     pages = -(-len(shown) // PER_PAGE)
     page = st.segmented_control("Page", range(1, pages + 1), default=1, required=True) if pages > 1 else 1
     for number, flip in list(enumerate(shown))[(page - 1) * PER_PAGE : page * PER_PAGE]:

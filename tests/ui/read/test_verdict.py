@@ -123,7 +123,7 @@ def test_what_cannot_be_promised_is_said_and_not_taken_for_ruled_out(with_thresh
     upload(app, BRAIN)
     assert "They agree: Benign." in above(app)
     assert "No sensitivity for Malignant is promised: validation has too few such images" in above(app)
-    assert "none: 49 validation images are needed, 30 were there</td><td>not promised</td>" in said(app)
+    assert "none: 49 calibration images are needed, 30 were there</td><td>not promised</td>" in said(app)
 
 
 def test_a_threshold_decides_where_the_card_has_one(with_thresholds: Bundle, tiny_image: Image) -> None:
