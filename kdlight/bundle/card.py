@@ -21,6 +21,8 @@ from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.subgroups import Subgroups
+from kdlight.metrics.triage import Tallies
 from kdlight.metrics.twins import TwinScores
 from kdlight.preprocessing import InputSpec
 
@@ -113,6 +115,8 @@ class Metrics(Part, Measurement):
     """Of teacher and student those that are no better than chance; None of a card from before that was kept."""
     coverage: Annotated[dict[Role, tuple[SetCoverage, ...]] | None, IF_KNOWN] = None
     """How often each kind of prediction sets holds the truth; None of a card from before that was measured."""
+    subgroups: Annotated[Subgroups | None, IF_KNOWN] = None
+    """By sex, age, scanner, source and skin tone, where the set names them; None of a card from before."""
     ledger: Annotated[Ledger | None, IF_KNOWN] = None
     """What the student lost and gained, by class and subgroup; None of a card from before that was kept."""
     twins: Annotated[TwinScores | None, IF_KNOWN] = None
@@ -169,6 +173,8 @@ class Card(Part):
     conformal: Conformal
     operating: Annotated[dict[Name, OperatingPoints] | None, IF_KNOWN] = None
     """By class that must not be missed; None of a card from before thresholds were chosen."""
+    triage: Annotated[Tallies | None, IF_KNOWN] = None
+    """What thresholds of triage would do to the calibration images; None of a card from before that was kept."""
     eligibility: Coverage
     intended_use: str
     limits: tuple[str, ...] = Field(max_length=100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
+from kdlight.cli.trust import Fault, Prevalence
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
@@ -18,7 +19,6 @@ from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.robustness import CorruptionCost
 
 if TYPE_CHECKING:
-    from kdlight.bundle import Bundle
     from kdlight.inference.evaluate import Evaluation
     from kdlight.workers import Verification
 
@@ -47,6 +47,11 @@ def evaluate(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")
     ] = False,
+    triage: Annotated[
+        float | None, typer.Option(metavar="RISK", help="Who answers, at most this share of them wrongly: 0.05.")
+    ] = None,
+    fault: Annotated[Fault, typer.Option(help="Whether that share is of wrong or of missed answers.")] = Fault.wrong,
+    prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
@@ -58,9 +63,13 @@ def evaluate(
         evaluation = evaluate_bundle(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
-    of: dict[str, tuple[bool, Callable[[Bundle, Evaluation], Any]]]
-    of = {"ledger": (ledger, measures.ledger_of), "coverage": (coverage, measures.coverage_of)}
-    added = {name: measure(opened, evaluation) for name, (wanted, measure) in of.items() if wanted}
+    added = {
+        "subgroups": measures.subgroups_of(opened, evaluation),
+        "ledger": measures.ledger_of(opened, evaluation) if ledger else None,
+        "coverage": measures.coverage_of(opened, evaluation) if coverage else None,
+        "triage": None if triage is None else measures.triage_of(opened, evaluation, triage, fault.value),
+        "facts": measures.facts_of(evaluation.reports, trust.prevalences(opened, prevalence)) if prevalence else None,
+    }
     evaluation = evaluation.model_copy(update=added)
     return Answer(evaluation, _text(evaluation))
 

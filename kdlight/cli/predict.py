@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdlight import storage
+from kdlight.cli import trust
 from kdlight.cli.output import (
     Answer,
     BundleFolder,
@@ -23,6 +26,7 @@ from kdlight.cli.output import (
     save_overlay,
     table,
 )
+from kdlight.cli.trust import Fault, Prevalence
 from kdlight.contracts.reading import Verdict
 from kdlight.explain import DEFAULT
 
@@ -33,6 +37,16 @@ if TYPE_CHECKING:
 
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
+
+
+class Sets(StrEnum):
+    """Of prediction sets; see `kdlight.metrics.conformal`."""
+
+    lac = "lac"
+    aps = "aps"
+    class_lac = "class_lac"
+    class_aps = "class_aps"
+
 
 VERDICTS = {
     Verdict.WITHHELD: "not made for this image: do not use",
@@ -53,6 +67,16 @@ def predict(
     confirm: Confirm = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write readings and heat maps there.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Of a folder: go on with the readings in --out.")] = False,
+    sets: Annotated[
+        Sets | None,
+        typer.Option(help="Kind of prediction sets; the card's own if none."),
+    ] = None,
+    prevalence: Prevalence = None,
+    triage: Annotated[
+        float | None,
+        typer.Option(metavar="RISK", help="Who is to answer: at most this share of answers without a person at fault."),
+    ] = None,
+    fault: Annotated[Fault, typer.Option(help="Whether that share is of wrong or of missed answers.")] = Fault.wrong,
     as_json: Json = False,
 ) -> Answer:
     """Both models' reading of each file. One file that is refused does not stop the others.
@@ -61,11 +85,14 @@ def predict(
     """
     from kdlight.inference import Predictor
 
+    if triage is not None:
+        return trust.sorting(open_bundle(bundle), files, triage, fault, frame, confirm)
     if resume or any(file.is_dir() for file in files):
         if explain is not None:
             raise UsageError("No heat maps are made of a whole folder; name single files, or leave --explain out.")
         return _batch(bundle, files, out, frame, confirm, resume)
-    predictor = Predictor(open_bundle(bundle))
+    predictor = Predictor(open_bundle(bundle), sets=sets.value if sets else None)
+    stated = trust.prevalences(predictor.bundle, prevalence)
     readings: list[tuple[Path, Reading]] = []
     refused: list[dict[str, str]] = []
     with counted("Reading") as progress:
@@ -81,7 +108,7 @@ def predict(
                     raise
                 refused.append({"file": str(file), "reason": sentence})
             progress(number, len(files))
-    return _answer(predictor.bundle, readings, refused)
+    return _answer(predictor.bundle, readings, refused, stated)
 
 
 @answers
@@ -154,7 +181,12 @@ def _write(reading: Reading, image: Image, folder: Path) -> None:
             save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")
 
 
-def _answer(bundle: Bundle, readings: list[tuple[Path, Reading]], refused: list[dict[str, str]]) -> Answer:
+def _answer(
+    bundle: Bundle,
+    readings: list[tuple[Path, Reading]],
+    refused: list[dict[str, str]],
+    stated: Mapping[str, float | None],
+) -> Answer:
     """One file gives its Reading; several give them all, with what was refused and why."""
     columns = ("file", "verdict", "model", "answer", "probability", "set", "heat map")
     text = table(columns, [row for file, reading in readings for row in _rows(bundle, file, reading)])
@@ -162,8 +194,11 @@ def _answer(bundle: Bundle, readings: list[tuple[Path, Reading]], refused: list[
     if count == 1 and refused:
         raise UsageError(refused[0]["reason"])
     if count == 1:
-        return Answer(readings[0][1].to_json(), text)
-    payload = {"readings": [{"file": str(f), **r.to_json()} for f, r in readings], "refused": refused}
+        return Answer(trust.with_facts(bundle, readings[0][1], stated), text)
+    payload = {
+        "readings": [{"file": str(f), **trust.with_facts(bundle, r, stated)} for f, r in readings],
+        "refused": refused,
+    }
     reasons = "; ".join(f"{row['file']}: {row['reason']}" for row in refused)
     return Answer(payload, text, f"{len(refused)} of {count} files were not read. {reasons}" if refused else None)
 

@@ -2,21 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from kdlight.cli.output import table
+import typer
+
+from kdlight.cli.output import Answer, UsageError, counted, table
+from kdlight.contracts.reading import Reading, Role
 from kdlight.metrics.coverage import Held, SetCoverage
 from kdlight.metrics.ledger import Change, Ledger, Step
+from kdlight.metrics.predictive import Facts, facts
+from kdlight.metrics.subgroups import Subgroups
+from kdlight.metrics.triage import Triage
 
 if TYPE_CHECKING:
+    from kdlight.bundle import Bundle
     from kdlight.inference.evaluate import Evaluation
+
+
+Prevalence = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CLASS=SHARE",
+        help="Share of people with the class where it is used, for PPV and NPV; repeatable.",
+    ),
+]
+
+
+class Fault(StrEnum):
+    """Of an answer without a person: wrong, or of a class that must not be missed and was."""
+
+    wrong = "wrong"
+    missed = "missed"
+
+
+def prevalences(bundle: Bundle, stated: list[str] | None) -> dict[str, float | None]:
+    """Of every class of a bundle, in its order; None where nobody stated one. Raises UsageError."""
+    found: dict[str, float | None] = dict.fromkeys(bundle.classes)
+    for one in stated or ():
+        name, _, share = one.rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if name not in found or not 0 < value < 1:
+            raise UsageError(
+                f"--prevalence {one} is not a class with a share above 0 and below 1; {bundle.classes[0]}=0.02 was "
+                f"expected. The classes are {', '.join(bundle.classes)}."
+            )
+        found[name] = value
+    return found
+
+
+def with_facts(bundle: Bundle, reading: Reading, stated: Mapping[str, float | None]) -> dict[str, Any]:
+    """A reading as JSON, with what each model's answer is worth and on which images that was measured."""
+    metrics = bundle.card.metrics
+    worth: dict[str, Any] = {"data": bundle.card.data.name, "split": metrics.split, "n": metrics.n}
+    for opinion in reading.opinions:
+        found = facts(metrics.of(opinion.role), opinion.prediction, stated[opinion.prediction])
+        worth[opinion.role] = {"class": opinion.prediction, **found.to_json()}
+    return {**reading.to_json(), "facts": worth}
+
+
+def sorting(bundle: Bundle, files: Sequence[Path], risk: float, fault: Fault, frame: int, confirmed: bool) -> Answer:
+    """Who is to answer to each file: `kdlight predict --triage`. Folders are walked."""
+    from kdlight import inference
+    from kdlight.inference import triage
+
+    limit = triage.threshold(bundle, risk, fault.value)
+    listed = inference.listing(files).files
+    with counted("Reading") as progress:
+        found = []
+        for one in triage.sort(inference.Predictor(bundle), listed, limit, frame, confirmed):
+            found.append(one)
+            progress(len(found), len(listed))
+    counts = {by: sum(one.by == by for one in found) for by in ("student", "both", "person")}
+    told = {"bundle": bundle.card.id, "risk": risk, "fault": fault.value, "threshold": limit}
+    payload = {**told, "counts": counts, "files": [one.model_dump(mode="json") for one in found]}
+    rows = [(Path(one.file).name, one.by, one.answer, one.probability, one.refused) for one in found]
+    summary = f"{counts['student']} by the student alone, {counts['both']} by both, {counts['person']} for a person."
+    return Answer(payload, [table(("file", "answered by", "answer", "probability", "why not"), rows), summary])
 
 
 def text(evaluation: Evaluation) -> Iterator[Any]:
     """What of it was asked for, under what it is."""
     if evaluation.ledger is not None:
         yield from _ledger(evaluation.ledger)
+    if evaluation.subgroups:
+        yield from _subgroups(evaluation.subgroups)
+    if evaluation.facts:
+        yield "\nWhat an answer is worth at the prevalence that was stated."
+        yield facts_table(evaluation.facts)
+    if evaluation.triage is not None:
+        yield from _triage(evaluation.triage)
     for role, sets in (evaluation.coverage or {}).items():
         for of_kind in sets:
             yield from _coverage(role, of_kind)
@@ -60,3 +141,54 @@ def promise(held: Held) -> str:
     if not held.promised:
         return "none"
     return "not known" if held.p is None else "broken" if held.broken else "kept"
+
+
+def facts_table(facts: Mapping[Role, Mapping[str, Facts]]) -> Any:
+    """A row for each class and model that has a prevalence."""
+    rows = [
+        (name, role, f.prevalence, f.positives, f.negatives, f.sensitivity, f.specificity, f.ppv, f.npv)
+        for role, by_class in facts.items()
+        for name, f in by_class.items()
+        if f.prevalence is not None
+    ]
+    columns = ("class", "model", "prevalence", "n with", "n without", "sensitivity", "specificity", "PPV", "NPV")
+    return table(columns, rows)
+
+
+def _subgroups(subgroups: Subgroups) -> Iterator[Any]:
+    rows = [
+        (column, value, part.n, part.teacher, part.student, part.change)
+        for column, values in subgroups.items()
+        for value, part in values.items()
+    ]
+    yield "\nBalanced accuracy by group of images."
+    yield table(("column", "value", "n", "teacher", "student", "student less teacher"), rows)
+
+
+def _triage(found: Triage) -> Iterator[Any]:
+    fault = "wrong" if found.fault == "wrong" else "a missed class that must not be missed"
+    asked = f"at most {found.risk:g} of the answers without a person {fault}, with confidence 0.95"
+    if found.threshold is None:
+        yield (
+            f"\nTriage, {asked}: {found.calibrated} calibration images prove no threshold; {found.least} or more "
+            f"answers without a fault were needed. Every image is a person's."
+        )
+        return
+    yield (
+        f"\nTriage, {asked}: a model answers from a probability of {found.threshold:g} on. The threshold is of "
+        f"{found.calibrated} images (one of each group), the figures are of the {found.n} others."
+    )
+    names = ("student", "called", "person", "wrong", "wrong_alone", "missed")
+    titles = (
+        "answered by the student alone",
+        "teacher called",
+        "left to a person",
+        "wrong, of the answers without a person",
+        "wrong, of the student's alone",
+        "must-not-miss missed, of the answers without a person",
+    )
+    rows = [(title, getattr(found, name)) for title, name in zip(titles, names, strict=True)]
+    if found.ms is not None and found.ms_both is not None:
+        rows.append(("milliseconds an image, both asked always", found.ms_both))
+        rows.append(("milliseconds an image, triage", found.ms))
+    yield table(("", "share"), rows)

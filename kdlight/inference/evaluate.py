@@ -24,8 +24,11 @@ from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.localization import Localization
 from kdlight.metrics.operating import OperatingPoints, measured_points
+from kdlight.metrics.predictive import Facts
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.subgroups import Subgroups
+from kdlight.metrics.triage import Triage
 from kdlight.preprocessing.augment import AUGMENTATIONS
 from kdlight.trust.sets import Coverages
 
@@ -55,6 +58,12 @@ class Evaluation(Measurement):
     """What the student and its smaller files lost and gained; None where nobody asked (kdlight.inference.measures)."""
     coverage: Annotated[Coverages | None, IF_KNOWN] = None
     """How often the prediction sets hold the truth; None where nobody asked."""
+    triage: Annotated[Triage | None, IF_KNOWN] = None
+    """Who would answer, and how wrongly; None where nobody asked."""
+    subgroups: Annotated[Subgroups | None, IF_KNOWN] = None
+    """By sex, age, scanner, source and skin tone; None where the manifest has none of them."""
+    facts: Annotated[dict[Role, dict[str, Facts]] | None, IF_KNOWN] = None
+    """Predictive values by class at the prevalence that a person stated; None where nobody did."""
     part: InstanceOf[Dataset] = Field(exclude=True, repr=False)
     """The images that were measured."""
     pixels: InstanceOf[np.ndarray] = Field(exclude=True, repr=False)

@@ -125,6 +125,8 @@ def meaning(card: Card) -> str:
         decisive[role] = [card.network(role).architecture, card.temperature(role), sets.qhat, ece and ece.value]
         if by_class := sets.model_dump(mode="json", exclude={"qhat"}, exclude_unset=True):
             decisive[f"{role} sets"] = by_class
+    if card.triage is not None:
+        decisive["triage"] = card.triage.to_json()
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,15 +1,24 @@
-"""What says how far a pair may be trusted, added to an evaluation: the ledger of forgetting, coverage, subgroups."""
+"""What says how far a pair may be trusted, added to an evaluation: ledger, coverage, triage, subgroups."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import ROLES, Role
+from kdlight.data.splits import halved
 from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine
 from kdlight.inference.evaluate import Evaluation, predict
 from kdlight.metrics.ledger import Ledger, ledger
+from kdlight.metrics.predictive import Facts, facts
+from kdlight.metrics.report import Report
+from kdlight.metrics.subgroups import Subgroups, subgroups
+from kdlight.metrics.triage import Fault, Triage, tallies, triage
 from kdlight.trust import sets
 from kdlight.trust.columns import columns
+from kdlight.trust.columns import subgroups as of_people
 from kdlight.trust.sets import Coverages
 
 INT8 = "student.int8.onnx"
@@ -47,3 +56,31 @@ def coverage_of(bundle: Bundle, evaluation: Evaluation) -> Coverages:
     """How often each kind of the card's prediction sets holds the truth."""
     part = evaluation.part
     return sets.covered(bundle.card.conformal, bundle.classes, evaluation.probabilities, part.labels, part.groups)
+
+
+def triage_of(bundle: Bundle, evaluation: Evaluation, risk: float, fault: Fault = "wrong") -> Triage:
+    """Who answers at the threshold that one half of the groups proves, measured on the other half.
+
+    risk, 0 to 1: largest share of faults among answers without a person. Raises MetricError for another.
+    """
+    part, card = evaluation.part, bundle.card
+    chose = np.array([item.split == "fit" for item in halved(part, part.items[0].split, "fit", seed=0).items])
+    urgent = [entry.must_not_miss for entry in card.classes]
+    pair = [evaluation.probabilities[role] for role in ("student", "teacher")]
+    fitted = tallies(pair[0][chose], pair[1][chose], part.labels[chose], urgent, part.groups[chose])
+    speed = card.metrics.latency
+    ms = None if speed is None else (speed.student_ms, speed.teacher_ms)
+    left = (pair[0][~chose], pair[1][~chose])
+    return triage(fitted, risk, fault, left, part.labels[~chose], urgent, part.groups[~chose], ms)
+
+
+def subgroups_of(bundle: Bundle, evaluation: Evaluation) -> Subgroups | None:
+    """Both models by sex, age, scanner, source and skin tone; None where the manifest has none of them."""
+    part, urgent = evaluation.part, bundle.card.must_not_miss
+    found = of_people(part)
+    return subgroups(evaluation.probabilities, part.labels, part.classes, urgent, part.groups, found) if found else None
+
+
+def facts_of(reports: Mapping[str, Report], prevalences: Mapping[str, float | None]) -> dict[Role, dict[str, Facts]]:
+    """What an answer is worth, by model and class, at a prevalence of each class; without one, no predictive values."""
+    return {role: {name: facts(reports[role], name, p) for name, p in prevalences.items()} for role in ROLES}

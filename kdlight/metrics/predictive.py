@@ -19,9 +19,9 @@ from kdlight.metrics.scores import MetricError
 class Facts(Measured):
     """One model and one class, at the model's plain answer; None where the test had no image for it."""
 
-    positives: int
-    """Test images of the class."""
-    negatives: int
+    positives: int | None
+    """Test images of the class; None of a card that does not say."""
+    negatives: int | None
     """Test images of other classes."""
     sensitivity: Interval | None
     """Of the images of the class, the share that is answered as it."""
@@ -44,10 +44,10 @@ def facts(report: Report, name: str, prevalence: float | None = None) -> Facts:
         raise MetricError(f"The prevalence is {prevalence:g}; a share above 0 and below 1 was expected, such as 0.02.")
     sensitivity, specificity = report.recall.get(name), report.specificity.get(name)
     odds = None if prevalence is None else prevalence / (1 - prevalence)
-    n = report.counts.get(name, 0)
+    n = report.counts.get(name)
     return Facts(
         positives=n,
-        negatives=report.n - n,
+        negatives=None if n is None else report.n - n,
         sensitivity=sensitivity,
         specificity=specificity,
         prevalence=prevalence,

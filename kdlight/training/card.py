@@ -38,6 +38,8 @@ from kdlight.metrics import softmax
 from kdlight.metrics.ledger import ledger
 from kdlight.metrics.operating import OperatingPoints, chosen_points, measured_points
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.subgroups import subgroups
+from kdlight.metrics.triage import Tallies, tallies
 from kdlight.metrics.twins import TwinScores, twin_scores
 from kdlight.models import Classifier, macs, parameters
 from kdlight.preprocessing import InputSpec
@@ -45,7 +47,7 @@ from kdlight.training.data import CALIBRATION, Arrays
 from kdlight.training.loop import logits_of
 from kdlight.training.result import ALPHA, RunResult
 from kdlight.trust import sets
-from kdlight.trust.columns import subgroups
+from kdlight.trust.columns import subgroups as of_people
 
 INTENDED_USE = (
     "Research and teaching: to see what a small model keeps of a big one. It is not a medical device "
@@ -89,6 +91,7 @@ def card_of(result: RunResult) -> Card:
         data=_data(recipe, dataset),
         metrics=metrics,
         operating=_operating(result),
+        triage=_tallies(result),
         calibration=Calibration.model_validate({"method": TEMPERATURE, **result.temperatures}),
         conformal=conformal,
         eligibility=eligibility(data),
@@ -129,7 +132,8 @@ def _metrics(result: RunResult, conformal: Conformal) -> Metrics:
     told["coverage"] = sets.covered(conformal, test.classes, probabilities, test.labels, test.groups)
     urgent = [entry.name for entry in described(result.recipe.data, test.classes) if entry.must_not_miss]
     pair = {role: probabilities[role] for role in ROLES}
-    told["ledger"] = ledger(pair, test.labels, test.classes, urgent, test.groups, subgroups(test))
+    asked = (pair, test.labels, test.classes, urgent, test.groups, of_people(test))
+    told |= {"ledger": ledger(*asked), "subgroups": subgroups(*asked)}
     return Metrics.model_validate({**measured.to_json(), **told})
 
 
@@ -162,6 +166,16 @@ def _operating(result: RunResult) -> dict[str, OperatingPoints]:
             chosen = chosen_points(words.sensitivity, seen, held.labels, column, held.groups)
             points[name] = measured_points(chosen, asked, test.labels, column, test.groups)
     return points
+
+
+def _tallies(result: RunResult) -> Tallies | None:
+    """What thresholds of triage do to the calibration images; None where there are none."""
+    if not result.calibration:
+        return None
+    held, data = result.data.dataset.split(CALIBRATION), result.recipe.data
+    urgent = [entry.must_not_miss for entry in described(data, held.classes)]
+    student, teacher = (result.calibration[role] for role in ("student", "teacher"))
+    return tallies(student, teacher, held.labels, urgent, held.groups)
 
 
 def _asked(result: RunResult, role: Role) -> Ask:

@@ -102,7 +102,11 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
         bundle, request.data, request.split, lambda share, words: progress(0.8 * share, words), masks=request.masks
     )
     part, flips = measured.part, measured.flips or ()
-    trust = {"ledger": measures.ledger_of(bundle, measured), "coverage": measures.coverage_of(bundle, measured)}
+    trust = {
+        "ledger": measures.ledger_of(bundle, measured),
+        "coverage": measures.coverage_of(bundle, measured),
+        "subgroups": measures.subgroups_of(bundle, measured),
+    }
     return Evaluation(
         metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports, **trust}),
         flips=len(flips),

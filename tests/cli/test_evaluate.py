@@ -161,3 +161,49 @@ def test_evaluate_says_how_often_sets_hold_the_truth(kdlight: Run, tiny_bundle: 
     assert not sets["classes"]["benign"]["promised"]
     out = kdlight("evaluate", tiny_bundle.path, labelled, "--coverage").out
     assert "promised to hold the truth in 90%" in out
+
+
+def test_evaluate_tells_what_an_answer_is_worth_at_a_prevalence(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path
+) -> None:
+    asked = ("evaluate", tiny_bundle.path, labelled, "--prevalence", "malignant=0.1")
+    said = kdlight(*asked, "--json").json
+    found, measured = said["facts"]["teacher"]["malignant"], said["teacher"]
+    sens, spec = (measured[name]["malignant"]["value"] for name in ("recall", "specificity"))
+    called = 0.1 * sens + 0.9 * (1 - spec)
+    assert found["ppv"]["value"] == pytest.approx(0.1 * sens / called) if called else "ppv" not in found
+    assert found["npv"]["value"] == pytest.approx(0.9 * spec / (1 - called))
+    assert (found["positives"], found["negatives"]) == (4, 8)
+    assert "PPV" in kdlight(*asked).out
+    refused = kdlight("evaluate", tiny_bundle.path, labelled, "--prevalence", "melanoma=0.1")
+    assert refused.status == 2
+    assert "The classes are benign, malignant, normal" in refused.err
+
+
+def test_evaluate_leaves_every_image_to_a_person_where_nothing_is_proven(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path
+) -> None:
+    asked = ("evaluate", tiny_bundle.path, labelled, "--triage", "0.05")
+    found = kdlight(*asked, "--json").json["triage"]
+    assert (found["threshold"], found["person"]["value"], found["least"]) == (None, 1, 59)
+    assert found["calibrated"] + found["n"] == 12
+    assert "prove no threshold; 59 or more" in kdlight(*asked).out
+    assert kdlight("evaluate", tiny_bundle.path, labelled, "--triage", "5").status == 2
+
+
+def test_evaluate_shows_groups_of_people_apart(kdlight: Run, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    rows = ["path,class,split,sex"]
+    for number in range(24):
+        PIL.Image.fromarray(golden.draw(number, 64, color=False)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{('benign', 'malignant', 'normal')[number % 3]},test,{'fm'[number // 12]}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    said = kdlight("evaluate", tiny_bundle.path, tmp_path, "--ledger", "--json").json
+    women, men = (said["subgroups"]["sex"][value] for value in "fm")
+    assert women["n"] == men["n"] == 12
+    for part in (women, men):
+        assert part["change"]["value"] == pytest.approx(part["student"]["value"] - part["teacher"]["value"])
+    mean = (women["student"]["value"] + men["student"]["value"]) / 2
+    assert mean == pytest.approx(said["student"]["balanced_accuracy"]["value"])  # every class as often in both
+    columns = said["ledger"]["steps"][0]["columns"]["sex"]
+    assert columns["f"]["n"] == 12
+    assert "student less teacher" in kdlight("evaluate", tiny_bundle.path, tmp_path).out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from torch import Tensor
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.contracts.reading import Role
 from kdlight.explain import Evidence, Explainer
 from kdlight.explain.lattice import pixels
+from kdlight.inference import Predictor, golden
+from kdlight.metrics.triage import Tallies, Tally
 from tests.bundle_faults import operating, put, spoil
 
 Run = Callable[..., Any]
@@ -171,3 +175,54 @@ def test_masks_in_a_folder_are_no_scans_and_are_said(kdlight: Run, tiny_bundle: 
     (pictures / "0.png").rename(pictures / "alone" / "0.png")
     plain = kdlight("predict", tiny_bundle.path, pictures / "alone", "--out", tmp_path / "c")
     assert "left out" not in plain.out
+
+
+def test_a_reading_says_what_its_answer_is_worth(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
+    asked = ("predict", tiny_bundle.path, scan, "--confirm", "--json")
+    plain = kdlight(*asked).json["facts"]
+    assert (plain["data"], plain["split"], plain["n"]) == ("drawn", "test", 60)
+    answer = plain["student"]["class"]
+    assert plain["student"]["sensitivity"] == {"value": 0.5, "low": 0.3, "high": 0.7}
+    assert "npv" not in plain["student"]
+    assert kdlight(*asked, "--prevalence", f"{answer}=0.3").json["facts"]["student"]["prevalence"] == 0.3
+
+
+def test_sets_that_an_older_card_lacks_are_refused(kdlight: Run, tiny_bundle: Bundle, scan: Path) -> None:
+    said = kdlight("predict", tiny_bundle.path, scan, "--confirm", "--sets", "class_aps")
+    assert said.status == 2
+    assert "no thresholds for class_aps sets" in said.err
+    assert kdlight("predict", tiny_bundle.path, scan, "--confirm", "--sets", "lac", "--json").status == 0
+
+
+def test_triage_asks_the_teacher_only_where_the_student_is_not_sure(
+    kdlight: Run, tiny_bundle: Bundle, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = kdlight("predict", tiny_bundle.path, scan, "--triage", "0.05")
+    assert refused.status == 2
+    assert "no counts for triage" in refused.err
+    bundle, asked = with_tallies(tiny_bundle, tmp_path / "sorted"), []
+    real = Predictor.probabilities
+
+    def counted(self: Predictor, role: Role, x: torch.Tensor) -> np.ndarray:
+        asked.append((role, len(x)))
+        return real(self, role, x)
+
+    monkeypatch.setattr(Predictor, "probabilities", counted)
+    said = kdlight("predict", bundle.path, scan, "--confirm", "--triage", "0.05", "--json").json
+    (file,) = said["files"]
+    reading = kdlight("predict", bundle.path, scan, "--confirm", "--json").json
+    sure = max(reading["student"]["probabilities"].values()) >= said["threshold"]
+    assert asked == [("student", 1)] + ([] if sure else [("teacher", 1)])
+    assert file["by"] == ("student" if sure else file["by"])
+    assert kdlight("predict", bundle.path, scan, "--confirm", "--triage", "0.001").status == 2  # nothing proves that
+
+
+def with_tallies(bundle: Bundle, path: Path) -> Bundle:
+    """A copy of the bundle whose card has 500 calibration images, all answered rightly from 0.9 on."""
+    shutil.copytree(bundle.path, path)
+    tally = Tally(threshold=0.9, student=400, teacher=50, wrong=0, missed=0)
+    card = bundle.card.replace(triage=Tallies(n=500, tallies=(tally,)))
+    bundles.write_card(path, card)
+    golden.bind(Bundle(path, card, ""))
+    bundles.seal(path)
+    return bundles.load(path)

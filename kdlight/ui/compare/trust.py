@@ -12,6 +12,7 @@ from kdlight.contracts.reading import ROLES
 from kdlight.metrics.conformal import SetKind
 from kdlight.metrics.coverage import Held
 from kdlight.metrics.ledger import Change, Step
+from kdlight.metrics.subgroups import Subgroups
 from kdlight.ui import charts, theme, words
 from kdlight.ui.markup import Markup, put
 
@@ -35,8 +36,26 @@ def draw(bundle: Bundle, metrics: Metrics) -> None:
     if metrics.ledger is not None:
         for step in metrics.ledger.steps:
             _step(bundle, step)
+    if metrics.subgroups:
+        _people(bundle, metrics.subgroups)
     if metrics.coverage is not None:
         _sets(bundle, metrics)
+
+
+def _people(bundle: Bundle, subgroups: Subgroups) -> None:
+    """Balanced accuracy, and sensitivity for what must not be missed, by sex, age and the like."""
+    st.subheader("By groups of people and devices", anchor=False)
+    heads = [theme.head(), theme.head("n"), theme.head("Teacher", "teacher"), theme.head("Student", "student")]
+    rows = []
+    for column, values in subgroups.items():
+        for value, part in values.items():
+            change = "" if part.change is None else f"{part.change.points:+.1f}"
+            pair = [words.interval(part.teacher), words.interval(part.student)]
+            rows.append([f"{column}: {value}", str(part.n), *pair, change])
+            for name in part.teacher_found:
+                found = [words.interval(of[name]) for of in (part.teacher_found, part.student_found)]
+                rows.append([f"finds {bundle.words(name)}", "", *found, ""])
+    put(theme.table([*heads, theme.head("Student less teacher, points")], rows))
 
 
 def _step(bundle: Bundle, step: Step) -> None:

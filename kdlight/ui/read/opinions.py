@@ -11,7 +11,7 @@ from kdlight.bundle.speed import Speed
 from kdlight.contracts.reading import ROLES, Opinion, Reading
 from kdlight.ui import theme, waiting, words
 from kdlight.ui.markup import Markup, joined, put, write
-from kdlight.ui.read import sensitivity
+from kdlight.ui.read import sensitivity, worth
 from kdlight.workers import Latency
 
 NOT_IDLE = "No time was measured: a reading is being worked on. Try again when it is done."
@@ -27,6 +27,7 @@ def result(reading: Reading, bundle: Bundle) -> None:
     known = f"It knows these {len(bundle.classes)} classes only: whatever a scan shows is put into one of them."
     theme.line(known)
     sensitivity.draw(bundle.card)
+    worth.draw(reading, bundle)
     meaning(reading, bundle)
 
 
@@ -62,8 +63,7 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
     with st.expander("What this means"):
         st.markdown(
             "- **Percent**: each model's own probability, calibrated on held-back images; both can be wrong together.\n"
-            f"- **Set**: the smallest group of classes that held the true one in about {words.percent(reading.level)} "
-            "of held-back images like these. What is in it cannot be ruled out at that level.\n"
+            f"- **Set**: {_promise(reading, bundle)} What is in it cannot be ruled out at that level.\n"
             f"- **Undecided**: the first class leads the second by less than twice the calibration error ({leads}), so "
             "that the order of the two cannot be relied on.\n"
             "- **Heat map**: which parts pushed the answer, coarse by nature. It shows where a model looked, not where "
@@ -72,6 +72,16 @@ def meaning(reading: Reading, bundle: Bundle) -> None:
         )
         st.markdown("**What this bundle cannot do**")
         st.markdown("\n".join(f"- {words.plain(line)}" for line in bundle.card.limits))
+
+
+def _promise(reading: Reading, bundle: Bundle) -> str:
+    """What a prediction set holds, how often, and for which classes nobody can say."""
+    level, sets = words.percent(reading.level), bundle.card.conformal
+    if not reading.level_by_class:
+        return f"the classes that held the true one in about {level} of held-back images like these."
+    without = dict.fromkeys(bundle.words(name) for role in ROLES for name in sets.unpromised(role))
+    gap = f" Of {words.plain(words.listed([*without]))} there were too few images to promise it." if without else ""
+    return f"the classes that held the true one in about {level} of held-back images of each class.{gap}"
 
 
 def _row(bundle: Bundle, opinion: Opinion, name: str) -> Markup:
