@@ -10,7 +10,7 @@ import typer
 
 from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
-from kdlight.cli.trust import Fault, Prevalence
+from kdlight.cli.trust import CoverageOf, Fault, FaultOf, LedgerOf, Prevalence, Risk
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
@@ -41,16 +41,10 @@ def evaluate(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="What noise, blur, JPEG, fewer pixels and gamma cost each model.")
     ] = False,
-    ledger: Annotated[
-        bool, typer.Option("--ledger", help="What the student lost and gained, by class and column, and by each file.")
-    ] = False,
-    coverage: Annotated[
-        bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")
-    ] = False,
-    triage: Annotated[
-        float | None, typer.Option(metavar="RISK", help="Who answers, at most this share of them wrongly: 0.05.")
-    ] = None,
-    fault: Annotated[Fault, typer.Option(help="Whether that share is of wrong or of missed answers.")] = Fault.wrong,
+    ledger: LedgerOf = False,
+    coverage: CoverageOf = False,
+    triage: Risk = None,
+    fault: FaultOf = Fault.wrong,
     prevalence: Prevalence = None,
     as_json: Json = False,
 ) -> Answer:

@@ -26,7 +26,7 @@ from kdlight.cli.output import (
     save_overlay,
     table,
 )
-from kdlight.cli.trust import Fault, Prevalence
+from kdlight.cli.trust import Fault, FaultOf, Prevalence, Risk
 from kdlight.contracts.reading import Verdict
 from kdlight.explain import DEFAULT
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kdlight.bundle import Bundle
     from kdlight.contracts.reading import HeatMap, Reading
     from kdlight.images import Image
+    from kdlight.inference import Predictor
 
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
@@ -72,11 +73,8 @@ def predict(
         typer.Option(help="Kind of prediction sets; the card's own if none."),
     ] = None,
     prevalence: Prevalence = None,
-    triage: Annotated[
-        float | None,
-        typer.Option(metavar="RISK", help="Who is to answer: at most this share of answers without a person at fault."),
-    ] = None,
-    fault: Annotated[Fault, typer.Option(help="Whether that share is of wrong or of missed answers.")] = Fault.wrong,
+    triage: Risk = None,
+    fault: FaultOf = Fault.wrong,
     as_json: Json = False,
 ) -> Answer:
     """Both models' reading of each file. One file that is refused does not stop the others.
@@ -93,21 +91,7 @@ def predict(
         return _batch(bundle, files, out, frame, confirm, resume)
     predictor = Predictor(open_bundle(bundle), sets=sets.value if sets else None)
     stated = trust.prevalences(predictor.bundle, prevalence)
-    readings: list[tuple[Path, Reading]] = []
-    refused: list[dict[str, str]] = []
-    with counted("Reading") as progress:
-        for number, file in enumerate(files, start=1):
-            try:
-                image = _image(file, frame)
-                readings.append((file, predictor.read(image, explain, class_name, confirm)))
-                if out is not None:
-                    _write(readings[-1][1], image, out)
-            except (ValueError, OSError) as error:
-                sentence = mistake(error)
-                if sentence is None:
-                    raise
-                refused.append({"file": str(file), "reason": sentence})
-            progress(number, len(files))
+    readings, refused = _readings(predictor, files, out, (explain, class_name, frame, confirm))
     return _answer(predictor.bundle, readings, refused, stated)
 
 
@@ -140,6 +124,29 @@ def explain(
     grade |= {"seconds": heat.seconds, "shape": list(heat.values.shape)}
     grain = {"cells": list(heat.cells), "input_size": heat.input_size, "grain": heat.grain}
     return Answer({**names, **grade, **grain, "out": str(out)})
+
+
+def _readings(
+    predictor: Predictor, files: list[Path], out: Path | None, asked: tuple[str | None, str | None, int, bool]
+) -> tuple[list[tuple[Path, Reading]], list[dict[str, str]]]:
+    """Of every file its reading, or why it was refused; asked: heat map, its class, frame, whether confirmed."""
+    explain, class_name, frame, confirm = asked
+    readings: list[tuple[Path, Reading]] = []
+    refused: list[dict[str, str]] = []
+    with counted("Reading") as progress:
+        for number, file in enumerate(files, start=1):
+            try:
+                image = _image(file, frame)
+                readings.append((file, predictor.read(image, explain, class_name, confirm)))
+                if out is not None:
+                    _write(readings[-1][1], image, out)
+            except (ValueError, OSError) as error:
+                sentence = mistake(error)
+                if sentence is None:
+                    raise
+                refused.append({"file": str(file), "reason": sentence})
+            progress(number, len(files))
+    return readings, refused
 
 
 def _batch(bundle: Path, files: list[Path], out: Path | None, frame: int, confirm: bool, resume: bool) -> Answer:

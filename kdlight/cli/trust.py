@@ -32,11 +32,24 @@ Prevalence = Annotated[
 ]
 
 
+LedgerOf = Annotated[
+    bool, typer.Option("--ledger", help="What the student lost and gained, by class and column, and by each file.")
+]
+CoverageOf = Annotated[bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")]
+Risk = Annotated[
+    float | None,
+    typer.Option("--triage", metavar="RISK", help="Who answers, at most this share at fault without a person."),
+]
+
+
 class Fault(StrEnum):
     """Of an answer without a person: wrong, or of a class that must not be missed and was."""
 
     wrong = "wrong"
     missed = "missed"
+
+
+FaultOf = Annotated[Fault, typer.Option("--fault", help="Whether that share is of wrong or of missed answers.")]
 
 
 def prevalences(bundle: Bundle, stated: list[str] | None) -> dict[str, float | None]:
