@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from kdlight.compress import round_to_half
-from kdlight.contracts.recipe import Recipe, ScheduleConfig, TeacherConfig, TrainConfig
+from kdlight.contracts.recipe import Recipe, TeacherConfig, TrainConfig
+from kdlight.contracts.schedule import ScheduleConfig
 from kdlight.distillers import METHODS, Distiller, create_distiller, find
 from kdlight.models import Classifier, create_model, start_from, start_student
 from kdlight.models.weight_selection import reestimate_batch_norm, select_weights
