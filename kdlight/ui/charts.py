@@ -179,11 +179,11 @@ def flow(classes: Mapping[str, FlipCounts], before: str, after: str) -> Chart:
         alt.Chart()
         .mark_text(fontSize=12, color=theme.color("text"))
         .encode(x=x, y="middle:Q", text="words:N")
-        .transform_filter("datum.t == 0.5")
+        .transform_filter("datum.words != ''")
     )
     head = alt.Header(title=None, labelFontSize=13, labelLimit=200)
     drawn = alt.layer(areas, words, data=pd.DataFrame(rows)).properties(width=200, height=130)
-    return drawn.facet(alt.Facet("class:N", header=head, sort=[*classes]), columns=4).resolve_scale(y="independent")
+    return drawn.facet(alt.Facet("class:N", header=head, sort=[*classes]), columns=3).resolve_scale(y="independent")
 
 
 def _ribbons(name: str, counts: FlipCounts) -> Iterable[Mapping[str, Any]]:
@@ -201,7 +201,7 @@ def _ribbons(name: str, counts: FlipCounts) -> Iterable[Mapping[str, Any]]:
             for step in range(21):
                 t = step / 20
                 low = left + (right - left) * t * t * (3 - 2 * t)
-                words = f"{size} {kind}" if size > 0.06 * sum(sizes.values()) or kind in ("lost", "gained") else ""
+                words = f"{size} {kind}" if step == (4 if kind in ("lost", "gained") else 10) else ""
                 yield {
                     "class": name,
                     "flow": kind,
