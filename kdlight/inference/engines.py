@@ -91,11 +91,11 @@ class OnnxEngine:
     """
 
     @classmethod
-    def of(cls, bundle: Bundle, threads: int) -> OnnxEngine:
-        """A bundle's student, which may come from anybody. Raises BundleError; see `kdlight.inference.graphs`."""
-        graphs.check(bundle)
+    def of(cls, bundle: Bundle, threads: int, file: Path | None = None) -> OnnxEngine:
+        """A bundle's student, or another `file` of it, from whomever. Raises BundleError, see `graphs`."""
+        graphs.check(bundle, file or bundle.onnx)
         with guarded(bundle.path, "models"):
-            return cls(bundle.onnx, threads)
+            return cls(file or bundle.onnx, threads)
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime

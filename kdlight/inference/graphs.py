@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,14 @@ MOST_TOTAL = 2**29
 DOMAINS = ("", "ai.onnx")
 
 
-def check(bundle: Bundle) -> None:
-    """Raises BundleError if a bundle's ONNX file is no such graph, or not of the card's input and classes."""
+def check(bundle: Bundle, file: Path) -> None:
+    """Raises BundleError if an ONNX file of a bundle is no such graph, or not of the card's input and classes."""
     import onnx
 
     with guarded(bundle.path, "models"):
-        model = onnx.load(bundle.onnx, load_external_data=False)
+        model = onnx.load(file, load_external_data=False)
         for fault in _faults(model, bundle):
-            raise BundleError.of(bundle.path, f"student.onnx {fault}", "models")
+            raise BundleError.of(bundle.path, f"{file.name} {fault}", "models")
 
 
 def _faults(model: Any, bundle: Bundle) -> Iterator[str]:

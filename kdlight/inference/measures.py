@@ -48,7 +48,7 @@ def way(bundle: Bundle, evaluation: Evaluation) -> dict[str, np.ndarray]:
     found = {"teacher": shipped["teacher"], "student": ask(TorchEngine(bundle.model("student")))}
     found["ONNX"] = shipped["student"]
     if (bundle.path / INT8).is_file():
-        found["int8"] = ask(OnnxEngine(bundle.path / INT8, torch.get_num_threads()))
+        found["int8"] = ask(OnnxEngine.of(bundle, torch.get_num_threads(), bundle.path / INT8))
     return found
 
 

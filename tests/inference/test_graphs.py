@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle, BundleError, load
+from kdlight.compress import quantize
 from kdlight.inference import Predictor, graphs
+from kdlight.inference.engines import OnnxEngine
 
 ROUNDS = 2**62
 
@@ -139,7 +142,7 @@ def test_it_is_refused_at_once(bundle_copy: Path, what: str) -> None:
     bundle = with_graph(bundle_copy, make().SerializeToString())
     started = time.process_time()
     with pytest.raises(BundleError, match=says) as caught:
-        graphs.check(bundle)
+        graphs.check(bundle, bundle.onnx)
     assert caught.value.reason == "models"
     assert time.process_time() - started < 5
     with pytest.raises(BundleError, match=says):
@@ -154,7 +157,17 @@ def test_what_is_no_graph_is_refused(bundle_copy: Path, content: bytes) -> None:
 
 
 def test_a_plain_graph_passes(bundle_copy: Path) -> None:
-    graphs.check(with_graph(bundle_copy, graph([mean()]).SerializeToString()))
+    fine = with_graph(bundle_copy, graph([mean()]).SerializeToString())
+    graphs.check(fine, fine.onnx)
+
+
+def test_an_int8_file_beside_the_student_is_looked_at_as_well(bundle_copy: Path, tmp_path: Path) -> None:
+    bundle, small = load(bundle_copy), tmp_path / "student.int8.onnx"
+    quantize(bundle.onnx, small, [np.zeros((2, 3, bundle.spec.size, bundle.spec.size), np.float32)])
+    assert OnnxEngine.of(bundle, 1, small)(torch.zeros(1, 3, bundle.spec.size, bundle.spec.size)).shape[0] == 1
+    onnx.save(looping(), small)
+    with pytest.raises(BundleError, match=r"student\.int8\.onnx branches or repeats"):
+        OnnxEngine.of(bundle, 1, small)
 
 
 def test_a_network_that_does_not_fit_its_weights_is_never_built(
