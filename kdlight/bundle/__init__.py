@@ -3,6 +3,7 @@
 from kdlight.bundle.artifact import (
     FILES,
     KNOWN,
+    LOOKS,
     SIGNATURE,
     SUMS,
     Bundle,
@@ -24,6 +25,6 @@ from kdlight.bundle.artifact import (
 from kdlight.bundle.card import Card
 from kdlight.bundle.speed import Speed
 
-__all__ = ["FILES", "KNOWN", "SIGNATURE", "SUMS", "Bundle", "BundleError", "Card", "OverLimitError", "Speed"]
+__all__ = ["FILES", "KNOWN", "LOOKS", "SIGNATURE", "SUMS", "Bundle", "BundleError", "Card", "OverLimitError", "Speed"]
 __all__ += ["digest", "files", "find", "guarded", "is_shipped", "library_folder", "load", "read_card", "seal"]
 __all__ += ["shipped_folder", "write_card", "write_weights"]

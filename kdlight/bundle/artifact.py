@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from kdlight.models import Classifier
 
 FILES = ("card.json", "teacher.safetensors", "student.safetensors", "student.onnx")
+LOOKS = "belonging.safetensors"
+"""What the bundle's images look like to its student (`kdlight.trust.belonging`); older bundles have none."""
 SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 """See `kdlight.bundle.signature`; it cannot be listed in what it signs."""
 KNOWN = re.compile(
     "|".join(map(re.escape, FILES))
-    + r"|student\.int8\.onnx|compress\.json|golden/(case_\d{1,2}\.png|expected\.json|maps\.safetensors)"
+    + r"|belonging\.safetensors|student\.int8\.onnx|compress\.json"
+    + r"|golden/(case_\d{1,2}\.png|expected\.json|maps\.safetensors)"
 )
 """Every file that a bundle may hold besides SHA256SUMS."""
 COUNTERS = "num_batches_tracked"

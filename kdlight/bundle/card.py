@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
 from kdlight.bundle.fitted import MOST_CLASSES, Calibration, Conformal
+from kdlight.bundle.looks import Belonging
 from kdlight.bundle.part import Count, Line, Name, Part, Value
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import StudyRecord
@@ -176,6 +177,8 @@ class Card(Part):
     triage: Annotated[Tallies | None, IF_KNOWN] = None
     """What thresholds of triage would do to the calibration images; None of a card from before that was kept."""
     eligibility: Coverage
+    belonging: Annotated[Belonging | None, IF_KNOWN] = None
+    """How images are found that are not like the bundle's; None of a card from before that was learned."""
     intended_use: str
     limits: tuple[str, ...] = Field(max_length=100)
     versions: dict[Line, Line] = Field(max_length=100)

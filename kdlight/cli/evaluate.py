@@ -10,7 +10,7 @@ import typer
 
 from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
-from kdlight.cli.trust import CoverageOf, Fault, FaultOf, LedgerOf, Prevalence, Risk
+from kdlight.cli.trust import CoverageOf, EligibilityOf, Fault, FaultOf, LedgerOf, Prevalence, Risk
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
@@ -46,11 +46,13 @@ def evaluate(
     triage: Risk = None,
     fault: FaultOf = Fault.wrong,
     prevalence: Prevalence = None,
+    eligibility: EligibilityOf = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
     from kdlight.inference import measures
     from kdlight.inference.evaluate import evaluate as evaluate_bundle
+    from kdlight.inference.learn import kinds_withheld
 
     opened = open_bundle(bundle)
     with counted("Evaluating") as shown:
@@ -62,6 +64,7 @@ def evaluate(
         "ledger": measures.ledger_of(opened, evaluation) if ledger else None,
         "coverage": measures.coverage_of(opened, evaluation) if coverage else None,
         "triage": None if triage is None else measures.triage_of(opened, evaluation, triage, fault.value),
+        "eligibility": kinds_withheld(opened, evaluation.pixels) if eligibility else None,
         "facts": measures.facts_of(evaluation.reports, trust.prevalences(opened, prevalence)) if prevalence else None,
     }
     evaluation = evaluation.model_copy(update=added)

@@ -27,17 +27,17 @@ from kdlight.cli.output import (
     table,
 )
 from kdlight.cli.trust import Fault, FaultOf, Prevalence, Risk
-from kdlight.contracts.reading import Verdict
+from kdlight.contracts.reading import Reading, Verdict, Withheld
 from kdlight.explain import DEFAULT
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
-    from kdlight.contracts.reading import HeatMap, Reading
+    from kdlight.contracts.reading import HeatMap
     from kdlight.images import Image
     from kdlight.inference import Predictor
 
 ClassName = Annotated[str | None, typer.Option("--class", help="Class the heat map is for; the top class by default.")]
-Confirm = Annotated[bool, typer.Option("--confirm", help="Read files that the bundle was not made for, too.")]
+Confirm = Annotated[bool, typer.Option("--anyway", "--confirm", help="Read files that do not belong, too.")]
 
 
 class Sets(StrEnum):
@@ -78,6 +78,8 @@ def predict(
     as_json: Json = False,
 ) -> Answer:
     """Both models' reading of each file. One file that is refused does not stop the others.
+
+    An image that is not of the kind that the bundle knows is withheld: it gets the reasons and no class.
 
     A folder's readings go to DIR/readings.jsonl as they come, one line per file; stopped in any way, --resume goes on.
     """
@@ -128,16 +130,16 @@ def explain(
 
 def _readings(
     predictor: Predictor, files: list[Path], out: Path | None, asked: tuple[str | None, str | None, int, bool]
-) -> tuple[list[tuple[Path, Reading]], list[dict[str, str]]]:
+) -> tuple[list[tuple[Path, Reading | Withheld]], list[dict[str, str]]]:
     """Of every file its reading, or why it was refused; asked: heat map, its class, frame, whether confirmed."""
     explain, class_name, frame, confirm = asked
-    readings: list[tuple[Path, Reading]] = []
+    readings: list[tuple[Path, Reading | Withheld]] = []
     refused: list[dict[str, str]] = []
     with counted("Reading") as progress:
         for number, file in enumerate(files, start=1):
             try:
                 image = _image(file, frame)
-                readings.append((file, predictor.read(image, explain, class_name, confirm)))
+                readings.append((file, _read(predictor, image, explain, class_name, confirm)))
                 if out is not None:
                     _write(readings[-1][1], image, out)
             except (ValueError, OSError) as error:
@@ -167,6 +169,18 @@ def _batch(bundle: Path, files: list[Path], out: Path | None, frame: int, confir
     return Answer({**counts.model_dump(), "masks_left_out": masks}, text)
 
 
+def _read(predictor: Predictor, image: Image, *asked: Any) -> Reading | Withheld:
+    """A reading; of an image that does not belong what keeps it from the bundle."""
+    from kdlight.inference import IneligibleError
+
+    try:
+        return predictor.read(image, *asked)
+    except IneligibleError as error:
+        if error.withheld is None:
+            raise
+        return error.withheld
+
+
 def _image(file: Path, frame: int) -> Image:
     """The file's pixels. Raises ImageError, UsageError where the file cannot be opened at all."""
     from kdlight.images import ImageError, read
@@ -179,18 +193,18 @@ def _image(file: Path, frame: int) -> Image:
         raise UsageError(str(error)) from error
 
 
-def _write(reading: Reading, image: Image, folder: Path) -> None:
+def _write(reading: Reading | Withheld, image: Image, folder: Path) -> None:
     """Files are named after the scan's checksum: its own name may name a person."""
     stem = f"{image.sha256[:16]}-{image.frame}"
     storage.write_json(folder / f"{stem}.json", reading.to_json())
-    for opinion in reading.opinions:
+    for opinion in reading.opinions if isinstance(reading, Reading) else ():
         if opinion.heat_map is not None:
             save_overlay(image, opinion.heat_map, folder / f"{stem}-{opinion.role}.png")
 
 
 def _answer(
     bundle: Bundle,
-    readings: list[tuple[Path, Reading]],
+    readings: list[tuple[Path, Reading | Withheld]],
     refused: list[dict[str, str]],
     stated: Mapping[str, float | None],
 ) -> Answer:
@@ -210,7 +224,9 @@ def _answer(
     return Answer(payload, text, f"{len(refused)} of {count} files were not read. {reasons}" if refused else None)
 
 
-def _rows(bundle: Bundle, file: Path, reading: Reading) -> list[tuple[Any, ...]]:
+def _rows(bundle: Bundle, file: Path, reading: Reading | Withheld) -> list[tuple[Any, ...]]:
+    if isinstance(reading, Withheld):
+        return [(file.name, f"withheld: {reason}", *[None] * 5) for reason in reading.eligibility.reasons]
     return [
         (
             file.name,

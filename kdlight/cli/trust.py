@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdlight.cli.output import Answer, UsageError, counted, table
-from kdlight.contracts.reading import Reading, Role
+from kdlight.contracts.reading import Reading, Role, Withheld
 from kdlight.metrics.coverage import Held, SetCoverage
 from kdlight.metrics.ledger import Change, Ledger, Step
 from kdlight.metrics.predictive import Facts, facts
@@ -36,6 +36,9 @@ LedgerOf = Annotated[
     bool, typer.Option("--ledger", help="What the student lost and gained, by class and column, and by each file.")
 ]
 CoverageOf = Annotated[bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")]
+EligibilityOf = Annotated[
+    bool, typer.Option("--eligibility", help="How many images are withheld: the set's own, and planted ones.")
+]
 Risk = Annotated[
     float | None,
     typer.Option("--triage", metavar="RISK", help="Who answers, at most this share at fault without a person."),
@@ -70,8 +73,10 @@ def prevalences(bundle: Bundle, stated: list[str] | None) -> dict[str, float | N
     return found
 
 
-def with_facts(bundle: Bundle, reading: Reading, stated: Mapping[str, float | None]) -> dict[str, Any]:
+def with_facts(bundle: Bundle, reading: Reading | Withheld, stated: Mapping[str, float | None]) -> dict[str, Any]:
     """A reading as JSON, with what each model's answer is worth and on which images that was measured."""
+    if isinstance(reading, Withheld):
+        return reading.to_json()
     metrics = bundle.card.metrics
     worth: dict[str, Any] = {"data": bundle.card.data.name, "split": metrics.split, "n": metrics.n}
     for opinion in reading.opinions:
@@ -109,6 +114,9 @@ def text(evaluation: Evaluation) -> Iterator[Any]:
     if evaluation.facts:
         yield "\nWhat an answer is worth at the prevalence that was stated."
         yield facts_table(evaluation.facts)
+    if evaluation.eligibility is not None:
+        yield "\nImages that are withheld as not belonging."
+        yield table(("kind", "n", "share"), [(one.kind, one.n, one.share) for one in evaluation.eligibility])
     if evaluation.triage is not None:
         yield from _triage(evaluation.triage)
     for role, sets in (evaluation.coverage or {}).items():

@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat, InstanceOf, NonNegativeInt, PositiveInt
 
 from kdlight.contracts.modality import Window
 
+SCHEMA = "kdlight.reading/2"
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
 Support = Literal["flat", "unmeasured", "none", "weak", "strong"]
@@ -162,6 +163,27 @@ class Opinion:
         return first - sum(second) >= self.margin
 
 
+MisfitKind = Literal[
+    "modality", "body_part", "view", "size", "blank", "color",
+    "turned", "upside_down", "mirrored", "inverted", "swapped_channels", "unlike",
+]  # fmt: skip
+"""What keeps an image from a bundle: what its header says, its size, nothing in it, gray for color or color for gray;
+turned by 90 degrees to either side, the wrong way up, mirrored where sides mean something, dark for bright, red for
+blue; or unlike the bundle's images by the distance of its features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One way in which an image is not of the kind that a bundle knows."""
+
+    kind: MisfitKind
+    value: float | None = None
+    """What was measured: the probability of the copy (turned to swapped_channels), 0 to 1; of an unlike one the
+    distance. None where nothing is measured."""
+    limit: float | None = None
+    """Of an unlike one the distance up to which an image belongs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Eligibility:
     """Whether the bundle was made for such a file. `reasons` are sentences; empty when eligible."""
@@ -170,6 +192,25 @@ class Eligibility:
     reasons: tuple[str, ...] = ()
     confirmed: bool = False
     """The person asked for the reading in spite of the reasons."""
+    misfits: tuple[Misfit, ...] = ()
+    """What each of the reasons is, in their order."""
+    distance: float | None = None
+    """From the bundle's images, as a share of the largest distance at which an image belongs; None where nobody looked,
+    or the bundle does not know what its images look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """An image that was not read: as a Reading, in the same schema, without the two opinions."""
+
+    bundle: str
+    bundle_version: str
+    bundle_sha256: str
+    image: Facts
+    eligibility: Eligibility
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self), "verdict": str(Verdict.WITHHELD), "teacher": None, "student": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +278,7 @@ class Reading:
             if heat is not None:
                 heat["shape"] = list(heat.pop("values").shape)
         return {
-            "schema": "kdlight.reading/2",
+            "schema": SCHEMA,
             **values,
             "verdict": str(self.verdict),
             "not_ruled_out": {name: list(roles) for name, roles in self.not_ruled_out.items()},

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kdlight.contracts.reading import Withheld
 from kdlight.data.dataset import Progress
 from kdlight.images import Decoder, ImageError, open_decoders, read
 from kdlight.inference.eligibility import IneligibleError
@@ -40,6 +41,8 @@ class Counts(BaseModel):
     files: int
     read: int
     refused: int
+    withheld: int
+    """Can be read, but are not of the kind that the bundle knows."""
     kept: int
     """Stood in the readings before."""
     readings: str
@@ -53,6 +56,8 @@ class File:
     path: Path
     prepared: Prepared | None = None
     refused: str = ""
+    withheld: Withheld | None = None
+    """Of a file that the bundle was not made for, by its header and pixels."""
 
 
 def read_files(
@@ -68,24 +73,27 @@ def read_files(
     """Read every file into `out`/readings.jsonl, in the order given, by absolute path; one named twice is read once.
 
     With `resume` what stands there is kept and not read again. A file that cannot be read, or that the bundle was not
-    made for and nobody `confirmed`, gets a line with the reason. progress(done, total) counts files. Raises
+    made for and nobody `confirmed`, gets a line that says why. progress(done, total) counts files. Raises
     JournalError; see `Journal`. The networks get one thread each, torch's until the end: the other cores decode, and
     threads that wait for work take them away.
     """
     files = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
     bundle = predictor.bundle
     settings: Settings = {"bundle": bundle.card.id, "sha256": bundle.sha256, "frame": frame, "confirmed": confirmed}
-    read = refused = 0
+    read = refused = withheld = 0
     with Journal(out, settings, resume) as journal, torch_threads(1):
         left = [file for file in files if str(file) not in journal.done]
         ready = prepared(predictor, left, frame, confirmed, decoders)
         while part := list(itertools.islice(ready, BATCH)):
-            journal.append(lines(predictor, part))
-            refused += sum(file.prepared is None for file in part)
-            read += sum(file.prepared is not None for file in part)
+            written = lines(predictor, part)
+            journal.append(written)
+            refused += (wrong := sum("refused" in line for line in written))
+            withheld += (kept_back := sum("refused" not in line and line["teacher"] is None for line in written))
+            read += len(part) - wrong - kept_back
             if progress is not None:
-                progress(len(files) - len(left) + read + refused, len(files))
-    return Counts(files=len(files), read=read, refused=refused, kept=len(files) - len(left), readings=str(journal.path))
+                progress(len(files) - len(left) + read + refused + withheld, len(files))
+    counts = {"files": len(files), "read": read, "refused": refused, "withheld": withheld}
+    return Counts(**counts, kept=len(files) - len(left), readings=str(journal.path))
 
 
 def prepared(
@@ -121,15 +129,19 @@ def prepare(predictor: Predictor, file: Path, frame: int, confirmed: bool, decod
     started = time.perf_counter()
     try:
         prepared = predictor.prepare(read(file, frame, decoder), confirmed)
-    except (ImageError, IneligibleError) as error:
+    except ImageError as error:
         return File(file, refused=str(error))
+    except IneligibleError as error:
+        return File(file, withheld=error.withheld)
     return File(file, replace(prepared, seconds=time.perf_counter() - started))
 
 
 def lines(predictor: Predictor, part: list[File]) -> list[dict[str, Any]]:
     """A line per file, in order: its Reading as JSON, or its refusal. Each model is asked once for the whole part."""
     readings = iter(predictor.read_all([file.prepared for file in part if file.prepared is not None]))
-    return [
-        {"file": str(file.path)} | ({"refused": file.refused} if file.prepared is None else next(readings).to_json())
-        for file in part
-    ]
+
+    def line(file: File) -> dict[str, Any]:
+        found = next(readings) if file.prepared is not None else file.withheld
+        return {"refused": file.refused} if found is None else found.to_json()
+
+    return [{"file": str(file.path)} | line(file) for file in part]

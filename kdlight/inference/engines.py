@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,8 +16,16 @@ from kdlight.inference import graphs
 if TYPE_CHECKING:
     from torch import Tensor
 
-Answer = tuple[np.ndarray, np.ndarray | None]
-"""Logits (B, K), and the class maps (B, K, h, w) in logits of a network that has them, else None."""
+
+class Answer(NamedTuple):
+    """All that comes out of one pass."""
+
+    logits: np.ndarray
+    """(B, K)."""
+    maps: np.ndarray | None = None
+    """Class maps (B, K, h, w) in logits, of a network that has them."""
+    stages: tuple[np.ndarray, ...] = ()
+    """Pooled features (B, C) of every stage, where they were asked for (`graphs.tapped`)."""
 
 
 class Engine(Protocol):
@@ -26,8 +34,8 @@ class Engine(Protocol):
     def __call__(self, x: Tensor) -> np.ndarray:
         """Logits (B, K)."""
 
-    def with_maps(self, x: Tensor) -> Answer:
-        """Logits and class maps out of one pass."""
+    def answer(self, x: Tensor) -> Answer:
+        """Logits, class maps and features out of one pass."""
 
 
 class Watched:
@@ -44,9 +52,9 @@ class Watched:
         with self._watched():
             return self._engine(x)
 
-    def with_maps(self, x: Tensor) -> Answer:
+    def answer(self, x: Tensor) -> Answer:
         with self._watched():
-            return self._engine.with_maps(x)
+            return self._engine.answer(x)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -74,14 +82,14 @@ class TorchEngine:
             logits: np.ndarray = self._model(x.contiguous(memory_format=self._layout)).numpy()
         return logits
 
-    def with_maps(self, x: Tensor) -> Answer:
+    def answer(self, x: Tensor) -> Answer:
         import torch
 
         from kdlight.explain.classmap import mapped
 
         with torch.inference_mode(), flushed_denormals():
             logits, maps = mapped(self._model, x.contiguous(memory_format=self._layout))
-        return logits.numpy(), None if maps is None else maps.numpy()
+        return Answer(logits.numpy(), None if maps is None else maps.numpy())
 
 
 class OnnxEngine:
@@ -91,29 +99,33 @@ class OnnxEngine:
     """
 
     @classmethod
-    def of(cls, bundle: Bundle, threads: int, file: Path | None = None) -> OnnxEngine:
+    def of(cls, bundle: Bundle, threads: int, file: Path | None = None, stages: bool = False) -> OnnxEngine:
         """A bundle's student, or another `file` of it, from whomever. Raises BundleError, see `graphs`."""
         graphs.check(bundle, file or bundle.onnx)
         with guarded(bundle.path, "models"):
-            return cls(file or bundle.onnx, threads)
+            return cls(file or bundle.onnx, threads, stages)
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, stages: bool = False) -> None:
+        """stages: answer with the features of every stage too."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         with flushed_denormals():
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            graph = graphs.tapped(path) if stages else str(path)
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._logits = [self._session.get_outputs()[0].name]
+        self._maps = any(output.name == "maps" for output in self._session.get_outputs())
 
     def __call__(self, x: Tensor) -> np.ndarray:
         return self._run(x, self._logits)[0]
 
-    def with_maps(self, x: Tensor) -> Answer:
-        logits, *maps = self._run(x, None)
-        return logits, maps[0] if maps else None
+    def answer(self, x: Tensor) -> Answer:
+        logits, *rest = self._run(x, None)
+        maps = rest.pop(0) if self._maps else None
+        return Answer(logits, maps, tuple(pooled.reshape(len(pooled), -1) for pooled in rest))
 
     def _run(self, x: Tensor, names: list[str] | None) -> list[np.ndarray]:
         with flushed_denormals():

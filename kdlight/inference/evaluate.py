@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, InstanceOf
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.looks import KindWithheld
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.data import DataError, Dataset, match_classes, open_dataset
 from kdlight.data.masks import masks_in
@@ -52,6 +53,8 @@ class Evaluation(Measurement):
     """The heat maps against outlines; None where nothing is outlined."""
     corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
     """What noise, blur and the like cost each model; None where nobody asked."""
+    eligibility: Annotated[tuple[KindWithheld, ...] | None, IF_KNOWN] = None
+    """How many images were withheld of the set's own, and of each kind that does not belong; None if nobody asked."""
     operating: Annotated[dict[str, OperatingPoints] | None, IF_KNOWN] = None
     """What the card's thresholds give here, by class that must not be missed; None where the card has none."""
     ledger: Annotated[Ledger | None, IF_KNOWN] = None

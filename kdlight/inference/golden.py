@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import PIL.Image
@@ -40,7 +40,8 @@ OTHER_MACHINE_TOLERANCE = 1e-3
 """Largest difference to what was recorded on another machine, whose kernels sum in another order."""
 MAP_TOLERANCE = 0.02
 """Largest mean difference of a heat map on its 0 to 1 scale."""
-Bound = Literal["classes", "card", "teacher.safetensors", "student.safetensors", "student.onnx"]
+File = Literal["teacher.safetensors", "student.safetensors", "student.onnx", "belonging.safetensors"]
+Bound = Literal["classes", "card"] | File
 """What golden cases hold fast; "card" stands for all of it that `meaning` gathers."""
 
 
@@ -119,6 +120,8 @@ def meaning(card: Card) -> str:
     }
     if card.operating:
         decisive["operating"] = [card.sensitivities(), *([role, card.thresholds(role)] for role in ROLES)]
+    if card.belonging is not None:
+        decisive["belonging"] = [card.belonging.copies, card.belonging.distance, card.belonging.odds]
     for role in ROLES:
         ece = card.metrics.of(role).ece  # the margin below which an answer is undecided
         sets = card.conformal.of(role)
@@ -132,10 +135,9 @@ def meaning(card: Card) -> str:
 
 def digests(bundle: Bundle) -> dict[Bound, str]:
     """Of a bundle as it lies there."""
-    models: tuple[Bound, ...] = ("teacher.safetensors", "student.safetensors", "student.onnx")
-    files: dict[Bound, str] = {name: digest(bundle.path / name) for name in models}
-    names = hashlib.sha256("\n".join(bundle.classes).encode()).hexdigest()
-    return {"classes": names, "card": meaning(bundle.card), **files}
+    files: dict[Bound, str] = {n: digest(bundle.path / n) for n in get_args(File) if (bundle.path / n).is_file()}
+    classes = hashlib.sha256("\n".join(bundle.classes).encode()).hexdigest()
+    return {"classes": classes, "card": meaning(bundle.card), **files}
 
 
 def bind(bundle: Bundle) -> None:

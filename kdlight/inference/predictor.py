@@ -12,13 +12,15 @@ import numpy as np
 from kdlight import explain as explaining
 from kdlight.bundle import Bundle
 from kdlight.contracts.options import Settings, checked
-from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role
+from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role, Withheld
 from kdlight.explain import ExplainError, Progress
 from kdlight.images import Image
-from kdlight.inference.eligibility import IneligibleError, eligibility, margin
+from kdlight.inference.eligibility import IneligibleError, eligibility, judged_too, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, Watched, flushed_denormals
+from kdlight.inference.maps import class_map, graded_map, one_share
 from kdlight.metrics import softmax
 from kdlight.metrics.conformal import SetKind
+from kdlight.trust.belonging import Judge
 from kdlight.trust.sets import prediction_sets
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 CLASS_MAPS = ("gradcam", "cam")
 """Heat maps that are the class map, once scaled, of a network that has one: `kdlight.explain.classmap` says why."""
-MAP_SIDE = 512
-"""Heat maps are given at most this large on their longer side: their true grain is a few cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Prepared:
     shape: tuple[int, int]
     """Rows and columns of the image."""
     eligibility: Eligibility
+    """By the file and its pixels; what the student's features add is known once it has answered."""
+    confirmed: bool
+    """It is to be read whatever speaks against it."""
     seconds: float
     """Taken to prepare it."""
 
@@ -68,10 +71,11 @@ class Predictor:
 
         self.bundle, self.spec, self.sets = bundle, bundle.spec, sets or bundle.card.conformal.kind
         self.models = {role: folded(bundle.model(role).requires_grad_(False)) for role in ROLES}
+        self._judge = Judge.of(bundle)
         self._bytes = {role: bundle.weights(role).stat().st_size for role in ROLES}
         self._engines: dict[Role, Engine] = {
             "teacher": Watched(TorchEngine(self.models["teacher"]), bundle, "teacher"),
-            "student": Watched(OnnxEngine.of(bundle, threads or torch.get_num_threads()), bundle, "student"),
+            "student": Watched(self._student(threads or torch.get_num_threads()), bundle, "student"),
         }
         self._answer(torch.zeros(1, self.spec.channels, self.spec.size, self.spec.size))
 
@@ -95,8 +99,8 @@ class Predictor:
         wanted = self._wanted(explain, class_name, options)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], explain)
+        reading = self._allowed(self._readings([prepared], answers)[0])
         maps = self._maps(prepared, wanted, answers, progress, graded=True) if wanted else {}
-        (reading,) = self._readings([prepared], {role: answer[0] for role, answer in answers.items()})
         return replace(
             reading,
             teacher=replace(reading.teacher, heat_map=maps.get("teacher")),
@@ -107,14 +111,13 @@ class Predictor:
             | {"total": time.perf_counter() - started},
         )
 
-    def read_all(self, prepared: Sequence[Prepared]) -> list[Reading]:
-        """A Reading, without heat maps, of each of several images; each model is asked once for all."""
+    def read_all(self, prepared: Sequence[Prepared]) -> list[Reading | Withheld]:
+        """A Reading, without heat maps, of each of several images that belong; each model is asked once for all."""
         import torch
 
         if not prepared:
             return []
-        answers = self._answer(torch.stack([one.x for one in prepared]))
-        return self._readings(prepared, {role: answer[0] for role, answer in answers.items()})
+        return self._readings(prepared, self._answer(torch.stack([one.x for one in prepared])))
 
     def heat_maps(
         self,
@@ -129,6 +132,7 @@ class Predictor:
         wanted = self._wanted(method, class_name)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], method)
+        self._allowed(self._readings([prepared], answers)[0])
         return self._maps(prepared, wanted, answers, progress) if wanted else {}
 
     def prepare(self, image: Image, confirmed: bool = False, modality: str | None = None) -> Prepared:
@@ -136,9 +140,9 @@ class Predictor:
         started = time.perf_counter()
         allowed = eligibility(self.bundle.card, image, modality, confirmed)
         if not allowed.eligible and not confirmed:
-            raise IneligibleError(allowed.reasons)
+            raise IneligibleError(allowed.reasons, self._withheld(image.facts, allowed))
         x = self.spec.prepare(image)
-        return Prepared(x, image.facts, image.shape, allowed, time.perf_counter() - started)
+        return Prepared(x, image.facts, image.shape, allowed, confirmed, time.perf_counter() - started)
 
     def logits(self, role: Role, x: Tensor) -> np.ndarray:
         """Logits (B, K) of prepared inputs x (B, 3, S, S), on the engine that ships."""
@@ -154,7 +158,7 @@ class Predictor:
         In calibrated probability, and in class maps relative to the largest number in them.
         """
         (here, maps), (there, wanted) = (
-            engine.with_maps(x) for engine in (self._engines["student"], TorchEngine(self.models["student"]))
+            engine.answer(x)[:2] for engine in (self._engines["student"], TorchEngine(self.models["student"]))
         )
         apart = float(np.abs(self._calibrated("student", here) - self._calibrated("student", there)).max())
         if maps is None or wanted is None:
@@ -175,22 +179,56 @@ class Predictor:
     def _answer(self, x: Tensor, method: str | None = None) -> dict[Role, Answer]:
         """Both models' logits, with class maps where `method` is made from them: no second pass is then needed."""
         if method in CLASS_MAPS:
-            return {role: engine.with_maps(x) for role, engine in self._engines.items()}
-        return {role: (engine(x), None) for role, engine in self._engines.items()}
+            return {role: engine.answer(x) for role, engine in self._engines.items()}
+        teacher, student = (self._engines[role] for role in ROLES)
+        known = student.answer(x)._replace(maps=None) if self._judge else None
+        return {"teacher": Answer(teacher(x)), "student": known or Answer(student(x))}
 
     def _calibrated(self, role: Role, logits: np.ndarray) -> np.ndarray:
         return softmax(logits, self.bundle.card.temperature(role))
 
-    def _readings(self, prepared: Sequence[Prepared], logits: Mapping[Role, np.ndarray]) -> list[Reading]:
-        """The Readings of images with these logits (B, K) of both models, without heat maps."""
-        card, opinions = self.bundle.card, {role: self._opinions(role, logits[role]) for role in ROLES}
+    def _student(self, threads: int) -> OnnxEngine:
+        return OnnxEngine.of(self.bundle, threads, stages=self._judge is not None)
+
+    @staticmethod
+    def _allowed(reading: Reading | Withheld) -> Reading:
+        """Raises IneligibleError for what was withheld."""
+        if isinstance(reading, Withheld):
+            raise IneligibleError(reading.eligibility.reasons, reading)
+        return reading
+
+    def _withheld(self, facts: Facts, found: Eligibility) -> Withheld:
+        card = self.bundle.card
+        return Withheld(card.id, card.version, self.bundle.sha256, facts, found)
+
+    def eligibilities(self, prepared: Sequence[Prepared]) -> list[Eligibility]:
+        """Whether each image belongs, also by what the student's features say of it; the teacher is not asked."""
+        import torch
+
+        if self._judge is None or not prepared:
+            return [one.eligibility for one in prepared]
+        x = torch.stack([one.x for one in prepared])
+        return self._eligibilities(prepared, self._engines["student"].answer(x).stages)
+
+    def _eligibilities(self, prepared: Sequence[Prepared], stages: Sequence[np.ndarray]) -> list[Eligibility]:
+        """Of each image, with what the student's features by stage, (B, C) each, say of it."""
+        if self._judge is None:
+            return [one.eligibility for one in prepared]
+        judged = zip(prepared, self._judge.judge(np.concatenate(stages, axis=1)), strict=True)
+        return [judged_too(self.bundle.card, one.eligibility, found, one.confirmed) for one, found in judged]
+
+    def _readings(self, prepared: Sequence[Prepared], answers: Mapping[Role, Answer]) -> list[Reading | Withheld]:
+        """Of images with these answers of both models, without heat maps; only those that belong or are confirmed."""
+        card = self.bundle.card
+        opinions = {role: self._opinions(role, answers[role].logits) for role in ROLES}
+        found = self._eligibilities(prepared, answers["student"].stages)
         return [
             Reading(
                 bundle=card.id,
                 bundle_version=card.version,
                 bundle_sha256=self.bundle.sha256,
                 image=one.facts,
-                eligibility=one.eligibility,
+                eligibility=allowed,
                 teacher=teacher,
                 student=student,
                 must_not_miss=card.must_not_miss,
@@ -199,7 +237,9 @@ class Predictor:
                 sensitivity=card.sensitivities(),
                 seconds={"prepare": one.seconds},
             )
-            for one, teacher, student in zip(prepared, *(opinions[role] for role in ROLES), strict=True)
+            if allowed.eligible or one.confirmed
+            else self._withheld(one.facts, allowed)
+            for one, allowed, teacher, student in zip(prepared, found, *opinions.values(), strict=True)
         ]
 
     def _opinions(self, role: Role, logits: np.ndarray) -> list[Opinion]:
@@ -233,68 +273,20 @@ class Predictor:
         """Both maps of one image."""
         method, class_name, maps = wanted.method, wanted.class_name, {}
         for number, role in enumerate(ROLES):
-            logits, class_maps = answers[role]
-            report = _share(progress, number, f"{explaining.explainer(method).title} of the {role}")
+            logits, class_maps, _ = answers[role]
+            report = one_share(progress, number, f"{explaining.explainer(method).title} of the {role}")
             report(0.0, "")
             started = time.perf_counter()
             index = int(logits[0].argmax()) if class_name is None else self.bundle.classes.index(class_name)
             with flushed_denormals():
                 if class_maps is not None:
-                    explanation = self._class_map(role, prepared.x[None], class_maps[0, index])
+                    explanation = class_map(self.models[role], prepared.x[None], class_maps[0, index])
                 else:
                     asked = (self.models[role], prepared.x[None], index, method, report)
                     explanation = explaining.explained(*asked, **wanted.options)
             seconds, x = time.perf_counter() - started, prepared.x[None]
             ratio = explaining.odds_ratio(explanation.heat, x, self._engines[role], index) if graded else None
-            maps[role] = self._graded(explanation, ratio, prepared.shape, method, self.bundle.classes[index], seconds)
+            told = (prepared.shape, method, self.bundle.classes[index], seconds)
+            maps[role] = graded_map(self.spec, explanation, ratio, *told)
             report(1.0, "")
         return maps
-
-    def _class_map(self, role: Role, x: Tensor, cells: np.ndarray) -> explaining.Explanation:
-        """A class map (h, w) that came with the answer, on the input."""
-        import torch
-
-        from kdlight.explain.trace import lattices
-        from kdlight.explain.watch import cam_layer
-
-        model = self.models[role]
-        (lattice,) = lattices(model, [cam_layer(model)], x)
-        evidence = explaining.Evidence(torch.from_numpy(cells), lattice)
-        return explaining.explanation(evidence, (self.spec.size, self.spec.size))
-
-    def _graded(
-        self,
-        explanation: explaining.Explanation,
-        odds_ratio: float | None,
-        shape: tuple[int, int],
-        method: str,
-        name: str,
-        seconds: float,
-    ) -> HeatMap:
-        """A map over the model's input as one over the image, and how far it can be trusted."""
-        scale = min(1.0, MAP_SIDE / max(shape))
-        rows, columns = (max(1, round(side * scale)) for side in shape)
-        values = self.spec.to_image_plane(explanation.heat, (rows, columns))
-        grade = explaining.grade(values, odds_ratio)
-        return HeatMap(
-            method=method,
-            class_name=name,
-            values=np.zeros_like(values) if grade.flat else values,
-            flat=grade.flat,
-            note=f"{grade.words} {explanation.note}".strip(),
-            seconds=seconds,
-            cells=explanation.cells,
-            input_size=self.spec.size,
-            support=grade.support,
-            odds_ratio=grade.odds_ratio,
-        )
-
-
-def _share(progress: Progress | None, number: int, words: str) -> Progress:
-    """One model's share, half of the whole, told to the caller."""
-
-    def report(share: float, _detail: str) -> None:
-        if progress is not None:
-            progress((number + share) / len(ROLES), words)
-
-    return report

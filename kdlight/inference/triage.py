@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,9 +61,18 @@ def sort(
     What cannot be read, or is not what the bundle was made for, is a person's.
     """
     ready = prepared(predictor, files, frame, confirmed)
-    while part := list(itertools.islice(ready, BATCH)):
+    while part := judged(predictor, list(itertools.islice(ready, BATCH))):
         answers = iter(_answers(predictor, [file for file in part if _fits(file)], limit))
         yield from (next(answers) if _fits(file) else _left(file) for file in part)
+
+
+def judged(predictor: Predictor, part: list[File]) -> list[File]:
+    """The files with what the student's features say of whether each belongs."""
+    found = iter(predictor.eligibilities([file.prepared for file in part if file.prepared is not None]))
+    return [
+        file if file.prepared is None else replace(file, prepared=replace(file.prepared, eligibility=next(found)))
+        for file in part
+    ]
 
 
 def _fits(file: File) -> bool:
@@ -70,7 +80,8 @@ def _fits(file: File) -> bool:
 
 
 def _left(file: File) -> Sorted:
-    reasons = file.refused or " ".join(file.prepared.eligibility.reasons if file.prepared else ())
+    known = file.prepared or file.withheld
+    reasons = " ".join(known.eligibility.reasons) if known else file.refused
     return Sorted(file=str(file.path), by="person", refused=reasons)
 
 

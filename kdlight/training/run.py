@@ -19,6 +19,7 @@ from kdlight.contracts.modality import modality as named_modality
 from kdlight.contracts.recipe import UNTRAINED, Effort, Recipe
 from kdlight.data import class_weights
 from kdlight.inference import golden
+from kdlight.inference.learn import learn
 from kdlight.models import Classifier, published
 from kdlight.preprocessing.augment import augmentation
 from kdlight.runs import EpochRecord, Phase, Run, RunError, progress
@@ -147,7 +148,8 @@ def pack(path: Path, result: RunResult) -> Bundle:
     with replacing_folder(path) as beside:
         bundles.write_weights(beside, result.models["teacher"], student)
         export_onnx(student, beside / "student.onnx", result.data.spec.size)
-        card = bundles.write_card(beside, card_of(result))
+        made = Bundle(beside, bundles.write_card(beside, card_of(result)), "")
+        card = learn(made, {name: split.pixels.numpy() for name, split in result.data.splits.items()})
         golden.record(beside, Bundle(beside, card, ""))
         bundles.seal(beside)
     return bundles.load(path)

@@ -38,6 +38,7 @@ def lacking(card: Card) -> list[str]:
         "near-twins of training images (kdlight data check)": card.metrics.twins,
         "what noise and blur cost (kdlight evaluate --corruptions)": card.metrics.corruptions,
         "thresholds of classes that must not be missed (a new training)": card.operating,
+        "what its images look like (a new training)": card.belonging,
     }
     names = [name for name, part in parts.items() if part is None]
     return [f"This card is from before these were measured: {words.listed(names)}."] if names else []

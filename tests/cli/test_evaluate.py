@@ -207,3 +207,11 @@ def test_evaluate_shows_groups_of_people_apart(kdlight: Run, tiny_bundle: Bundle
     columns = said["ledger"]["steps"][0]["columns"]["sex"]
     assert columns["f"]["n"] == 12
     assert "student less teacher" in kdlight("evaluate", tiny_bundle.path, tmp_path).out
+
+
+def test_a_bundle_from_before_says_that_it_cannot_tell_what_belongs(
+    kdlight: Run, tiny_bundle: Bundle, labelled: Path
+) -> None:
+    said = kdlight("evaluate", tiny_bundle.path, labelled, "--eligibility", "--json")
+    assert (said.status, said.out) == (2, "")
+    assert "Tiny MRI does not know what its images look like" in said.err

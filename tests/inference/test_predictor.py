@@ -163,7 +163,7 @@ def test_a_student_file_without_class_maps_is_explained_on_torch(bundle_copy: Pa
     bundles.seal(bundle_copy)
     older = Predictor(bundles.load(bundle_copy), threads=1)
     x = older.spec.prepare(tiny_image)[None]
-    assert older._engines["student"].with_maps(x)[1] is None
+    assert older._engines["student"].answer(x).maps is None
     found = older.heat_maps(tiny_image)["student"]
     np.testing.assert_allclose(found.values, with_maps.values, atol=2e-3)
     assert found.note == with_maps.note
@@ -211,7 +211,7 @@ def test_an_uncovered_file_is_read_only_when_confirmed(
     with pytest.raises(IneligibleError) as caught:
         predictor.read(image, modality=chosen)
     assert caught.value.reasons == (reason,)
-    assert str(caught.value) == f"{reason} Confirm (--confirm) to read it anyway."
+    assert str(caught.value) == f"{reason} Confirm (--anyway) to read it nevertheless."
     with pytest.raises(IneligibleError):
         predictor.heat_maps(image, modality=chosen)
     found = predictor.read(image, modality=chosen, confirmed=True).eligibility

@@ -8,6 +8,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.looks import Belonging
 from kdlight.metrics import Interval
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.twins import TwinScore, TwinScores
@@ -70,15 +71,16 @@ def test_what_noise_and_blur_cost_is_said_and_who_loses_more_only_where_it_is_sh
 def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
     sentence = (
         "This card is from before these were measured: near-twins of training images (kdlight data check), what noise "
-        "and blur cost (kdlight evaluate --corruptions) and thresholds of classes that must not be missed (a new "
-        "training)."
+        "and blur cost (kdlight evaluate --corruptions), thresholds of classes that must not be missed (a new "
+        "training) and what its images look like (a new training)."
     )
     assert sentence in said(page(app, "compare"))
 
 
 def test_a_card_that_says_everything_lacks_nothing(tiny_bundle: Bundle) -> None:
     metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,))
-    assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={})) == []
+    looks = Belonging(copies=("turned",), distance=1, odds=1, gray=True, level=0.97, n=60)
+    assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={}, belonging=looks)) == []
 
 
 def test_thresholds_and_what_they_cost_are_one_click_away(app: AppTest, library: Path) -> None:

@@ -167,7 +167,15 @@ def _covered(card: Card) -> list[str]:
         f"Modality: {words.listed([_modality(name) for name in card.modalities])}",
         f"Body part: {words.listed([BODY_PARTS[name].words for name in parts]) if parts else 'any'}",
         f"View: {words.listed(views) if views else 'any'}",
+        *_withheld(card),
     ]
+
+
+def _withheld(card: Card) -> list[str]:
+    """How often images that do not belong are withheld, and the bundle's own; nothing of an older bundle."""
+    kinds = card.belonging.kinds if card.belonging else ()
+    shares = [f"{one.kind} {one.share.value:.0%} (n = {one.n})" for one in kinds]
+    return [f"Withheld as not belonging: {', '.join(shares)}"] if shares else []
 
 
 def _making(bundle: Bundle) -> list[str]:

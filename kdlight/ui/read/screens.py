@@ -27,7 +27,7 @@ SIDES = {"L": "left", "R": "right", "B": "both sides"}
 TILES = {
     Kind.SUITED: "A scan that a bundle is made for",
     Kind.PHANTOM: "Phantoms, drawn by arithmetic: they show how the page works, and no answer to them means anything",
-    Kind.UNSUITED: "Scans that no bundle is made for: see what it refuses, and what it wrongly reads",
+    Kind.UNSUITED: "See it refuse: scans that no bundle is made for",
 }
 
 
@@ -117,7 +117,7 @@ def stopped(question: Question) -> None:
 def not_covered(reasons: tuple[str, ...], question: Question) -> None:
     """The bundle was not made for this file: nothing is classified until the person says so."""
     lines = "\n".join(f"- {words.plain(reason)}" for reason in reasons)
-    opening = "Nothing was classified: this image is not of the kind that this bundle knows."
+    opening = "This image is not of the kind this bundle knows. Nothing was classified."
     st.warning(f"{opening}\n{lines}", icon=":material/report:")
     st.button("Read anyway", on_click=_confirm, args=[question])
 

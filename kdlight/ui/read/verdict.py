@@ -68,6 +68,7 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     """What the answers rest on: what holds the pair down, its test, and how alike the two maps are."""
     yield from (write("<b>{}</b>", caveat) for caveat in pair.caveats(bundle.card))
+    yield belongs(reading.eligibility.distance)
     metrics = bundle.card.metrics
     teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)
     yield f"Tested on {metrics.n} held-back images: balanced accuracy teacher {teacher}, student {student}."
@@ -80,6 +81,14 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     if r is not None:
         where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
         yield f"Their maps look at {where} (correlation {r:.2f})."
+
+
+def belongs(distance: float | None) -> str:
+    """How far the image lies from the bundle's own, or that the bundle cannot tell."""
+    if distance is None:
+        return "This bundle does not know what its images look like; it was made before that was learned."
+    side = "Like" if distance <= 1 else "Unlike"
+    return f"{side} the bundle's own images (distance {distance:.2f} of the largest that belongs)."
 
 
 def _leaning(opinion: Opinion, bundle: Bundle) -> str:

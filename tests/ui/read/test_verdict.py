@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight import images
 from kdlight.bundle import Bundle
-from kdlight.contracts.reading import Verdict
+from kdlight.contracts.reading import Eligibility, Verdict
 from kdlight.images import Image
 from kdlight.ui.read import verdict
 from kdlight.workers import Read
@@ -141,11 +141,19 @@ def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) ->
     card = tiny_bundle.card
     teacher = card.teacher.replace(start="random weights", start_kind="random")
     held = card.replace(metrics=card.metrics.replace(at_chance=("student",)), teacher=teacher)
-    reading = SimpleNamespace(map_similarity=None, sensitivity={})
+    reading = SimpleNamespace(map_similarity=None, sensitivity={}, eligibility=Eligibility(True, distance=0.5))
     line = " ".join(verdict.trust(reading, replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line
     assert line.index("Failed") < line.index("Tested on")
+
+
+@pytest.mark.parametrize(
+    ("distance", "told"),
+    [(0.5, "Like the bundle's own images (distance 0.50"), (1.6, "Unlike"), (None, "does not know what its images")],
+)
+def test_the_line_of_trust_says_how_far_the_image_lies_from_the_bundles_own(distance: float | None, told: str) -> None:
+    assert told in verdict.belongs(distance)
 
 
 @pytest.mark.parametrize(
