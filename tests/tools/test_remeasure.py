@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("KDLIGHT_CACHE", str(root / "cache"))
         torch.manual_seed(0)
         save_file(create_model("mobilenetv2", 2).state_dict(), root / "start.safetensors")
-        drawn = synthetic(root / "drawn", per_class=16, size=32)
+        drawn = synthetic(root / "drawn", per_class=32, size=32)
         given = [f"data.path={drawn}", f"teacher.weights={root / 'start.safetensors'}", "data.size=32"]
         few = ["teacher.epochs=1", "train.epochs=1", "train.alone=false", "train.batch_size=32"]
         name = training.open_set(read_recipe(shipped()["kdlight-synthetic"], given).data, root).classes[0]

@@ -176,7 +176,7 @@ def _turned_away(workers: Workers) -> bool:
     [
         ("value", WorkerError, "A plain mistake."),
         ("explain", ExplainError, "No map."),
-        ("reasons", IneligibleError, "One. Two. Confirm (--confirm) to read it anyway."),
+        ("reasons", IneligibleError, "One. Two. Confirm (--anyway) to read it nevertheless."),
         ("fault", WorkerError, "The reading process met a fault (KeyError); the server's log says where. Try again."),
     ],
 )

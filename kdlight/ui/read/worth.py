@@ -32,7 +32,7 @@ def draw(reading: Reading, bundle: Bundle) -> None:
         name = left.selectbox("Answer", bundle.classes, first, format_func=bundle.words, key=f"worth {first}")
         share = widgets.number(
             "People who have it, in percent",
-            f"prevalence {bundle.card.id} {name}",
+            f"prevalence {bundle.card.id} {bundle.classes.index(name)}",
             FIRST,
             0.001,
             right,
