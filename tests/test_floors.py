@@ -20,7 +20,7 @@ FLOORS = (
     {"baselines", "compress", "inference"},
     {"training"},
     {"benchmark", "studies"},
-    {"workers"},
+    {"reports", "workers"},
     {"cli", "ui"},
     {"__main__", "__init__", "pages", "app"},
 )
