@@ -9,7 +9,20 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kdlight.cli import baseline, benchmark, compress, data, evaluate, inspect, output, predict, study, train, weights
+from kdlight.cli import (
+    accept,
+    baseline,
+    benchmark,
+    compress,
+    data,
+    evaluate,
+    inspect,
+    output,
+    predict,
+    study,
+    train,
+    weights,
+)
 from kdlight.runs.progress import say
 
 INTERRUPTED = 130
@@ -36,6 +49,7 @@ app.command("train")(train.train)
 app.command("study")(study.study)
 app.command("weights")(weights.weights)
 app.command("evaluate")(evaluate.evaluate)
+app.command("accept")(accept.accept)
 app.command("predict")(predict.predict)
 app.command("explain")(predict.explain)
 app.command("compress")(compress.compress)

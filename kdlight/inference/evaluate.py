@@ -146,7 +146,7 @@ def evaluate(
     of the maps that are held against outlines. corruptions: ask both models again under each of CORRUPTIONS at three
     severities, fifteen times the work. Raises DataError where the set does not fit, or a file cannot be read.
     """
-    name, part = _opened(bundle, data, split, masks)
+    name, part = opened(bundle, data, split, masks)
     logits = _logits_of(bundle, mirrored)
     end = 0.1 if corruptions else 1.0  # the share of all work that is done before the corruptions
     pixels = part.images(bundle.spec, _share(progress, 0.0, 0.3 * end, "Reading image"))
@@ -209,15 +209,15 @@ def _corrupted(
     return corruption_costs({role: asked(role) for role in ROLES}, clean, pixels, part.labels, part.groups, told)
 
 
-def _opened(
-    bundle: Bundle, data: str | Path | Dataset, split: str | None, masks: str | Path | None
+def opened(
+    bundle: Bundle, data: str | Path | Dataset, split: str | None, masks: str | Path | None = None
 ) -> tuple[str, Dataset]:
     """The name of a split and its images, numbered as the bundle's classes."""
-    opened = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, bundle.classes)
     if masks is not None:
-        opened = replace(opened, masks=masks_in(masks, opened))
-    name = split or next(s for s in ("test", "val", "all", *opened.splits) if s in opened.splits)
-    return name, match_classes(opened.split(name), bundle.classes)
+        dataset = replace(dataset, masks=masks_in(masks, dataset))
+    name = split or next(s for s in ("test", "val", "all", *dataset.splits) if s in dataset.splits)
+    return name, match_classes(dataset.split(name), bundle.classes)
 
 
 def _logits_of(bundle: Bundle, mirrored: bool) -> RoleLogits:
