@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdlight.ui import figures, navigation, pair, places, shelf, theme, waiting, widgets, words
-from kdlight.ui.compare import confusion, measurement, studies, trust
+from kdlight.ui.compare import confusion, measurement, shortcuts, studies, trust
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
@@ -61,6 +61,7 @@ if evaluation is not None:
 if metrics.teacher.confusion:
     confusion.draw(bundle, metrics)
 trust.draw(bundle, metrics)
+shortcuts.draw(bundle, metrics.shortcuts)
 if evaluation is not None:
     measurement.flips(bundle, evaluation)
 else:

@@ -22,6 +22,7 @@ from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.shortcuts import Shortcuts
 from kdlight.metrics.subgroups import Subgroups
 from kdlight.metrics.triage import Tallies
 from kdlight.metrics.twins import TwinScores
@@ -124,6 +125,8 @@ class Metrics(Part, Measurement):
     """Apart for test images with and without a near-twin in training; None of a card from before that was measured."""
     corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
     """What noise, blur and the like cost on up to 300 of the test images; None of a card from before, too."""
+    shortcuts: Annotated[Shortcuts | None, IF_KNOWN] = None
+    """What rim, corners and markers do on up to 300 of the test images; None of a card from before that was probed."""
 
     def of(self, role: Role) -> Report:
         return self.teacher if role == "teacher" else self.student

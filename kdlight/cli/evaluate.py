@@ -10,7 +10,7 @@ import typer
 
 from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
-from kdlight.cli.trust import CoverageOf, EligibilityOf, Fault, FaultOf, LedgerOf, Prevalence, Risk
+from kdlight.cli.trust import CoverageOf, EligibilityOf, Fault, FaultOf, LedgerOf, Prevalence, Risk, ShortcutsOf
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
@@ -47,24 +47,22 @@ def evaluate(
     fault: FaultOf = Fault.wrong,
     prevalence: Prevalence = None,
     eligibility: EligibilityOf = False,
+    shortcuts: ShortcutsOf = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
     from kdlight.inference import measures
     from kdlight.inference.evaluate import evaluate as evaluate_bundle
-    from kdlight.inference.learn import kinds_withheld
 
     opened = open_bundle(bundle)
     with counted("Evaluating") as shown:
         evaluation = evaluate_bundle(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
-    added = {
+    wanted = {"ledger": ledger, "coverage": coverage, "eligibility": eligibility, "shortcuts": shortcuts}
+    added = {name: measures.ON_REQUEST[name](opened, evaluation) for name, asked in wanted.items() if asked} | {
         "subgroups": measures.subgroups_of(opened, evaluation),
-        "ledger": measures.ledger_of(opened, evaluation) if ledger else None,
-        "coverage": measures.coverage_of(opened, evaluation) if coverage else None,
         "triage": None if triage is None else measures.triage_of(opened, evaluation, triage, fault.value),
-        "eligibility": kinds_withheld(opened, evaluation.pixels) if eligibility else None,
         "facts": measures.facts_of(evaluation.reports, trust.prevalences(opened, prevalence)) if prevalence else None,
     }
     evaluation = evaluation.model_copy(update=added)

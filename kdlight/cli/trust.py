@@ -15,6 +15,7 @@ from kdlight.contracts.reading import Reading, Role, Withheld
 from kdlight.metrics.coverage import Held, SetCoverage
 from kdlight.metrics.ledger import Change, Ledger, Step
 from kdlight.metrics.predictive import Facts, facts
+from kdlight.metrics.shortcuts import PROBES, Shortcuts
 from kdlight.metrics.subgroups import Subgroups
 from kdlight.metrics.triage import Triage
 
@@ -38,6 +39,9 @@ LedgerOf = Annotated[
 CoverageOf = Annotated[bool, typer.Option("--coverage", help="How often the prediction sets hold the truth, by class.")]
 EligibilityOf = Annotated[
     bool, typer.Option("--eligibility", help="How many images are withheld: the set's own, and planted ones.")
+]
+ShortcutsOf = Annotated[
+    bool, typer.Option("--shortcuts", help="What both models answer by the rim, the center, corners and a marker.")
 ]
 Risk = Annotated[
     float | None,
@@ -117,6 +121,8 @@ def text(evaluation: Evaluation) -> Iterator[Any]:
     if evaluation.eligibility is not None:
         yield "\nImages that are withheld as not belonging."
         yield table(("kind", "n", "share"), [(one.kind, one.n, one.share) for one in evaluation.eligibility])
+    if evaluation.shortcuts is not None:
+        yield from _shortcuts(evaluation.shortcuts)
     if evaluation.triage is not None:
         yield from _triage(evaluation.triage)
     for role, sets in (evaluation.coverage or {}).items():
@@ -184,6 +190,20 @@ def _subgroups(subgroups: Subgroups) -> Iterator[Any]:
     ]
     yield "\nBalanced accuracy by group of images."
     yield table(("column", "value", "n", "teacher", "student", "student less teacher"), rows)
+
+
+def _shortcuts(found: Shortcuts) -> Iterator[Any]:
+    yield (
+        f"\nBalanced accuracy by probes for shortcuts, on {found.n} images; chance is {found.chance:.2f}. Changed: "
+        f"share of images whose answer is another than to the whole image."
+    )
+    rows: list[tuple[Any, ...]] = [("whole image", found.teacher, found.student)]
+    rows += [(PROBES[p.kind], p.teacher, p.student, p.gap, p.teacher_changed, p.student_changed) for p in found.probes]
+    yield table(("", "teacher", "student", "student less teacher", "teacher changed", "student changed"), rows)
+    for of in found.sources:
+        yield f"\nThe {of.column} alone tells the class with balanced accuracy {of.told:.2f}. Shift of the probability:"
+        rows = [(one.source, one.n, one.toward, one.teacher, one.student, one.gap) for one in of.values]
+        yield table((of.column, "n", "toward", "teacher", "student", "student less teacher"), rows)
 
 
 def _triage(found: Triage) -> Iterator[Any]:

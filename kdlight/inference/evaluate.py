@@ -28,6 +28,7 @@ from kdlight.metrics.operating import OperatingPoints, measured_points
 from kdlight.metrics.predictive import Facts
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.shortcuts import Shortcuts
 from kdlight.metrics.subgroups import Subgroups
 from kdlight.metrics.triage import Triage
 from kdlight.preprocessing.augment import AUGMENTATIONS
@@ -61,6 +62,8 @@ class Evaluation(Measurement):
     """What the student and its smaller files lost and gained; None where nobody asked (kdlight.inference.measures)."""
     coverage: Annotated[Coverages | None, IF_KNOWN] = None
     """How often the prediction sets hold the truth; None where nobody asked."""
+    shortcuts: Annotated[Shortcuts | None, IF_KNOWN] = None
+    """What rim, corners and markers do, on 300 images at most; None where nobody asked."""
     triage: Annotated[Triage | None, IF_KNOWN] = None
     """Who would answer, and how wrongly; None where nobody asked."""
     subgroups: Annotated[Subgroups | None, IF_KNOWN] = None
@@ -198,15 +201,20 @@ def _operating(
 def _corrupted(
     predictor: Predictor, part: Dataset, pixels: np.ndarray, clean: Mapping[Role, np.ndarray], progress: Progress
 ) -> tuple[CorruptionCost, ...]:
-    card = predictor.bundle.card
-
-    def asked(role: Role) -> Ask:
-        return lambda seen: predict(partial(_logits, predictor, role), seen, card.temperature(role))
-
     def told(share: float, words: str) -> None:
         progress(0.1 + 0.9 * share, words)
 
-    return corruption_costs({role: asked(role) for role in ROLES}, clean, pixels, part.labels, part.groups, told)
+    return corruption_costs(asking(predictor), clean, pixels, part.labels, part.groups, told)
+
+
+def asking(predictor: Predictor) -> dict[Role, Ask]:
+    """Both models as they ship, to be asked again about changed pixels."""
+
+    def asked(role: Role) -> Ask:
+        temperature = predictor.bundle.card.temperature(role)
+        return lambda seen: predict(partial(_logits, predictor, role), seen, temperature)
+
+    return {role: asked(role) for role in ROLES}
 
 
 def opened(

@@ -1,19 +1,25 @@
-"""What says how far a pair may be trusted, added to an evaluation: ledger, coverage, triage, subgroups."""
+"""What says how far a pair may be trusted, added to an evaluation: ledger, coverage, triage, subgroups, shortcuts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from kdlight.bundle import Bundle
+from kdlight.bundle.looks import KindWithheld
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.splits import halved
 from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine
-from kdlight.inference.evaluate import Evaluation, predict
+from kdlight.inference.evaluate import Evaluation, Progress, asking, predict
+from kdlight.inference.learn import kinds_withheld
+from kdlight.inference.predictor import Predictor
+from kdlight.inference.robustness import ASKED_AGAIN, spread
+from kdlight.inference.shortcuts import shortcuts
 from kdlight.metrics.ledger import Ledger, ledger
 from kdlight.metrics.predictive import Facts, facts
 from kdlight.metrics.report import Report
+from kdlight.metrics.shortcuts import Shortcuts
 from kdlight.metrics.subgroups import Subgroups, subgroups
 from kdlight.metrics.triage import Fault, Triage, tallies, triage
 from kdlight.trust import sets
@@ -81,6 +87,30 @@ def subgroups_of(bundle: Bundle, evaluation: Evaluation) -> Subgroups | None:
     return subgroups(evaluation.probabilities, part.labels, part.classes, urgent, part.groups, found) if found else None
 
 
+def eligibility_of(bundle: Bundle, evaluation: Evaluation) -> tuple[KindWithheld, ...]:
+    """How many images are withheld. Raises ValueError where the bundle does not know what its images look like."""
+    return kinds_withheld(bundle, evaluation.pixels)
+
+
+def shortcuts_of(bundle: Bundle, evaluation: Evaluation, progress: Progress = lambda *_: None) -> Shortcuts:
+    """What rim, corners and markers do to both models, on ASKED_AGAIN images at most."""
+    part = evaluation.part
+    rows = spread(part.labels, ASKED_AGAIN)
+    whole = {role: p[rows] for role, p in evaluation.probabilities.items()}
+    known = {name: values[rows] for name, values in of_people(part).items()}
+    about = (part.labels[rows], part.classes, part.groups[rows], known)
+    return shortcuts(asking(Predictor(bundle)), whole, evaluation.pixels[rows], *about, progress)
+
+
 def facts_of(reports: Mapping[str, Report], prevalences: Mapping[str, float | None]) -> dict[Role, dict[str, Facts]]:
     """What an answer is worth, by model and class, at a prevalence of each class; without one, no predictive values."""
     return {role: {name: facts(reports[role], name, p) for name, p in prevalences.items()} for role in ROLES}
+
+
+ON_REQUEST: Mapping[str, Callable[[Bundle, Evaluation], object]] = {
+    "ledger": ledger_of,
+    "coverage": coverage_of,
+    "eligibility": eligibility_of,
+    "shortcuts": shortcuts_of,
+}
+"""What an evaluation has only where somebody asked for it, by its field there."""

@@ -10,6 +10,8 @@ import numpy as np
 from kdlight.contracts.reading import Role
 from kdlight.metrics.robustness import CorruptionCost, corruption_cost
 
+ASKED_AGAIN = 300
+"""Images that are asked again, at most, for a card and for probes: fifteen times for each model by corruptions."""
 Ask = Callable[[np.ndarray], np.ndarray]
 """Rendered pixels uint8 (N, S, S, 3) to calibrated probabilities (N, K)."""
 

@@ -33,11 +33,13 @@ from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
-from kdlight.inference.robustness import Ask, corruption_costs, spread
+from kdlight.inference.robustness import ASKED_AGAIN, Ask, corruption_costs, spread
+from kdlight.inference.shortcuts import shortcuts
 from kdlight.metrics import softmax
 from kdlight.metrics.ledger import ledger
 from kdlight.metrics.operating import OperatingPoints, chosen_points, measured_points
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.shortcuts import Shortcuts
 from kdlight.metrics.subgroups import subgroups
 from kdlight.metrics.triage import Tallies, tallies
 from kdlight.metrics.twins import TwinScores, twin_scores
@@ -55,9 +57,6 @@ INTENDED_USE = (
 )
 TEMPERATURE = "temperature scaling on the validation images that chose the best epoch"
 SETS = "split conformal on calibration images, which chose nothing else"
-
-CORRUPTED = 300
-"""Test images that are asked again under every corruption, at most: fifteen times for each model."""
 
 
 class CardError(ValueError):
@@ -128,7 +127,7 @@ def _metrics(result: RunResult, conformal: Conformal) -> Metrics:
     measured = measure(probabilities, test, result.data.classes).model_copy(update={"flips": None})
     failed = tuple(role for role in ROLES if measured.reports[role].beats_chance is False)
     told: dict[str, Any] = {"split": "test", "n": len(test), "at_chance": failed}
-    told |= {"twins": _twins(result, test), "corruptions": _corruptions(result, test)}
+    told |= {"twins": _twins(result, test), **_asked_again(result, test)}
     told["coverage"] = sets.covered(conformal, test.classes, probabilities, test.labels, test.groups)
     urgent = [entry.name for entry in described(result.recipe.data, test.classes) if entry.must_not_miss]
     pair = {role: probabilities[role] for role in ROLES}
@@ -144,13 +143,18 @@ def _twins(result: RunResult, test: Dataset) -> TwinScores:
     return twin_scores({role: result.probabilities[role] for role in ROLES}, test.labels, test.groups, seen, share)
 
 
-def _corruptions(result: RunResult, test: Dataset) -> tuple[CorruptionCost, ...]:
-    """What noise, blur and the like cost both models, on CORRUPTED test images at most: that bounds the time."""
-    rows = spread(test.labels, CORRUPTED)
+def _asked_again(result: RunResult, test: Dataset) -> dict[str, tuple[CorruptionCost, ...] | Shortcuts]:
+    """What noise, blur and the like cost both models, and by what they answer: on ASKED_AGAIN test images at most."""
+    rows = spread(test.labels, ASKED_AGAIN)
     pixels = result.data.splits["test"].pixels.numpy()[rows]
     clean = {role: result.probabilities[role][rows] for role in ROLES}
     ask = {role: _asked(result, role) for role in ROLES}
-    return corruption_costs(ask, clean, pixels, test.labels[rows], test.groups[rows])
+    labels, groups = test.labels[rows], test.groups[rows]
+    known = {name: values[rows] for name, values in of_people(test).items()}
+    return {
+        "corruptions": corruption_costs(ask, clean, pixels, labels, groups),
+        "shortcuts": shortcuts(ask, clean, pixels, labels, test.classes, groups, known),
+    }
 
 
 def _operating(result: RunResult) -> dict[str, OperatingPoints]:

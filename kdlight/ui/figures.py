@@ -37,6 +37,7 @@ def lacking(card: Card) -> list[str]:
     parts = {
         "near-twins of training images (kdlight data check)": card.metrics.twins,
         "what noise and blur cost (kdlight evaluate --corruptions)": card.metrics.corruptions,
+        "what the rim and a marker tell (kdlight evaluate --shortcuts)": card.metrics.shortcuts,
         "thresholds of classes that must not be missed (a new training)": card.operating,
         "what its images look like (a new training)": card.belonging,
     }

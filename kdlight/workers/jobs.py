@@ -99,13 +99,14 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
 
     assert request.data is not None
     measured = evaluate(
-        bundle, request.data, request.split, lambda share, words: progress(0.8 * share, words), masks=request.masks
+        bundle, request.data, request.split, lambda share, words: progress(0.7 * share, words), masks=request.masks
     )
     part, flips = measured.part, measured.flips or ()
     trust = {
         "ledger": measures.ledger_of(bundle, measured),
         "coverage": measures.coverage_of(bundle, measured),
         "subgroups": measures.subgroups_of(bundle, measured),
+        "shortcuts": measures.shortcuts_of(bundle, measured, lambda share, words: progress(0.7 + 0.1 * share, words)),
     }
     return Evaluation(
         metrics=Metrics.model_validate({"split": measured.split, "n": measured.n, **measured.reports, **trust}),

@@ -55,6 +55,19 @@ def test_evaluate_says_what_each_corruption_costs_each_model(kdlight: Run, tiny_
     assert "resample" in out
 
 
+def test_evaluate_says_what_each_probe_for_shortcuts_gives(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
+    arguments = ("evaluate", tiny_bundle.path, labelled)
+    said = kdlight(*arguments, "--shortcuts", "--json").json
+    found = said["shortcuts"]
+    assert (found["n"], found["chance"]) == (12, pytest.approx(1 / 3))
+    assert found["student"] == said["student"]["balanced_accuracy"]
+    assert [probe["kind"] for probe in found["probes"]] == ["rim", "center", "corners", "cropped", "marker"]
+    for probe in found["probes"]:
+        assert probe["gap"]["value"] == pytest.approx(probe["student"]["value"] - probe["teacher"]["value"])
+    assert "shortcuts" not in kdlight(*arguments, "--json").json
+    assert "rim alone" in kdlight(*arguments, "--shortcuts").out
+
+
 def test_evaluate_says_what_the_cards_thresholds_give_on_these_images(
     kdlight: Run, bundle_copy: Path, labelled: Path
 ) -> None:

@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def older(card: dict[str, object]) -> None:
-    for name in ("twins", "corruptions"):
+    for name in ("twins", "corruptions", "shortcuts"):
         del card["metrics"][name]  # type: ignore[attr-defined]
     del card["operating"]
 
@@ -76,6 +76,7 @@ def test_a_card_gets_what_it_lacked_and_keeps_study_date_and_weights(run: Run) -
     card = found.card
     assert card.metrics.twins is not None
     assert len(card.metrics.corruptions or ()) == 15
+    assert card.metrics.shortcuts is not None
     assert list(card.operating or ()) == list(card.must_not_miss) != []
     assert (card.created, card.version, card.metrics.study) == ("2026-01-02", "1.2.0", before.metrics.study)
     assert card.limits[-1].startswith("Over 2 student seeds and one teacher")

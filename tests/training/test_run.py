@@ -19,7 +19,7 @@ from kdlight.bundle import Bundle, load
 from kdlight.contracts.reading import ROLES
 from kdlight.contracts.recipe import DistillConfig, Recipe, read_recipe, shipped
 from kdlight.data import DataError, synthetic
-from kdlight.inference import Predictor, golden
+from kdlight.inference import Predictor, golden, measures
 from kdlight.inference.evaluate import _logits_both_ways, evaluate
 from kdlight.metrics.operating import SLACK
 from kdlight.models import create_model, start_from
@@ -126,6 +126,12 @@ def test_an_evaluation_of_the_shipped_files_repeats_the_card(weights: Path, tmp_
         assert [i.value for i in (there.teacher, there.student, there.gap)] == pytest.approx(
             [i.value for i in (here.teacher, here.student, here.gap)], abs=1e-6
         )
+    here, there = measures.shortcuts_of(load(run.bundle), found), load(run.bundle).card.metrics.shortcuts
+    assert there is not None
+    assert [probe.kind for probe in there.probes] == ["rim", "center", "corners", "cropped", "marker"]
+    for one, other in zip(there.probes, here.probes, strict=True):
+        for name in ("teacher", "student", "gap", "teacher_changed", "student_changed"):
+            assert getattr(one, name).value == pytest.approx(getattr(other, name).value, abs=1e-6), (one.kind, name)
     for role in ("teacher", "student"):
         for metric in ("accuracy", "balanced_accuracy", "brier"):
             assert found.to_json()[role][metric] == pytest.approx(

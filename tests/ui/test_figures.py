@@ -11,6 +11,7 @@ from kdlight.bundle import Bundle
 from kdlight.bundle.looks import Belonging
 from kdlight.metrics import Interval
 from kdlight.metrics.robustness import CorruptionCost
+from kdlight.metrics.shortcuts import Probe, Shortcuts
 from kdlight.metrics.twins import TwinScore, TwinScores
 from kdlight.preprocessing.corruptions import KINDS
 from kdlight.ui import figures
@@ -28,6 +29,17 @@ NOISE = CorruptionCost(
     gap=Interval(-0.11, -0.2, -0.02),
 )
 EVEN = NOISE.model_copy(update={"kind": "blur", "gap": Interval(0.02, -0.05, 0.09)})
+
+RIM = Probe(
+    kind="rim",
+    n=79,
+    teacher=Interval(0.43, 0.36, 0.52),
+    student=Interval(0.52, 0.45, 0.6),
+    gap=Interval(0.09, 0.01, 0.17),
+    teacher_changed=Interval(0.5),
+    student_changed=Interval(0.4),
+)
+SHORTCUTS = Shortcuts(n=79, chance=1 / 3, teacher=Interval(0.8), student=Interval(0.8), probes=(RIM,))
 
 
 def with_figures(library: Path, **metrics: Any) -> None:
@@ -68,17 +80,38 @@ def test_what_noise_and_blur_cost_is_said_and_who_loses_more_only_where_it_is_sh
     assert app.expander[0].label == "What noise, blur, JPEG, fewer pixels and gamma cost"
 
 
+def test_what_the_rim_alone_tells_is_the_first_sentence_and_who_draws_more_from_it(app: AppTest, library: Path) -> None:
+    with_figures(library, shortcuts=SHORTCUTS.to_json())
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert (
+        "From the rim alone the teacher still has a balanced accuracy of 0.43 [0.36, 0.52] and the student of 0.52 "
+        "[0.45, 0.60], where chance is 0.33 (n = 79). What lies outside of the center tells the teacher and student "
+        "something of the class. The student draws more from it than its teacher: +9.0 [+1.0, +17.0] points."
+    ) in text
+    assert "<td>+9.0 [+1.0, +17.0]</td>" in text
+
+
+def test_a_rim_that_tells_nothing_is_not_said_to(app: AppTest, library: Path) -> None:
+    level = {"teacher": Interval(0.34, 0.3, 0.4), "student": Interval(0.33), "gap": Interval(-0.01, -0.1, 0.1)}
+    with_figures(library, shortcuts=SHORTCUTS.model_copy(update={"probes": (RIM.model_copy(update=level),)}).to_json())
+    text = said(page(app, "compare"))
+    assert "tells the" not in text
+    assert "That distillation changed this is not shown." in text
+
+
 def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
     sentence = (
         "This card is from before these were measured: near-twins of training images (kdlight data check), what noise "
-        "and blur cost (kdlight evaluate --corruptions), thresholds of classes that must not be missed (a new "
-        "training) and what its images look like (a new training)."
+        "and blur cost (kdlight evaluate --corruptions), what the rim and a marker tell (kdlight evaluate "
+        "--shortcuts), thresholds of classes that must not be missed (a new training) and what its images look like "
+        "(a new training)."
     )
     assert sentence in said(page(app, "compare"))
 
 
 def test_a_card_that_says_everything_lacks_nothing(tiny_bundle: Bundle) -> None:
-    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,))
+    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,), shortcuts=SHORTCUTS)
     looks = Belonging(copies=("turned",), distance=1, odds=1, gray=True, level=0.97, n=60)
     assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={}, belonging=looks)) == []
 
