@@ -22,6 +22,7 @@ from kdlight.distillers.feature import FeatureKD
 from kdlight.distillers.fitnet import FitNet
 from kdlight.distillers.kd import KD
 from kdlight.distillers.logit_standard import LogitStandard
+from kdlight.distillers.look_alike import LookAlike
 from kdlight.distillers.mse import MSE
 from kdlight.distillers.rkd import RKD
 from kdlight.distillers.self_training import SelfTraining
@@ -31,7 +32,7 @@ from kdlight.models.base import Classifier
 __all__ = ["METHODS", "Batch", "Distiller", "View", "create_distiller"]
 
 METHODS: dict[str, type[Distiller]] = {
-    m.name: m for m in (Alone, KD, DKD, FeatureKD, MSE, DIST, LogitStandard, RKD, Attention, FitNet, CRD)
+    m.name: m for m in (Alone, KD, DKD, FeatureKD, LookAlike, MSE, DIST, LogitStandard, RKD, Attention, FitNet, CRD)
 } | {m.name: m for m in (SSDKD, CRCKD, EFCM, AUCMargin, SelfTraining, ACID, Dual)}
 
 

@@ -8,20 +8,20 @@ L = (1 - alpha) CE + alpha T^2 KL + gamma smooth_L1(Proj(f_s), f_t)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdlight.contracts.options import Option
-from kdlight.distillers.base import Alpha, Batch, Distiller, Temperature, View, pooled, softened_kl, widths
+from kdlight.distillers.base import Alpha, Batch, Distiller, Needs, Temperature, View, pooled, softened_kl, widths
 
 
 class FeatureKD(Distiller):
     name = "feature"
     summary = "The teacher's output and the features that led to it."
     paper = "EFCM 2024, stage 1, with Hinton KD"
-    needs = "pooled"
+    needs: ClassVar[Needs] = "pooled"
 
     alpha: Alpha = 0.7
     temperature: Temperature = 4.0
