@@ -3,15 +3,18 @@
 import streamlit as st
 
 from kdlight.ui import figures, navigation, pair, places, shelf, theme, waiting, widgets, words
-from kdlight.ui.compare import confusion, measurement, shortcuts, studies, trust
+from kdlight.ui.compare import acceptance, confusion, measurement, shortcuts, studies, trust
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
 navigation.enter()
 with st.sidebar:
-    view = widgets.segment("Show", "compare view", ("One pair", "Studies"), width="stretch")
+    view = widgets.segment("Show", "compare view", ("One pair", "Studies", "Acceptance"), width="stretch")
 if view == "Studies":
     studies.draw()
+    st.stop()
+if view == "Acceptance":
+    acceptance.draw()
     st.stop()
 
 with st.sidebar:

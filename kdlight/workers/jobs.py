@@ -13,7 +13,9 @@ import PIL.Image
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.speed import Speed
 from kdlight.explain import Progress
+from kdlight.trust.monitoring import Result
 from kdlight.workers.requests import (
+    Accept,
     Catalog,
     CheckData,
     Compare,
@@ -91,6 +93,16 @@ def compare(request: Compare, progress: Progress) -> Comparison:
         return Comparison(evaluation=evaluation, speed=Speed.of(report.model_dump()))
     except BusyError as busy:
         return Comparison(evaluation=evaluation, busy=str(busy))
+
+
+def accept(request: Accept, progress: Progress) -> Result:
+    from kdlight import bundle as bundles
+    from kdlight.inference import accept as accepting
+
+    bundle, counting = bundles.load(request.bundle), _counting(progress, "Reading case {} of {}")
+    if request.since is not None:
+        return accepting.go_on(bundle, request.data, request.since, progress=counting)
+    return accepting.accept(bundle, request.data, request.bar, progress=counting)
 
 
 def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:

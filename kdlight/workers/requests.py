@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from kdlight.bundle.card import Metrics
 from kdlight.bundle.signature import Signature
 from kdlight.bundle.speed import Speed
+from kdlight.contracts.bar import Bar
 from kdlight.contracts.options import Declared, Value
 from kdlight.contracts.reading import Reading, Role
 from kdlight.contracts.recipe import Recipe
 from kdlight.images import Image
 from kdlight.metrics import Flip
 from kdlight.metrics.localization import Localization
+from kdlight.trust.monitoring import Result
 
 if TYPE_CHECKING:
     from kdlight.data.check import Check  # noqa: F401  named in a string below
@@ -253,6 +255,16 @@ class Compare(Request[Comparison]):
     masks: str | None = None
 
 
+@dataclass(frozen=True)
+class Accept(Request[Result]):
+    """Labeled cases against a bar; with `since`, a record from before, later cases against the bar of that."""
+
+    bundle: Path
+    data: str
+    bar: Bar | None = None
+    since: Result | None = None
+
+
 FUNCTIONS: Mapping[type[Request[Any]], str] = {
     Read: "kdlight.workers.models:read",
     Latency: "kdlight.workers.models:measure_latency",
@@ -262,5 +274,6 @@ FUNCTIONS: Mapping[type[Request[Any]], str] = {
     EstimateTime: "kdlight.workers.jobs:estimate_time",
     FindWeights: "kdlight.workers.jobs:find_weights",
     Compare: "kdlight.workers.jobs:compare",
+    Accept: "kdlight.workers.jobs:accept",
 }
 """Functions of (request, progress), by module:name: only the worker imports them, since they import torch."""

@@ -69,7 +69,7 @@ def test_later_cases_are_chained_to_it_and_none_counts_twice(
     drawn(mine, 12, 6)
     said = kdlight("accept", tiny_bundle.path, mine, "--since", first, "--out", second)
     assert said.status == 0, said.err
-    assert "12 file(s) were there twice or counted before" in said.out
+    assert "12 files were there twice or counted before" in said.out
     before, now = read_result(first), read_result(second)
     assert now.before == before.sha256
     assert (len(now.cases), now.repeated, now.looks) == (6, 12, 1)
@@ -106,7 +106,7 @@ def test_what_the_bundle_withholds_is_counted_and_told(kdlight: Run, tiny_bundle
     lines = {line["criterion"]: line for line in said.json["lines"]}
     assert (lines["answered"]["n"], lines["answered"]["value"]) == (13, pytest.approx(12 / 13))
     assert (lines["sensitivity"]["n"], lines["sensitivity"]["withheld"]) == (4, 1)
-    assert "1 of them withheld by the bundle" in kdlight("accept", tiny_bundle.path, mine).out
+    assert "1 of them were withheld by the bundle" in kdlight("accept", tiny_bundle.path, mine).out
 
 
 def test_the_images_of_a_group_are_one_case(kdlight: Run, tiny_bundle: Bundle, mine: Path) -> None:

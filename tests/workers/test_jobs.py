@@ -12,12 +12,13 @@ import pytest
 
 from kdlight.benchmark import timer as machine
 from kdlight.bundle import Bundle
+from kdlight.contracts.bar import Bar
 from kdlight.contracts.options import declared
 from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS
 from kdlight.workers import RequestCancelled, WorkerError, Workers, jobs
-from kdlight.workers.requests import CheckData, Compare, EstimateTime, ListCatalog
+from kdlight.workers.requests import Accept, CheckData, Compare, EstimateTime, ListCatalog
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -55,6 +56,18 @@ def test_a_job_answers_from_its_own_process(workers: Workers, labelled: Path) ->
 def test_a_mistake_comes_back_as_its_sentence(workers: Workers, tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="does not exist; a folder of class folders"):
         workers.submit(CheckData(str(tmp_path / "nothing"))).result(60)
+
+
+def test_cases_and_later_ones_are_held_against_a_bar(
+    workers: Workers, tiny_bundle: Bundle, labelled: Path, tmp_path: Path
+) -> None:
+    """The record comes back as it was sealed, and goes to another process as what the next one goes on from."""
+    bar = Bar(sensitivity={"malignant": 0.9})
+    first = workers.submit(Accept(tiny_bundle.path, str(labelled), bar)).result(120)
+    assert first.sealed() == first
+    assert (len(first.cases), first.bar) == (12, bar)
+    with pytest.raises(WorkerError, match="All 12 files were counted before"):
+        workers.submit(Accept(tiny_bundle.path, str(labelled), since=first)).result(120)
 
 
 def test_a_job_can_be_stopped(workers: Workers) -> None:
