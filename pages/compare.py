@@ -9,11 +9,11 @@ from kdlight.workers.requests import Comparison
 
 navigation.enter()
 with st.sidebar:
-    view = widgets.segment("Show", "compare view", ("One pair", "Studies", "Acceptance"), width="stretch")
+    view = widgets.segment("Show", "compare view", ("One pair", "Studies", "Accept"), width="stretch")
 if view == "Studies":
     studies.draw()
     st.stop()
-if view == "Acceptance":
+if view == "Accept":
     acceptance.draw()
     st.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,10 @@ def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bar.toml").write_text("sensitivity: 0.9", encoding="utf-8")
     with pytest.raises(BarError, match=r"bar\.toml is not valid TOML"):
         read_bar(tmp_path / "bar.toml")
+
+
+def test_the_bar_in_the_documents_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
+    bar = Bar(**tomllib.loads(text.split("```toml\n")[1].split("```")[0]))
+    assert bar.sensitivity == {"malignant": 0.9}
+    assert set(Bar.model_fields) == set(bar.model_fields_set)

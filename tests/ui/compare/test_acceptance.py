@@ -19,7 +19,7 @@ from tests.ui.conftest import FakeTicket, button, page, said
 
 def view(app: AppTest) -> AppTest:
     page(app, "compare")
-    return app.sidebar.segmented_control[0].set_value("Acceptance").run()
+    return app.sidebar.segmented_control[0].set_value("Accept").run()
 
 
 @pytest.fixture
