@@ -27,7 +27,7 @@ WHAT = {
 
 
 def draw() -> None:
-    """The whole view."""
+    """The whole view: the verdict first, once there is one, then the bar."""
     with st.sidebar:
         bundle = shelf.pick()
         data = places.field(
@@ -41,14 +41,16 @@ def draw() -> None:
     theme.heading("Acceptance", "Does this pair clear your bar on your own cases, and does it still?")
     if bundle is None:
         return
+    above = st.container()
     bar = since.bar if since else _bar(bundle)
     if st.button("Count later cases" if since else "Hold against the bar", type="primary", disabled=not data):
         waiting.begin(_job(bundle), Accept(bundle.path, str(data), None if since else bar, since))
     if not data:
         theme.line("Name the folder of your cases on the left.")
-    found = waiting.result(_job(bundle))
-    if found is not None:
-        _result(bundle, found)
+    with above:
+        found = waiting.result(_job(bundle))
+        if found is not None:
+            _result(bundle, found)
 
 
 def _job(bundle: Bundle) -> str:
