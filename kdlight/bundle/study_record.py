@@ -245,6 +245,18 @@ class StudyRecord(LenientPart):
         return None if self.mcnemar_p is None else McNemar(self.mcnemar_p, False)
 
     @property
+    def tested(self) -> int | None:
+        """Test images; of a cross-validation those of all folds, which are all images. None where not recorded."""
+        images = self.data.images or {}
+        return sum(images.values()) or None if self.folds else images.get("test")
+
+    @property
+    def runs(self) -> str:
+        """How many trainings it rests on, in words."""
+        count = len(self.seeds)
+        return f"{count} folds" if self.folds else f"{count} seeds" if count > 1 else "one seed"
+
+    @property
     def set_name(self) -> str:
         """The labeled set's short id."""
         return self.data.name or self.recipe

@@ -118,7 +118,7 @@ def with_baseline(record: StudyRecord, others: Iterable[StudyRecord]) -> StudyRe
 def _is_baseline(other: StudyRecord, record: StudyRecord) -> bool:
     return (
         not other.taught
-        and (other.recipe, other.set_name) == (record.recipe, record.set_name)
+        and (other.recipe, other.set_name, other.folds) == (record.recipe, record.set_name, record.folds)
         and _setting(other) == _setting(record)
         and {row.seed for row in other.seeds} == {row.seed for row in record.seeds}
         and (record.init != "teacher" or other.mean.teacher == record.mean.teacher)

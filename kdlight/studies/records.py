@@ -212,7 +212,7 @@ def _latency(speed: Speed) -> StudyLatency:
 
 
 def command_of(record: StudyRecord, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """`kdlight study RECIPE ... --seeds N`, with what the record says differently than the shipped recipe.
+    """`kdlight study RECIPE ... --seeds N` (or --folds N), with what the record says differently than the recipe.
 
     A record that keeps its settings gives every one; of an older one those that it happens to tell. `defaults`: of each
     method its own options, so that they need not be named. A record that is of no shipped recipe gives RECIPE: the file
@@ -227,7 +227,9 @@ def command_of(record: StudyRecord, defaults: Mapping[str, Mapping[str, Any]] | 
     if start is not None and start.kind == "file":
         data.append("-o teacher.weights=WEIGHTS")
     name = record.recipe if recipe else "RECIPE"
-    return " ".join(["kdlight study", name, *options, *data, f"--seeds {len(record.seeds)}"])
+    return " ".join(
+        ["kdlight study", name, *options, *data, f"--{'folds' if record.folds else 'seeds'} {len(record.seeds)}"]
+    )
 
 
 def _changes(record: StudyRecord, recipe: Recipe, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:

@@ -135,8 +135,13 @@ def publish(source: Path, target: Path, summary: StudyRecord) -> None:
 def sentence(card: Card, record: StudyRecord) -> str:
     """The student against its teacher and against both students without one, over the seeds: a card's last limit."""
     mean, seeds = record.mean, len(record.seeds)
+    trained = (
+        f"In {record.folds}-fold cross-validation by the same recipe, a teacher in each, on {record.tested} images"
+        if record.folds
+        else f"Over {seeds} student seed{'' if seeds == 1 else 's'} and one teacher, on {card.metrics.n} test images"
+    )
     return (
-        f"Over {seeds} student seed{'' if seeds == 1 else 's'} and one teacher, on {card.metrics.n} test images, "
+        f"{trained}, "
         f"{against_teacher(mean.student, mean.teacher)}; the same student alone has {mean.alone:.3f} "
         f"({over_alone(record)}). {over_same_start(record).sentence}"
     )

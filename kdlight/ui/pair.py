@@ -107,12 +107,11 @@ def gain_html(card: Card) -> Markup:
 
 
 def _of_study(record: StudyRecord) -> str:
-    seeds = f"{len(record.seeds)} seeds" if len(record.seeds) > 1 else "one seed"
     gain = record.over("alone")
     if gain is None or gain.low is None or gain.high is None:
-        return f"too few images for an interval, {seeds}"
+        return f"too few images for an interval, {record.runs}"
     suffix = ", not told from 0" if gain.spans_zero else ""
-    return f"{gain.points:+.1f} points over the student alone, {seeds}{suffix}"
+    return f"{gain.points:+.1f} points over the student alone, {record.runs}{suffix}"
 
 
 def _of_one_training(card: Card, baseline: str) -> Interval | None:

@@ -21,6 +21,7 @@ from kdlight.studies import RecordError, collect, read
 from kdlight.studies.gains import NO_TEACHER, NOT_COMPARED, over_same_start, with_baseline
 from kdlight.studies.records import command_of, settings
 from kdlight.studies.records import shipped_recipes as recipes
+from tools import folds_table
 from tools.results import page as results
 from tools.results.__main__ import main, methods
 from tools.results.page import SETS
@@ -103,7 +104,12 @@ def test_a_row_holds_the_numbers_of_its_record(study: Kept) -> None:
     (row,) = rows_of(page_of(study(**told)), "ham7")
     expected = {
         **{"teacher": "0.800", "alone": "0.625 (0.575 to 0.675)", "taught": "0.750 (0.700 to 0.800)"},
-        **{"gain in points": "**+12.5 [+4.5, +20.5]**", "of the teacher": "0.938", "McNemar p": "0.031", "seeds": "2"},
+        **{
+            "gain in points": "**+12.5 [+4.5, +20.5]**",
+            "of the teacher": "0.938",
+            "McNemar p": "0.031",
+            "trainings": "2 seeds",
+        },
         **{"from scratch": "-", "gain over scratch": "-", "training, min": "12.5 / 3"},
     }
     assert {name: row[name] for name in expected} == expected
@@ -644,3 +650,27 @@ def test_the_cards_of_shipped_bundles_can_be_filled_from_the_published_records(s
         "teacher: not proven: +1.0 points, without an interval."
     )
     assert script["fill"](bundle_copy, [alone]) is False  # nothing is lacking any more
+
+
+def test_a_cross_validation_is_told_as_folds_over_all_images(study: Kept, tmp_path: Path) -> None:
+    gaps = (-0.02, -0.01, -0.03, -0.02, -0.02)
+    seeds = [
+        {"seed": n, "teacher": 0.8, "student": 0.8 + g, "alone": 0.7, "same_start": 0.75} for n, g in enumerate(gaps)
+    ]
+    data = {"name": "ham7", "images": {"train": 300, "val": 60, "calibration": 40, "test": 100}}
+    near = {"value": -0.02, "low": -0.03, "high": -0.01}
+    gains = {"gap_to_teacher": near, "gain_over_same_start": {"value": 0.03, "low": 0.01, "high": 0.05}}
+    folded = study("folds", folds=5, teachers=5, seeds=seeds, data=data, **gains)
+    record = read(folded)
+    assert (record.tested, record.runs) == (500, "5 folds")
+    (row,) = rows_of(page_of(folded), "ham7")
+    assert (row["trainings"], row["test images"]) == ("5 folds", "500")
+    assert "--folds 5`" in page_of(folded)
+    assert "--seeds 5" not in page_of(folded)
+    assert publish(record, tmp_path / "kept").name == "kdlight-ham7-5-folds.json"
+    assert publish(read(study("seeds")), tmp_path / "kept").name == "kdlight-ham7.json"  # beside it, not over it
+    (line,) = [folds_table.row(one) for one in folds_table.records(tmp_path / "kept")]
+    assert line[:6] == ["`ham7`", "500", "0.800", "0.780", "0.750", "0.700"]
+    assert "a loss" in line[6]
+    assert line[7] == "not shown"  # -2 is within the margin, its lower bound is not
+    assert folds_table.summary([record]).startswith("Over the 1 sets the student is -2.0 points")

@@ -149,7 +149,7 @@ def _short(record: StudyRecord, peers: Sequence[StudyRecord], largest: bool) -> 
     said = [
         gain(record),
         *_over_same_start(record),
-        *([f"{seeds} seeds"] if seeds > 1 else []),
+        *([record.runs] if seeds > 1 else []),
         *(["largest"] if largest else []),
     ]
     mark, less = " †" if borrowed(record) else "", cut(record)
@@ -219,7 +219,7 @@ def _aim(records: Sequence[StudyRecord]) -> str:
 
 
 def _is_nano(record: StudyRecord) -> bool:
-    return record.models.student.architecture == "kdlight_nano"
+    return (record.models.student.architecture or "").startswith("kdlight_nano")
 
 
 def _reached(records: Sequence[StudyRecord]) -> tuple[list[str], ...]:

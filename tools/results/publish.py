@@ -19,7 +19,8 @@ def publish(record: StudyRecord, folder: Path) -> Path:
     """Write a record into `folder` without anything of the machine; one of the same system and set is replaced."""
     name = record.recipe if record.set_name in record.recipe else f"{record.recipe}-{record.set_name}"
     first = [record.init] if record.init in OWN_START else []
-    base = "-".join(filter(None, [name, *first, record.method.name]))
+    folds = [f"{record.folds}-folds"] if record.folds else []
+    base = "-".join(filter(None, [name, *first, record.method.name, *folds]))
     number = 1
     while True:
         path = folder / (f"{base}.json" if number == 1 else f"{base}-{number}.json")
@@ -43,7 +44,9 @@ def _replaces(one: StudyRecord, other: StudyRecord) -> bool:
 def _what(record: StudyRecord) -> str:
     pair = record.models.teacher.architecture, record.models.student.architecture
     method = record.method.name, portable(record.method.options)
-    return json.dumps([record.recipe, record.set_name, *pair, *method, record.init, record.data.size], sort_keys=True)
+    return json.dumps(
+        [record.recipe, record.set_name, *pair, *method, record.init, record.data.size, record.folds], sort_keys=True
+    )
 
 
 def portable(value: Any) -> Any:

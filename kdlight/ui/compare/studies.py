@@ -60,10 +60,10 @@ def _study(record: StudyRecord) -> None:
     theme.line(rests_on(record))
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Every seed", anchor=False)
+        st.subheader("Every fold" if record.folds else "Every seed", anchor=False)
         seeds = [row.to_json() for row in record.seeds]
         chart = charts.paired(seeds, record.mean.teacher).properties(height=charts.HEIGHT)
-        st.altair_chart(chart, alt="Balanced accuracy of the student alone and taught, a line per seed")
+        st.altair_chart(chart, alt="Balanced accuracy of the student alone and taught, a line each")
     with right:
         st.subheader("Difference against 0", anchor=False)
         rows = differences(record)
@@ -158,9 +158,10 @@ def verdict(record: StudyRecord) -> Markup:
         more = f"It says {gain}; another seed may say otherwise. Run it with --seeds 3."
     else:
         opening = f"{gain[:1].upper()}{gain[1:]}."
+        chance = "of teacher and student" if record.folds else "of the students, not in that of the one teacher"
         more = (
-            "The first figure is over the student alone. Intervals hold chance in the test images and in the training "
-            "of the students, not in that of the one teacher."
+            f"The first figure is over the student alone. Intervals hold chance in the test images and in the training "
+            f"{chance}."
         )
     same_start = over_same_start(record)
     kind = "kd-verdict differ" if same_start.proven else "kd-verdict"
@@ -173,15 +174,17 @@ def rests_on(record: StudyRecord) -> str:
     """How much of the teacher is kept, how sure a second test is, and on how much all of it rests."""
     mean, seeds, start = record.mean, len(record.seeds), record.models.teacher_start
     share = DASH if record.retained is None else words.score(record.retained)
-    images = (record.data.images or {}).get("test")
-    tested = f", {images:,} test images" if images else ""
+    tested = f", {record.tested:,} test images" if record.tested else ""
+    trained = (
+        f"{seeds} folds, a teacher in each" if record.folds else f"{words.many(seeds, 'student seed')}, one teacher"
+    )
     return " ".join(
         [
             f"The student has {share} of its teacher's balanced accuracy ({words.score(mean.student)} of "
             f"{words.score(mean.teacher)}).",
             *_mcnemar(record),
             *(["The teacher started from random weights."] if start and start.kind == "random" else []),
-            f"{words.many(seeds, 'student seed')}, one teacher{tested}.",
+            f"{trained}{tested}.",
         ]
     )
 
@@ -192,7 +195,7 @@ def _mcnemar(record: StudyRecord) -> list[str]:
     if test is None:
         return []
     over = ""
-    if len(record.seeds) > 1:
+    if len(record.seeds) > 1 and not record.folds:
         pooled = "pooled over seeds that answered the same images: too sure, the interval decides"
         over = f", {pooled if test.pooled else 'first seed'}"
     return [f"Exact McNemar test of taught against alone: p {words.p_value(test.p)}{over}."]
@@ -215,7 +218,8 @@ def differences(record: StudyRecord) -> list[dict[str, Any]]:
 
 def seeds_table(record: StudyRecord) -> Markup:
     """Balanced accuracy of each seed, its mean, how far the seeds lie apart; the difference in points."""
-    rows: list[tuple[str, Scores]] = [(f"Seed {row.seed}", row) for row in record.seeds]
+    number = "Fold" if record.folds else "Seed"
+    rows: list[tuple[str, Scores]] = [(f"{number} {row.seed}", row) for row in record.seeds]
     rows += [("Mean", record.mean)] if len(rows) > 1 else []
     present = _present(record, [*MODELS])
     body = [

@@ -82,6 +82,15 @@ def test_a_study_says_its_gain_first_and_draws_every_seed(app: AppTest, runs: Pa
     assert app.code[0].value.startswith("kdlight study RECIPE")
 
 
+def test_a_cross_validation_has_a_teacher_in_each_fold(tmp_path: Path) -> None:
+    folded = read(write(tmp_path, folds=2, data={"name": "tiny", "images": {"train": 60, "val": 20, "test": 20}}))
+    said = studies.rests_on(folded)
+    assert "2 folds, a teacher in each, 100 test images." in said
+    assert "too sure" not in said
+    assert "in the training of teacher and student." in str(studies.verdict(folded))
+    assert "Fold 1" in str(studies.seeds_table(folded))
+
+
 def test_an_older_record_has_the_test_of_its_first_seed(tmp_path: Path) -> None:
     older = read(write(tmp_path, mcnemar_pooled_p=None))
     assert "taught against alone: p = 0.50, first seed." in studies.rests_on(older)
