@@ -23,13 +23,10 @@ __all__ = ["MODELS", "Classifier", "Network", "create_model", "load_state", "mac
 __all__ += ["start_student"]
 
 SHIPPED = Path(__file__).parent / "weights"
-"""Students that were distilled on all of kdlight's sets at once: <name>.safetensors, float16, without a classifier."""
-GENERAL = {
-    "kdlight_nano": License(
-        "CC BY-NC 4.0 (the student first learned from seven sets, HAM10000 among them)", commercial=False
-    )
-}
-"""The license that each of them passes on to what is trained from it."""
+"""Students that were distilled on six of kdlight's sets at once, without HAM10000: float16, without a classifier."""
+_FREE = License("Apache-2.0 (its teacher's starting weights; the student first learned from six sets)", commercial=True)
+GENERAL = {"kdlight_nano": ("kdlight_nano.safetensors", _FREE), "kdlight_nano16": ("kdlight_nano.safetensors", _FREE)}
+"""Each one's file, and the license that it passes on to what is trained from it. Both have the same tensors."""
 
 
 def load_state(path: str | Path) -> dict[str, Tensor]:
@@ -90,14 +87,15 @@ def start_student(model: Classifier, name: str, init: str, weights: str) -> None
     published ones. A classifier of other classes is left out. Raises ValueError where there are none for this network,
     or none can be had now, OSError where a download fails.
     """
-    shipped = SHIPPED / f"{name}.safetensors"
-    if init == "general" and not weights and not shipped.is_file():
-        known = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "no network"
-        raise ValueError(
-            f"No general weights are shipped for {name}, only for {known}. Set student.weights or another init."
-        )
-    if weights or init == "general":
-        start_from(model, name, weights or str(shipped))
+    if init == "general" and not weights:
+        if name not in GENERAL:
+            known = ", ".join(GENERAL)
+            raise ValueError(
+                f"No general weights are shipped for {name}, only for {known}. Set student.weights or another init."
+            )
+        weights = str(SHIPPED / GENERAL[name][0])
+    if weights:
+        start_from(model, name, weights)
         return
     if published_networks(name) and (reason := published.lacking(name)):
         raise ValueError(

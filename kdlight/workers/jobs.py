@@ -60,7 +60,7 @@ def catalog(_: ListCatalog, progress: Progress) -> Catalog:
             for name, network in MODELS.items()
         },
         augmentations=tuple(AUGMENTATIONS),
-        general={name: License(words=one.words, commercial=one.commercial) for name, one in GENERAL.items()},
+        general={name: License(words=one.words, commercial=one.commercial) for name, (_, one) in GENERAL.items()},
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from kdlight.models import (
     GENERAL,
@@ -203,7 +203,17 @@ def test_a_registered_network_says_what_it_is(name: str) -> None:
 
 
 def test_the_license_of_every_shipped_student_is_known() -> None:
-    assert set(GENERAL) == {path.stem for path in SHIPPED.glob("*.safetensors")}
+    assert {file for file, _ in GENERAL.values()} == {path.name for path in SHIPPED.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_general_weights_fill_all_of_their_students_but_the_classifier(name: str) -> None:
+    model, shipped = create_model(name, 3), load_file(SHIPPED / GENERAL[name][0])
+    start_student(model, name, "general", "")
+    found = {key: tensor for key, tensor in model.state_dict().items() if key in shipped}
+    whole = {key for key in model.state_dict() if not key.startswith("classifier") and not key.endswith("_tracked")}
+    assert set(found) == set(shipped) == whole
+    assert all(torch.equal(tensor, shipped[key].to(tensor.dtype)) for key, tensor in found.items())
 
 
 def test_every_teacher_has_weights_or_says_that_it_has_none() -> None:

@@ -146,7 +146,7 @@ def stages_control() -> tuple[str, ...]:
 def teacher_step(start: Start, recipe: Recipe) -> Recipe:
     """The big model."""
     st.subheader("2  Teacher", anchor=False)
-    name = _network("teacher")
+    name = _network("teacher", start, recipe.teacher.name)
     epochs = _epochs(st, recipe.teacher.epochs, f"teacher epochs {start.of}")
     recipe = recipe.changed(teacher=recipe.teacher.changed(name=name, epochs=epochs))
     file = starting_weights.of_teacher(recipe, start.of)
@@ -156,7 +156,7 @@ def teacher_step(start: Start, recipe: Recipe) -> Recipe:
 def student_step(start: Start, recipe: Recipe) -> Recipe:
     """The small model."""
     st.subheader("3  Student", anchor=False)
-    name = _network("student")
+    name = _network("student", start, recipe.student.name)
     recipe = recipe.changed(student=recipe.student.changed(name=name))
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     epochs = _epochs(left, recipe.train.epochs, f"student epochs {start.of}")
@@ -205,15 +205,15 @@ def _baselines(start: Start, train: TrainConfig, init: str) -> TrainConfig:
     return train.changed(**{"same_start": False, **chosen})
 
 
-def _network(role: str) -> str:
-    """One of kdlight's networks of this role, or any of timm's."""
+def _network(role: str, start: Start, default: str) -> str:
+    """One of kdlight's networks of this role, or any of timm's; the settings' own at first."""
     known = {name: network.summary for name, network in catalog().networks.items() if network.role == role}
     lines = [f"**{words.architecture(name)}**: {line}." for name, line in known.items()]
     network: str = widgets.select(
         "Network",
-        f"{role} network",
+        f"{role} network {start.of}",
         list(known),
-        next(iter(known)),
+        default,
         format_func=words.architecture,
         accept_new_options=True,
         help="  \n".join([*lines, "Or type timm:NAME for any network of timm."]),

@@ -18,7 +18,7 @@ INITS = {
     "selection": "From the teacher's starting weights",
     "teacher": "From the trained teacher",
     "random": "Random weights",
-    "general": "Pre-distilled on seven data sets",
+    "general": "Pre-distilled on six data sets",
     "published": "The student's own published weights",
 }
 TIMM = "timm:"
