@@ -104,9 +104,8 @@ def test_a_card_says_where_its_teacher_began(tiny_bundle: Bundle) -> None:
     assert card.replace(teacher=card.teacher.replace(start=None)).origin is None
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in bundles.shipped_folder().iterdir()))
-def test_a_card_of_the_first_schema_says_the_same_in_typed_fields(name: str) -> None:
-    first = json.loads((bundles.shipped_folder() / name / "card.json").read_text(encoding="utf-8"))
+def test_a_card_of_the_first_schema_says_the_same_in_typed_fields() -> None:
+    first = json.loads((Path(__file__).parent / "card_of_schema_1.json").read_text(encoding="utf-8"))
     card = Card.model_validate(first)
     licenses, data = card.licenses, card.data
     weights = licenses.weights + (f" ({licenses.weights_note})" if licenses.weights_note else "")

@@ -37,7 +37,7 @@ def test_a_newcomer_sees_the_app_and_the_two_commands_first() -> None:
     assert re.search(r"!\[.+\]\((.+\.png)\)", top)
 
 
-@pytest.mark.parametrize("name", ["summary", "card", "speed", "size", "belonging"])
+@pytest.mark.parametrize("name", ["summary", "card", "folds", "speed", "size", "belonging"])
 def test_a_table_is_what_its_script_makes_of_cards_and_reports(name: str) -> None:
     script = runpy.run_path(str(ROOT / "tools" / f"{name}_table.py"))
     written = [
