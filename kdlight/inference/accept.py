@@ -76,7 +76,13 @@ def go_on(
         raise CasesError(f"All {repeated} files were counted before; new cases were expected. Name their folder.")
     watches = monitoring.looked(start, since.looks, cases, since.bar)
     verdict = "stop" if any(watch.stop for watch in watches) else "go on"
-    chain = {"before": since.sha256, "seen": sorted(since.known), "looks": since.looks + 1, "watches": watches}
+    chain = {
+        "before": since.sha256,
+        "began": since.began or since.verdict,
+        "seen": sorted(since.known),
+        "looks": since.looks + 1,
+        "watches": watches,
+    }
     return _record(bundle, part, name, repeated=repeated, bar=since.bar, verdict=verdict, cases=cases, **chain)
 
 

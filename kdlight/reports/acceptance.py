@@ -20,7 +20,8 @@ VERDICTS: dict[Verdict, str] = {
 LIMITS: dict[Criterion, str] = {"calibration": "gap at most {}", "difference": "loss at most {}"}
 """How a bar is told; at least so much, else."""
 NOT_SAID = (
-    "It holds for cases like these. Another device, place or mix of patients is another question.",
+    "It holds for cases like these. Another device, place or mix of patients is another question. Lines over all cases "
+    "speak of the mix of classes in your set: where you gathered more of the ill than you meet, so do they.",
     "Cases that the pair was made from or chosen on prove nothing; nobody but you can know that there are none.",
     "The digest binds this page to one JSON record and that record to files, bar and bundle. Whoever changes a record "
     "can make a new digest: keep the one that you signed.",
@@ -45,6 +46,8 @@ def document(result: Result, words: Words = str) -> Document:
 
 def _verdict(result: Result) -> Iterator[Block]:
     yield Paragraph(VERDICTS[result.verdict], strong=True)
+    if result.began not in (None, "accepted"):
+        yield Paragraph(f"This pair was never accepted: the first record says {result.began}.", strong=True)
     told = f"{len(result.cases)} cases of {result.data}, split {result.split}."
     if result.withheld:
         told += (

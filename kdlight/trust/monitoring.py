@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -18,11 +18,11 @@ from kdlight.contracts.reading import Role
 from kdlight.metrics import sequential
 from kdlight.metrics.acceptance import Rate
 from kdlight.trust import acceptance
-from kdlight.trust.acceptance import Case, Criterion, Sha256, asked, counted
+from kdlight.trust.acceptance import Case, Sha256, asked, counted
 
 Verdict = Literal["accepted", "rejected", "undecided", "go on", "stop"]
 """Of an acceptance: every line passes; one fails; else too few cases. Of monitoring the last two."""
-WATCHED: tuple[Criterion, ...] = ("sensitivity", "answered")
+Watched = Literal["sensitivity", "answered"]
 LARGEST = 64 * 2**20
 """Bytes of a record: some hundred thousand cases."""
 
@@ -34,14 +34,14 @@ class ResultError(ValueError):
 class Watch(Part):
     """The evidence that one line is no longer kept, over all looks so far."""
 
-    criterion: Criterion
+    criterion: Watched
     of: Name | None
     model: Role | None
-    bar: float
+    bar: float = Field(gt=0, lt=1)
     n: Count = 0
     """Independent cases of all looks."""
     right: Count = 0
-    stakes: tuple[float, ...] = ()
+    stakes: tuple[()] | tuple[float, float, float, float] = ()
     """Logs of what the bets have become; see `kdlight.metrics.sequential`."""
     evidence: float = 1.0
     """1 at first; rarely large while the line is kept."""
@@ -81,6 +81,8 @@ class Result(Part):
     """Keys of the cases of the records before."""
     before: str | None = None
     """Digest of the record before, None of the first."""
+    began: Verdict | None = None
+    """Of a later look: the verdict of the first record."""
     sha256: str = ""
     """Digest of all the rest of this record."""
 
@@ -140,9 +142,9 @@ def verdict_of(lines: Sequence[acceptance.Line]) -> Verdict:
 
 def watches(bar: Bar, card: Card) -> tuple[Watch, ...]:
     """Before any look: one of each line that is watched. Raises BarError where there is none."""
-    lines = [line for line in asked(bar, card) if line.criterion in WATCHED]
+    lines = [line for line in asked(bar, card) if line.criterion in get_args(Watched)]
     if not lines:
-        known = " or ".join(WATCHED)
+        known = " or ".join(get_args(Watched))
         raise BarError(f"of the record has no line of {known}, so there is nothing to watch. Accept anew.", "The bar")
     limit = len(lines) / (1 - bar.confidence)
     return tuple(Watch.model_validate({**line._asdict(), "limit": round(limit, 6)}) for line in lines)

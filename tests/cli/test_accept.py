@@ -73,7 +73,7 @@ def test_later_cases_are_chained_to_it_and_none_counts_twice(
     before, now = read_result(first), read_result(second)
     assert now.before == before.sha256
     assert (len(now.cases), now.repeated, now.looks) == (6, 12, 1)
-    assert now.bar == before.bar
+    assert (now.bar, now.began) == (before.bar, before.verdict)
     again = kdlight("accept", tiny_bundle.path, mine, "--since", second)
     assert again.status == 2
     assert "All 18 files were counted before" in again.err
@@ -81,6 +81,7 @@ def test_later_cases_are_chained_to_it_and_none_counts_twice(
     kdlight("accept", tiny_bundle.path, later, "--since", second, "--out", third)
     last = read_result(third)
     assert (last.looks, last.verdict) == (2, "stop")  # an untrained network finds far less than 99 %
+    assert last.began == before.verdict
     assert last.watches[0].n == 22
 
 

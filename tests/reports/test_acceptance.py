@@ -41,8 +41,9 @@ def test_the_report_is_bound_to_its_record(tiny_bundle: Bundle) -> None:
 def test_a_later_look_says_how_much_speaks_against_going_on(tiny_bundle: Bundle, missed: int, verdict: str) -> None:
     cases = batch(0, 40, missed)
     after = looked(watches(BAR, tiny_bundle.card), 0, cases, BAR)
-    found = record(cases=cases, watches=after, looks=1, verdict=verdict, before="2" * 64)
+    found = record(cases=cases, watches=after, looks=1, verdict=verdict, before="2" * 64, began="rejected")
     text = markdown(document(found))
+    assert "This pair was never accepted: the first record says rejected" in text
     assert VERDICTS[found.verdict] in text
     assert "sensitivity, student: malignant | at least 0.9 | 40 | " in text
     assert "| 40 |\n" in text.replace("\\", "")

@@ -44,6 +44,16 @@ def test_what_is_no_record_is_refused_in_a_sentence(text: str) -> None:
         read_result(text.encode())
 
 
+@pytest.mark.parametrize("change", [{"bar": 0}, {"bar": 1}, {"stakes": [0.1]}, {"criterion": "difference"}, {"n": -1}])
+def test_a_record_with_a_watch_that_none_can_be_is_refused(tiny_bundle: Bundle, change: dict[str, object]) -> None:
+    """With a digest that fits: who changed it knows how to make one."""
+    values = json.loads(record(watches=watches(BAR, tiny_bundle.card)).text())
+    values["watches"][0] |= change
+    values["sha256"] = digest_of(values)
+    with pytest.raises(ResultError, match="is no record of an acceptance"):
+        read_result(json.dumps(values).encode())
+
+
 def test_a_bundle_that_misses_more_is_stopped_and_stays_stopped(tiny_bundle: Bundle) -> None:
     now, stopped = watches(BAR, tiny_bundle.card), []
     assert [one.limit for one in now] == [40, 40]
