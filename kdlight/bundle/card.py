@@ -19,6 +19,7 @@ from kdlight.contracts.recipe import NAME
 from kdlight.metrics import Measurement, Report
 from kdlight.metrics.coverage import SetCoverage
 from kdlight.metrics.ledger import Ledger
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.operating import OperatingPoints
 from kdlight.metrics.report import IF_KNOWN
 from kdlight.metrics.robustness import CorruptionCost
@@ -125,6 +126,8 @@ class Metrics(Part, Measurement):
     """Apart for test images with and without a near-twin in training; None of a card from before that was measured."""
     corruptions: Annotated[tuple[CorruptionCost, ...] | None, IF_KNOWN] = None
     """What noise, blur and the like cost on up to 300 of the test images; None of a card from before, too."""
+    look_alike: Annotated[LookAlike | None, IF_KNOWN] = None
+    """Whether both look at the same places on up to 300 of the test images; None of a card from before."""
     shortcuts: Annotated[Shortcuts | None, IF_KNOWN] = None
     """What rim, corners and markers do on up to 300 of the test images; None of a card from before that was probed."""
 

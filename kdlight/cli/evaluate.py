@@ -10,7 +10,17 @@ import typer
 
 from kdlight.cli import trust
 from kdlight.cli.output import Answer, BundleFolder, Data, Json, answers, counted, open_bundle, pairs, table
-from kdlight.cli.trust import CoverageOf, EligibilityOf, Fault, FaultOf, LedgerOf, Prevalence, Risk, ShortcutsOf
+from kdlight.cli.trust import (
+    CoverageOf,
+    EligibilityOf,
+    Fault,
+    FaultOf,
+    LedgerOf,
+    LookAlikeOf,
+    Prevalence,
+    Risk,
+    ShortcutsOf,
+)
 from kdlight.data.notes import had_a_part
 from kdlight.explain import DEFAULT
 from kdlight.metrics import Interval
@@ -48,6 +58,7 @@ def evaluate(
     prevalence: Prevalence = None,
     eligibility: EligibilityOf = False,
     shortcuts: ShortcutsOf = False,
+    look_alike: LookAlikeOf = False,
     as_json: Json = False,
 ) -> Answer:
     """Measure teacher and student on labeled data, each number with its 95 % interval."""
@@ -59,7 +70,8 @@ def evaluate(
         evaluation = evaluate_bundle(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
-    wanted = {"ledger": ledger, "coverage": coverage, "eligibility": eligibility, "shortcuts": shortcuts}
+    wanted = {"ledger": ledger, "coverage": coverage, "eligibility": eligibility}
+    wanted |= {"shortcuts": shortcuts, "look_alike": look_alike}
     added = {name: measures.ON_REQUEST[name](opened, evaluation) for name, asked in wanted.items() if asked} | {
         "subgroups": measures.subgroups_of(opened, evaluation),
         "triage": None if triage is None else measures.triage_of(opened, evaluation, triage, fault.value),

@@ -14,6 +14,7 @@ from kdlight.cli.output import Answer, UsageError, counted, table
 from kdlight.contracts.reading import Reading, Role, Withheld
 from kdlight.metrics.coverage import Held, SetCoverage
 from kdlight.metrics.ledger import Change, Ledger, Step
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.predictive import Facts, facts
 from kdlight.metrics.shortcuts import PROBES, Shortcuts
 from kdlight.metrics.subgroups import Subgroups
@@ -43,6 +44,7 @@ EligibilityOf = Annotated[
 ShortcutsOf = Annotated[
     bool, typer.Option("--shortcuts", help="What both models answer by the rim, the center, corners and a marker.")
 ]
+LookAlikeOf = Annotated[bool, typer.Option("--look-alike", help="Whether both models look at the same places.")]
 Risk = Annotated[
     float | None,
     typer.Option("--triage", metavar="RISK", help="Who answers, at most this share at fault without a person."),
@@ -123,6 +125,8 @@ def text(evaluation: Evaluation) -> Iterator[Any]:
         yield table(("kind", "n", "share"), [(one.kind, one.n, one.share) for one in evaluation.eligibility])
     if evaluation.shortcuts is not None:
         yield from _shortcuts(evaluation.shortcuts)
+    if evaluation.look_alike is not None:
+        yield from _look_alike(evaluation.look_alike)
     if evaluation.triage is not None:
         yield from _triage(evaluation.triage)
     for role, sets in (evaluation.coverage or {}).items():
@@ -204,6 +208,19 @@ def _shortcuts(found: Shortcuts) -> Iterator[Any]:
         yield f"\nThe {of.column} alone tells the class with balanced accuracy {of.told:.2f}. Shift of the probability:"
         rows = [(one.source, one.n, one.toward, one.teacher, one.student, one.gap) for one in of.values]
         yield table((of.column, "n", "toward", "teacher", "student", "student less teacher"), rows)
+
+
+def _look_alike(found: LookAlike) -> Iterator[Any]:
+    yield (
+        f"\nHeat maps ({found.method}) of both models' own answers, mean over {found.n} images; {found.flat} more have "
+        f"a flat map. By chance the overlap is 0.2."
+    )
+    titles = {
+        "rank_correlation": "rank correlation",
+        "overlap": "overlap of the strongest fifth",
+        "gaps": "rank correlation of probability gap and map gap",
+    }
+    yield table(("", "value"), [(title, getattr(found, name)) for name, title in titles.items()])
 
 
 def _triage(found: Triage) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, InstanceOf, NonNegativeInt, PositiveInt
 
+from kdlight.contracts.map_likeness import MapLikeness
 from kdlight.contracts.modality import Window
 
 SCHEMA = "kdlight.reading/2"
@@ -234,6 +235,8 @@ class Reading:
     """Whether that share is promised within each class, not over all images together."""
     map_similarity: float | None = None
     """Pearson correlation of the two heat maps, -1 to 1; None without maps or where one is flat."""
+    map_likeness: MapLikeness | None = None
+    """By the order of their places; None as above."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Stages: prepare, teacher_map and student_map where maps were made, total."""
 
@@ -245,6 +248,14 @@ class Reading:
     def agree(self) -> bool:
         """Whether both models answer the same class, decided or not."""
         return self.teacher.prediction == self.student.prediction
+
+    @property
+    def map_difference(self) -> np.ndarray | None:
+        """The student's map less the teacher's, (h, w) float32 in [-1, 1]; None without both, or where one is flat."""
+        teacher, student = (opinion.heat_map for opinion in self.opinions)
+        if teacher is None or student is None or teacher.flat or student.flat:
+            return None
+        return np.asarray(student.values - teacher.values)
 
     @property
     def not_ruled_out(self) -> dict[str, tuple[Role, ...]]:

@@ -24,6 +24,7 @@ from kdlight.inference.robustness import Ask, corruption_costs
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
 from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.localization import Localization
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.operating import OperatingPoints, measured_points
 from kdlight.metrics.predictive import Facts
 from kdlight.metrics.report import IF_KNOWN
@@ -62,6 +63,8 @@ class Evaluation(Measurement):
     """What the student and its smaller files lost and gained; None where nobody asked (kdlight.inference.measures)."""
     coverage: Annotated[Coverages | None, IF_KNOWN] = None
     """How often the prediction sets hold the truth; None where nobody asked."""
+    look_alike: Annotated[LookAlike | None, IF_KNOWN] = None
+    """Whether both look at the same places, on 300 images at most; None where nobody asked."""
     shortcuts: Annotated[Shortcuts | None, IF_KNOWN] = None
     """What rim, corners and markers do, on 300 images at most; None where nobody asked."""
     triage: Annotated[Triage | None, IF_KNOWN] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from kdlight.data.splits import halved
 from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine
 from kdlight.inference.evaluate import Evaluation, Progress, asking, predict
 from kdlight.inference.learn import kinds_withheld
+from kdlight.inference.look_alike import Seen, looks
 from kdlight.inference.predictor import Predictor
 from kdlight.inference.robustness import ASKED_AGAIN, spread
 from kdlight.inference.shortcuts import shortcuts
 from kdlight.metrics.ledger import Ledger, ledger
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.predictive import Facts, facts
 from kdlight.metrics.report import Report
 from kdlight.metrics.shortcuts import Shortcuts
@@ -102,6 +105,17 @@ def shortcuts_of(bundle: Bundle, evaluation: Evaluation, progress: Progress = la
     return shortcuts(asking(Predictor(bundle)), whole, evaluation.pixels[rows], *about, progress)
 
 
+def look_alike_of(
+    bundle: Bundle, evaluation: Evaluation, progress: Progress = lambda *_: None, seen: Seen = lambda *_: None
+) -> LookAlike:
+    """How alike the maps of both models are, on ASKED_AGAIN images at most; seen: told each index and its maps."""
+    rows = spread(evaluation.part.labels, ASKED_AGAIN)
+    part = replace(evaluation.part, items=tuple(evaluation.part.items[i] for i in rows))
+    probabilities = {role: p[rows] for role, p in evaluation.probabilities.items()}
+    models = Predictor(bundle).models
+    return looks(models, bundle.spec, evaluation.pixels[rows], probabilities, part, progress, seen)
+
+
 def facts_of(reports: Mapping[str, Report], prevalences: Mapping[str, float | None]) -> dict[Role, dict[str, Facts]]:
     """What an answer is worth, by model and class, at a prevalence of each class; without one, no predictive values."""
     return {role: {name: facts(reports[role], name, p) for name, p in prevalences.items()} for role in ROLES}
@@ -111,6 +125,7 @@ ON_REQUEST: Mapping[str, Callable[[Bundle, Evaluation], object]] = {
     "ledger": ledger_of,
     "coverage": coverage_of,
     "eligibility": eligibility_of,
+    "look_alike": look_alike_of,
     "shortcuts": shortcuts_of,
 }
 """What an evaluation has only where somebody asked for it, by its field there."""

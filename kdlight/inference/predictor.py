@@ -14,6 +14,7 @@ from kdlight.bundle import Bundle
 from kdlight.contracts.options import Settings, checked
 from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role, Withheld
 from kdlight.explain import ExplainError, Progress
+from kdlight.explain.likeness import likeness
 from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, judged_too, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, Watched, flushed_denormals
@@ -106,6 +107,7 @@ class Predictor:
             teacher=replace(reading.teacher, heat_map=maps.get("teacher")),
             student=replace(reading.student, heat_map=maps.get("student")),
             map_similarity=explaining.similarity(*(maps[role].values for role in ROLES)) if maps else None,
+            map_likeness=likeness(*(maps[role].values for role in ROLES)) if maps else None,
             seconds=reading.seconds
             | {f"{role}_map": heat.seconds for role, heat in maps.items()}
             | {"total": time.perf_counter() - started},

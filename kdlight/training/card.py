@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -33,10 +34,12 @@ from kdlight.data.notes import group_key
 from kdlight.distillers import find as find_method
 from kdlight.distillers import hyperparameters
 from kdlight.inference.evaluate import measure
+from kdlight.inference.look_alike import looks
 from kdlight.inference.robustness import ASKED_AGAIN, Ask, corruption_costs, spread
 from kdlight.inference.shortcuts import shortcuts
 from kdlight.metrics import softmax
 from kdlight.metrics.ledger import ledger
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.operating import OperatingPoints, chosen_points, measured_points
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.shortcuts import Shortcuts
@@ -143,7 +146,7 @@ def _twins(result: RunResult, test: Dataset) -> TwinScores:
     return twin_scores({role: result.probabilities[role] for role in ROLES}, test.labels, test.groups, seen, share)
 
 
-def _asked_again(result: RunResult, test: Dataset) -> dict[str, tuple[CorruptionCost, ...] | Shortcuts]:
+def _asked_again(result: RunResult, test: Dataset) -> dict[str, tuple[CorruptionCost, ...] | Shortcuts | LookAlike]:
     """What noise, blur and the like cost both models, and by what they answer: on ASKED_AGAIN test images at most."""
     rows = spread(test.labels, ASKED_AGAIN)
     pixels = result.data.splits["test"].pixels.numpy()[rows]
@@ -151,7 +154,10 @@ def _asked_again(result: RunResult, test: Dataset) -> dict[str, tuple[Corruption
     ask = {role: _asked(result, role) for role in ROLES}
     labels, groups = test.labels[rows], test.groups[rows]
     known = {name: values[rows] for name, values in of_people(test).items()}
+    pair = {role: result.models[role] for role in ROLES}
+    shown = replace(test, items=tuple(test.items[i] for i in rows))
     return {
+        "look_alike": looks(pair, result.data.spec, pixels, clean, shown).model_copy(update={"cases": None}),
         "corruptions": corruption_costs(ask, clean, pixels, labels, groups),
         "shortcuts": shortcuts(ask, clean, pixels, labels, test.classes, groups, known),
     }

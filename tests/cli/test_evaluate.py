@@ -68,6 +68,15 @@ def test_evaluate_says_what_each_probe_for_shortcuts_gives(kdlight: Run, tiny_bu
     assert "rim alone" in kdlight(*arguments, "--shortcuts").out
 
 
+def test_evaluate_says_whether_both_look_at_the_same_places(kdlight: Run, tiny_bundle: Bundle, labelled: Path) -> None:
+    arguments = ("evaluate", tiny_bundle.path, labelled, "--look-alike")
+    found = kdlight(*arguments, "--json").json["look_alike"]
+    assert found["n"] + found["flat"] == len(found["cases"]) == 12
+    known = [case["rank_correlation"] for case in found["cases"] if case["rank_correlation"] is not None]
+    assert found["rank_correlation"]["value"] == pytest.approx(sum(known) / len(known))
+    assert "overlap of the strongest fifth" in kdlight(*arguments).out
+
+
 def test_evaluate_says_what_the_cards_thresholds_give_on_these_images(
     kdlight: Run, bundle_copy: Path, labelled: Path
 ) -> None:

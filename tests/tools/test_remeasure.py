@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def older(card: dict[str, object]) -> None:
-    for name in ("twins", "corruptions", "shortcuts"):
+    for name in ("twins", "corruptions", "shortcuts", "look_alike"):
         del card["metrics"][name]  # type: ignore[attr-defined]
     del card["operating"]
 
@@ -77,6 +77,8 @@ def test_a_card_gets_what_it_lacked_and_keeps_study_date_and_weights(run: Run) -
     assert card.metrics.twins is not None
     assert len(card.metrics.corruptions or ()) == 15
     assert card.metrics.shortcuts is not None
+    assert card.metrics.look_alike is not None
+    assert card.metrics.look_alike.cases is None  # a card names no image
     assert list(card.operating or ()) == list(card.must_not_miss) != []
     assert (card.created, card.version, card.metrics.study) == ("2026-01-02", "1.2.0", before.metrics.study)
     assert card.limits[-1].startswith("Over 2 student seeds and one teacher")

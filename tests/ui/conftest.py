@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
+from kdlight.contracts.map_likeness import MapLikeness
 from kdlight.contracts.reading import ROLES, Eligibility, HeatMap, Opinion, Reading
 from kdlight.images import Image
 from kdlight.ui import sessions, waiting
@@ -93,6 +94,7 @@ def a_reading(asked: Read, bundle: Bundle, answers: dict[str, tuple[float, ...]]
         must_not_miss=bundle.card.must_not_miss,
         sensitivity=bundle.card.sensitivities(),
         map_similarity=0.81 if asked.explain else None,
+        map_likeness=MapLikeness(0.81, 0.6) if asked.explain else None,
     )
 
 

@@ -57,7 +57,7 @@ def latest(question: Question) -> Reading | None:
     for other, reading in reversed(_readings().items()):
         if unmapped(other) == same:
             bare = {role: replace(getattr(reading, role), heat_map=None) for role in ROLES}
-            return replace(reading, map_similarity=None, **bare)
+            return replace(reading, map_similarity=None, map_likeness=None, **bare)
     return None
 
 

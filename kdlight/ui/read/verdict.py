@@ -77,10 +77,12 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
             f"No sensitivity for {bundle.words(name)} is promised: validation has too few such images for the share "
             "asked, so the prediction set decides."
         )
-    r = reading.map_similarity
-    if r is not None:
+    alike = reading.map_likeness
+    if alike is not None:
+        r = alike.rank_correlation
         where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
-        yield f"Their maps look at {where} (correlation {r:.2f})."
+        shared = words.percent(alike.overlap)
+        yield f"Their maps look at {where} (rank correlation {r:.2f}, {shared} of the strongest fifth in common)."
 
 
 def belongs(distance: float | None) -> str:

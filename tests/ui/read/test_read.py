@@ -99,7 +99,7 @@ def test_heat_maps_are_off_until_asked_and_of_the_class_that_was_chosen(
         "teacher": (DEFAULT, "malignant"),
         "student": (DEFAULT, "malignant"),
     }
-    assert "look at the same place (correlation 0.81)" in said(app)
+    assert "look at the same place (rank correlation 0.81, 60 % of the strongest fifth in common)" in said(app)
     next(s for s in app.sidebar.selectbox if s.label == "Class of the map").select("benign").run()
     assert workers.asked[-1].class_name == "benign"
     assert drawn[-1]["teacher"].class_name == "benign"
@@ -245,7 +245,7 @@ def test_a_flat_map_says_so(app: AppTest, workers: FakeWorkers, tiny_bundle: Bun
         heat = replace(
             reading.student.heat_map, flat=True, values=np.zeros((8, 8), np.float32), note="Flat: no contrast."
         )
-        return FakeTicket(replace(reading, student=replace(reading.student, heat_map=heat), map_similarity=None))
+        return FakeTicket(replace(reading, student=replace(reading.student, heat_map=heat), map_likeness=None))
 
     workers.answer = flat
     upload(app, BRAIN)

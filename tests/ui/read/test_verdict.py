@@ -141,7 +141,7 @@ def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) ->
     card = tiny_bundle.card
     teacher = card.teacher.replace(start="random weights", start_kind="random")
     held = card.replace(metrics=card.metrics.replace(at_chance=("student",)), teacher=teacher)
-    reading = SimpleNamespace(map_similarity=None, sensitivity={}, eligibility=Eligibility(True, distance=0.5))
+    reading = SimpleNamespace(map_likeness=None, sensitivity={}, eligibility=Eligibility(True, distance=0.5))
     line = " ".join(verdict.trust(reading, replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line
