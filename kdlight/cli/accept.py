@@ -20,7 +20,7 @@ def accept(
     bar: Annotated[Path | None, typer.Option(help="The bar, as TOML; else one for what must not be missed.")] = None,
     override: Annotated[
         list[str] | None,
-        typer.Option("-o", "--override", metavar="KEY=VALUE", help="Change of it: sensitivity.malignant=0.95."),
+        typer.Option("-o", "--override", metavar="KEY=VALUE", help="Set or add a line of it: sensitivity.mel=0.95."),
     ] = None,
     since: Annotated[
         Path | None, typer.Option(help="A record from before: count its later cases, and say whether to stop.")
