@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kdlight.ui import figures, navigation, pair, places, shelf, theme, waiting, widgets, words
-from kdlight.ui.compare import acceptance, confusion, measurement, shortcuts, studies, trust
+from kdlight.ui.compare import acceptance, confusion, look_alike, measurement, shortcuts, studies, trust
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
@@ -65,6 +65,7 @@ if metrics.teacher.confusion:
     confusion.draw(bundle, metrics)
 trust.draw(bundle, metrics)
 shortcuts.draw(bundle, metrics.shortcuts)
+look_alike.draw(bundle, metrics.look_alike, evaluation.looks if evaluation else ())
 if evaluation is not None:
     measurement.flips(bundle, evaluation)
 else:

@@ -38,6 +38,7 @@ def lacking(card: Card) -> list[str]:
         "near-twins of training images (kdlight data check)": card.metrics.twins,
         "what noise and blur cost (kdlight evaluate --corruptions)": card.metrics.corruptions,
         "what the rim and a marker tell (kdlight evaluate --shortcuts)": card.metrics.shortcuts,
+        "whether both look at the same places (kdlight evaluate --look-alike)": card.metrics.look_alike,
         "thresholds of classes that must not be missed (a new training)": card.operating,
         "what its images look like (a new training)": card.belonging,
     }

@@ -108,16 +108,19 @@ def accept(request: Accept, progress: Progress) -> Result:
 def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:
     from kdlight.inference import measures
     from kdlight.inference.evaluate import evaluate
+    from kdlight.workers.looks import looks
 
     assert request.data is not None
     measured = evaluate(
-        bundle, request.data, request.split, lambda share, words: progress(0.7 * share, words), masks=request.masks
+        bundle, request.data, request.split, lambda share, words: progress(0.6 * share, words), masks=request.masks
     )
+    alike, cases = looks(bundle, measured, lambda share, words: progress(0.6 + 0.1 * share, words))
     part, flips = measured.part, measured.flips or ()
     trust = {
         "ledger": measures.ledger_of(bundle, measured),
         "coverage": measures.coverage_of(bundle, measured),
         "subgroups": measures.subgroups_of(bundle, measured),
+        "look_alike": alike,
         "shortcuts": measures.shortcuts_of(bundle, measured, lambda share, words: progress(0.7 + 0.1 * share, words)),
     }
     return Evaluation(
@@ -126,6 +129,7 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
         shown=tuple(_shown(part, flip, measured.pixels) for flip in flips[:FLIPS_SHOWN]),
         curves={r: _curves(p, part.labels, bundle.classes) for r, p in measured.probabilities.items()},
         localization=measured.localization,
+        looks=cases,
     )
 
 

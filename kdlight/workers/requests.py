@@ -19,6 +19,7 @@ from kdlight.contracts.recipe import Recipe
 from kdlight.images import Image
 from kdlight.metrics import Flip
 from kdlight.metrics.localization import Localization
+from kdlight.metrics.look_alike import MapCase
 from kdlight.trust.monitoring import Result
 
 if TYPE_CHECKING:
@@ -225,6 +226,14 @@ class ShownFlip(Flip):
     file: Path | None
 
 
+class ShownCase(MapCase):
+    """With the file behind it where there is one, and both maps over what the models saw where they are drawn."""
+
+    file: Path | None
+    pictures: dict[Role, str]
+    """PNGs in base64."""
+
+
 class Evaluation(Answer):
     """Both models on one labeled split."""
 
@@ -235,6 +244,8 @@ class Evaluation(Answer):
     curves: dict[Role, Curves]
     localization: Localization | None
     """None without outlines."""
+    looks: tuple[ShownCase, ...] = ()
+    """Of up to 300 images, how far maps and probabilities are apart."""
 
 
 class Comparison(Answer):

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from kdlight.bundle import Bundle
 from kdlight.bundle.looks import Belonging
 from kdlight.metrics import Interval
+from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.shortcuts import Probe, Shortcuts
 from kdlight.metrics.twins import TwinScore, TwinScores
@@ -38,6 +39,14 @@ RIM = Probe(
     gap=Interval(0.09, 0.01, 0.17),
     teacher_changed=Interval(0.5),
     student_changed=Interval(0.4),
+)
+ALIKE = LookAlike(
+    method="gradcam",
+    n=77,
+    flat=2,
+    rank_correlation=Interval(0.69, 0.65, 0.73),
+    overlap=Interval(0.58, 0.54, 0.61),
+    gaps=Interval(0.5, 0.36, 0.63),
 )
 SHORTCUTS = Shortcuts(n=79, chance=1 / 3, teacher=Interval(0.8), student=Interval(0.8), probes=(RIM,))
 
@@ -104,14 +113,14 @@ def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
     sentence = (
         "This card is from before these were measured: near-twins of training images (kdlight data check), what noise "
         "and blur cost (kdlight evaluate --corruptions), what the rim and a marker tell (kdlight evaluate "
-        "--shortcuts), thresholds of classes that must not be missed (a new training) and what its images look like "
-        "(a new training)."
+        "--shortcuts), whether both look at the same places (kdlight evaluate --look-alike), thresholds of classes "
+        "that must not be missed (a new training) and what its images look like (a new training)."
     )
     assert sentence in said(page(app, "compare"))
 
 
 def test_a_card_that_says_everything_lacks_nothing(tiny_bundle: Bundle) -> None:
-    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,), shortcuts=SHORTCUTS)
+    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,), shortcuts=SHORTCUTS, look_alike=ALIKE)
     looks = Belonging(copies=("turned",), distance=1, odds=1, gray=True, level=0.97, n=60)
     assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={}, belonging=looks)) == []
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import math
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from kdlight.contracts.recipe import read_recipe, shipped
 from kdlight.distillers import METHODS
 from kdlight.models import MODELS
 from kdlight.workers import RequestCancelled, WorkerError, Workers, jobs
+from kdlight.workers.looks import SIDE
 from kdlight.workers.requests import Accept, CheckData, Compare, EstimateTime, ListCatalog
 
 CLASSES = ("benign", "malignant", "normal")
@@ -112,6 +115,15 @@ def test_a_comparison_counts_what_the_models_say(
         assert sum(evaluation.curves[role].reliability.count) == 12
     assert evaluation.flips == len(evaluation.shown)
     assert all(flip.file and flip.file.is_file() and flip.teacher != flip.student for flip in evaluation.shown)
+    alike = evaluation.metrics.look_alike
+    assert alike is not None
+    assert alike.cases is None  # they are told once, with their files
+    assert (alike.n + alike.flat, len(evaluation.looks)) == (12, 12)
+    for case in evaluation.looks:
+        assert case.file == labelled / case.path
+        for role in case.pictures:
+            picture = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(case.pictures[role]))))
+            assert picture.shape == (SIDE, SIDE, 3)
     assert comparison.speed is not None
     times = {(row.role, row.engine) for row in comparison.speed.rows}
     assert times >= {("teacher", "torch eager"), ("student", "ONNX Runtime")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import streamlit as st
 
@@ -144,10 +145,15 @@ def _flip(bundle: Bundle, flip: ShownFlip, number: int) -> None:
     truth = write('<span class="kd-strong">Truth: {}</span>', bundle.words(flip.truth))
     put(write('<div class="kd-line">{}<br>{}</div>', truth, sides), text)
     if flip.file and action.button("Read", key=f"flip {number}", width="stretch"):
-        scans.open_one(flip.file, "Image of the labeled set", truth=bundle.words(flip.truth))
-        st.session_state["modality"] = bundle.card.modality
-        shelf.prefer(bundle, bundle.card.modality)
-        st.switch_page("pages/read.py")
+        read(bundle, flip.file, flip.truth)
+
+
+def read(bundle: Bundle, file: Path, truth: str) -> None:
+    """Leave for Read with an image of the set, the bundle chosen."""
+    scans.open_one(file, "Image of the labeled set", truth=bundle.words(truth))
+    st.session_state["modality"] = bundle.card.modality
+    shelf.prefer(bundle, bundle.card.modality)
+    st.switch_page("pages/read.py")
 
 
 def _side(bundle: Bundle, flip: ShownFlip, role: Role) -> Markup:

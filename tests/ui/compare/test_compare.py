@@ -58,7 +58,9 @@ def finished(bundle: Path, measured: dict[str, Any], **options: Any) -> FakeTick
     """The answer to a measurement of a bundle, from values as `measured` has them."""
     own = {name: measured[name] for name in ("flips", "shown", "curves")}
     metrics = {name: measured[name] for name in ("n", "split", "teacher", "student")}
+    metrics |= {name: measured[name] for name in ("look_alike",) if name in measured}
     evaluation = {**own, "metrics": metrics, "localization": measured.get("localization")}
+    evaluation["looks"] = measured.get("looks", [])
     times = {"speed": measured.get("latency"), "busy": measured.get("busy")}
     answer = Comparison.model_validate({"evaluation": evaluation, **times})
     return FakeTicket(answer, request=Compare(bundle, **options))
@@ -137,6 +139,46 @@ def test_what_was_measured_now_stands_beside_nothing_that_was_recorded_elsewhere
     assert "Student from scratch" not in text
     assert "Student alone" not in text
     assert "these images chose its best epoch: the figures are then too good." in text
+
+
+def alike(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """A measured set of which these images were compared."""
+    score = {"value": 0.69, "low": 0.65, "high": 0.73}
+    found = {"method": "gradcam", "n": 3, "flat": 1, "rank_correlation": score, "overlap": score, "gaps": score}
+    return {"looks": cases, "look_alike": found}
+
+
+def a_case(number: int, rank: float | None, gap: float) -> dict[str, Any]:
+    told = {"path": f"{number}.png", "truth": "benign", "teacher": "benign", "student": "normal", "file": __file__}
+    drawn = {} if rank is None else {"teacher": PIXEL, "student": PIXEL}
+    return {**told, "probability_gap": gap, "rank_correlation": rank, "overlap": rank and 0.5, "pictures": drawn}
+
+
+def test_images_are_sorted_by_how_far_maps_or_answers_are_apart_and_a_flat_map_is_left_out(
+    app: AppTest, tiny_bundle: Bundle, measured: dict[str, Any]
+) -> None:
+    cases = [a_case(0, 0.9, 0.8), a_case(1, -0.2, 0.1), a_case(2, None, 0.3), a_case(3, 0.4, 0.2)]
+    app.session_state[f"ticket compare {tiny_bundle.sha256}"] = finished(Path("x"), {**measured, **alike(cases)})
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "Over 3 images the heat maps of their answers have a rank correlation of 0.69 [0.65, 0.73]" in text
+    assert "Where they answer otherwise, they look at other places" in text
+    order = [float(value) for value in re.findall(r"Rank correlation (-?[0-9.]+[0-9])", text)]
+    assert sorted(order) == [-0.2, 0.4, 0.9]
+    keys = [button.key for button in app.button if str(button.key).startswith("look ")]
+    assert set(keys) == {"look 0.png", "look 1.png", "look 3.png"}
+
+
+def test_what_a_card_says_of_both_maps_needs_no_set(app: AppTest, library: Path) -> None:
+    file = library / "tiny_mri" / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["metrics"]["look_alike"] = alike([])["look_alike"]
+    file.write_text(json.dumps(card), encoding="utf-8")
+    bundles.seal(file.parent)
+    text = said(page(app, "compare"))
+    assert not app.exception
+    assert "not counted" in text
+    assert "A click opens it in Read." not in text
 
 
 def test_a_failed_measurement_says_why_and_the_card_stays(app: AppTest, tiny_bundle: Bundle) -> None:
