@@ -39,6 +39,7 @@ setup: $(VENV)/.runtime
 docs: $(VENV)/.runtime
 	@$(BIN)/python tools/recipes_page.py --write
 	@$(BIN)/python -m tools.write_table
+	@$(BIN)/python -m tools.card_schema
 	@$(BIN)/python -m tools.results docs/studies --out docs/results-full.md
 
 licenses: $(VENV)/.dev

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from kdlight.ui import figures, navigation, pair, places, shelf, theme, waiting, widgets, words
-from kdlight.ui.compare import acceptance, confusion, look_alike, measurement, shortcuts, studies, trust
+from kdlight.reports.card import details, older
+from kdlight.reports.pair import caveats, gain_sentence
+from kdlight.ui import documents, navigation, pair, places, shelf, theme, waiting, widgets, words
+from kdlight.ui.compare import acceptance, confusion, measurement, shortcuts, studies, trust
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
@@ -49,12 +51,12 @@ theme.line(f"{measurement.source(bundle, metrics, evaluation is not None)} {word
 if measured.busy:
     st.info(words.plain(measured.busy), icon=":material/timer_off:")
 
-for caveat in pair.caveats(bundle.card):
+for caveat in caveats(bundle.card):
     theme.line(write("<b>{}</b>", caveat))
 pair.table(bundle, metrics, timed)
 if evaluation is None:
-    theme.line(pair.gain_sentence(bundle.card))
-    figures.draw(bundle.card)
+    theme.line(gain_sentence(bundle.card))
+    documents.draw([*details(bundle.card), *older(bundle.card, folded=True)], heads=False)
 if timed is not None:
     measurement.speed(timed, here=measured.speed is not None)
     measurement.trade(bundle, metrics, timed)

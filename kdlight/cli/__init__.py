@@ -13,6 +13,7 @@ from kdlight.cli import (
     accept,
     baseline,
     benchmark,
+    card,
     compress,
     data,
     evaluate,
@@ -45,6 +46,7 @@ app.command("inspect")(inspect.inspect)
 sets.command("check")(data.data_check)
 sets.command("merge")(data.data_merge)
 sets.command("get")(data.data_get)
+app.command("card")(card.card)
 app.command("train")(train.train)
 app.command("study")(study.study)
 app.command("weights")(weights.weights)

@@ -21,7 +21,7 @@ class Figure:
     n: int | None = None
 
     def __str__(self) -> str:
-        """0.92 [0.88, 0.95]; 92 % [88, 95]; +1.2 [-0.3, +2.9] points; each with n where it is known."""
+        """0.92 [0.88, 0.95]; 92 % [88, 95]; +1.2 [-0.3, +2.9] in points; each with n where it is known."""
         if self.value is None:
             return UNKNOWN
         points = self.value.points
@@ -29,7 +29,7 @@ class Figure:
             bounds = "" if points.low is None or points.high is None else f" [{points.low:.0f}, {points.high:.0f}]"
             text = f"{points.value:.0f} %{bounds}"
         else:
-            text = f"{points:+.1f} points" if self.unit == "points" else str(self.value)
+            text = f"{points:+.1f}" if self.unit == "points" else str(self.value)
         return text if self.n is None else f"{text}, n = {self.n}"
 
 
@@ -51,8 +51,11 @@ class Bullets:
 @dataclass(frozen=True, slots=True)
 class Table:
     heads: tuple[str, ...]
+    """A second line says more of a column."""
     rows: tuple[tuple[Cell, ...], ...]
-    """Each as long as `heads`; its first cell says what the row is."""
+    """Each as long as `heads`."""
+    row_heads: int = 1
+    """First cells of a row that say what it is of."""
 
 
 Block = Paragraph | Bullets | Table

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from kdlight.reports.document import Block, Bullets, Document, Paragraph
 
-SPECIAL = r"\`*_{}[]<>#+!|~"
+SPECIAL = r"\`*_{}[]<>#!|~"
+FIRST = re.compile(r"^([-+=]|\d+[.)])")
+"""What begins a list or a heading."""
 
 
 def markdown(document: Document) -> str:
@@ -17,7 +20,8 @@ def markdown(document: Document) -> str:
 def plain(text: object) -> str:
     """A text on one line, each letter standing for itself."""
     line = " ".join(str(text).split())
-    return "".join(f"\\{c}" if c in SPECIAL else c for c in line if c.isprintable())
+    text = "".join(f"\\{c}" if c in SPECIAL else c for c in line if c.isprintable())
+    return FIRST.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", text)
 
 
 def _lines(document: Document) -> Iterator[str]:

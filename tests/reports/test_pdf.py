@@ -106,7 +106,7 @@ def test_all_fonts_but_the_eastern_ones_lie_in_the_file() -> None:
         (Figure(Interval(0.917), n=12), "0.92, n = 12"),
         (Figure(Interval(0.917, 0.884, 0.951), "percent", 12), "92 % [88, 95], n = 12"),
         (Figure(Interval(0.5), "percent"), "50 %"),
-        (Figure(Interval(-0.012, -0.03, 0.006), "points"), "-1.2 [-3.0, +0.6] points"),
+        (Figure(Interval(-0.012, -0.03, 0.006), "points"), "-1.2 [-3.0, +0.6]"),
     ],
 )
 def test_a_number_is_written_with_its_interval(figure: Figure, written: str) -> None:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+
 import streamlit as st
 
 from kdlight import bundle as bundles
-from kdlight.bundle import Bundle, Card, signature
-from kdlight.bundle.card import DataDescription
-from kdlight.contracts.anatomy import BODY_PARTS
+from kdlight.bundle import Bundle, signature
 from kdlight.contracts.modality import MODALITIES
 from kdlight.contracts.reading import ROLES
-from kdlight.ui import figures, pair, shelf, theme, waiting, words
+from kdlight.reports import card as cards
+from kdlight.reports.applied import applied
+from kdlight.reports.markdown import markdown
+from kdlight.ui import documents, pair, shelf, theme, waiting, words
 from kdlight.ui.library import store
 from kdlight.ui.markup import Markup, joined, write
-from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers import Verification, Verify
-
-LEFT_OUT = {
-    "mask": "masks",
-    "mask-without-image": "masks without an image",
-    "frames": "further frames of files",
-    "system": "system files",
-    "dicomdir": "DICOMDIR files",
-    "hidden": "hidden files",
-    "not-an-image": "files that are no images",
-    "not-listed": "images that the manifest does not list",
-    "link": "links",
-}
-"""What of a set's folder a training did not use, by `kdlight.data.dataset.Reason`."""
 
 
 def tile(bundle: Bundle) -> Markup:
@@ -46,7 +36,7 @@ def tile(bundle: Bundle) -> Markup:
         "<dt>Tested on</dt><dd>{tested} images, balanced accuracy</dd><dt>Gain</dt><dd>{gain}</dd>"
         "<dt>License</dt><dd>{license} <small>· weights</small></dd></dl></div>",
         name=card.name,
-        modality=_modality(card.modality),
+        modality=MODALITIES[card.modality].words,
         origin="shipped" if shelf.is_shipped(bundle) else "yours",
         created=card.created,
         caveats=pair.caveats_html(card),
@@ -60,29 +50,8 @@ def tile(bundle: Bundle) -> Markup:
 
 def whole(bundle: Bundle) -> None:
     """Everything the card says, in words, and what can be done with the bundle."""
-    card = bundle.card
-    theme.line(card.intended_use)
-    for caveat in pair.caveats(card):
-        (st.error if card.at_chance else st.warning)(caveat)
-    pair.table(bundle, card.metrics, card.metrics.latency)
-    theme.line(pair.gain_sentence(card))
-    figures.draw(card)
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown("**Limits**")
-        shelf.bullets(card.limits)
-        st.markdown("**Reads**")
-        shelf.bullets(_covered(card))
-        st.markdown("**Data**")
-        shelf.bullets(_data(card.data))
-    with right:
-        st.markdown("**How it was made**")
-        shelf.bullets(_making(bundle))
-        st.markdown("**License**")
-        licenses = card.licenses
-        note = f" ({licenses.weights_note})" if licenses.weights_note else ""
-        shelf.bullets(filter(None, [f"Weights: {licenses.weights}{note}", licenses.data and f"Data: {licenses.data}"]))
-    st.markdown("**Files**")
+    documents.draw(cards.sections(bundle.card))
+    st.subheader("Files", anchor=False)
     theme.line(_signature(bundle))
     files = {name: bundle.path / name for name in bundles.files(bundle.path)}
     rows = [
@@ -102,6 +71,9 @@ def actions(bundle: Bundle) -> None:
     row.download_button(
         "Download", lambda: store.pack(bundle), f"{bundle.card.id}.zip", "application/zip", icon=":material/download:"
     )
+    with row.popover("Card", icon=":material/description:"):
+        for label, written, kind in CARDS:
+            st.download_button(label, partial(written, bundle), f"{bundle.card.id}-card.{kind}", key=f"card {kind}")
     if not shelf.is_shipped(bundle) and row.button("Delete", icon=":material/delete:"):
         confirm_delete(bundle)
     result = waiting.result(name)
@@ -127,6 +99,24 @@ def _remove(bundle: Bundle) -> None:
         st.session_state["refused"] = words.sentence(error)
 
 
+def _pdf(bundle: Bundle) -> bytes:
+    from kdlight.reports.pdf import pdf
+
+    return pdf(cards.document(bundle.card))
+
+
+def _markdown(bundle: Bundle) -> str:
+    return markdown(cards.document(bundle.card))
+
+
+def _applied(bundle: Bundle) -> str:
+    return json.dumps(applied(bundle.card).to_json(), ensure_ascii=False, indent=1)
+
+
+CARDS = (("PDF", _pdf, "pdf"), ("Markdown", _markdown, "md"), ("For programs (JSON)", _applied, "json"))
+"""What a card can be taken away as: its name, what writes it, the ending of its file."""
+
+
 def _signature(bundle: Bundle) -> str:
     """Who vouches for these files."""
     try:
@@ -147,53 +137,3 @@ def _verified(result: Verification) -> None:
         f"(student on ONNX Runtime against torch: {result.onnx_torch_difference:.1g} in probability).",
         icon=":material/verified:",
     )
-
-
-def _modality(name: str) -> str:
-    return MODALITIES[name].words
-
-
-def _data(data: DataDescription) -> list[str]:
-    named = {"Source": data.source, "License of the data": data.license, "Kept together": data.group_key}
-    named |= {split: f"{sum(by_class.values())} images" for split, by_class in data.counts.items()}
-    named["Left out"] = ", ".join(f"{row.count} {LEFT_OUT.get(row.reason, 'other files')}" for row in data.left_out)
-    return [f"{title}: {text}" for title, text in named.items() if text]
-
-
-def _covered(card: Card) -> list[str]:
-    """The modalities, body parts and views that are read without asking; where a card names none, any are."""
-    parts, views = card.eligibility.body_parts, card.eligibility.views
-    return [
-        f"Modality: {words.listed([_modality(name) for name in card.modalities])}",
-        f"Body part: {words.listed([BODY_PARTS[name].words for name in parts]) if parts else 'any'}",
-        f"View: {words.listed(views) if views else 'any'}",
-        *_withheld(card),
-    ]
-
-
-def _withheld(card: Card) -> list[str]:
-    """How often images that do not belong are withheld, and the bundle's own; nothing of an older bundle."""
-    kinds = card.belonging.kinds if card.belonging else ()
-    shares = [f"{one.kind} {one.share.value:.0%} (n = {one.n})" for one in kinds]
-    return [f"Withheld as not belonging: {', '.join(shares)}"] if shares else []
-
-
-def _making(bundle: Bundle) -> list[str]:
-    card = bundle.card
-    made = card.distillation
-    options = ", ".join(f"{name} {value}" for name, value in made.options.items())
-    lines = [
-        f"{role.capitalize()}: {words.architecture(network.architecture)}, "
-        f"{words.millions(network.parameters)} parameters, {words.millions(network.macs)} multiply-adds"
-        for role, network in zip(ROLES, map(card.network, ROLES), strict=True)
-    ]
-    lines.append(f"Method: {made.method}{f' ({options})' if options else ''}")
-    if card.origin is not None:
-        license_id = f" ({card.origin.license})" if card.origin.license else ""
-        lines.append(f"Teacher started from: {card.origin.words}{license_id}")
-    if made.init:
-        init = INITS.get(made.init, made.init)
-        lines.append(f"Student started from: {init[:1].lower()}{init[1:]}")
-    lines.append(f"Input: {card.input.size} x {card.input.size} px")
-    lines.append(", ".join(f"{name} {version}" for name, version in card.versions.items()) or "Versions not stated")
-    return lines

@@ -8,7 +8,8 @@ import streamlit as st
 
 from kdlight.bundle import Card
 from kdlight.contracts.reading import ROLES, Reading
-from kdlight.ui import figures, widgets, words
+from kdlight.reports import measured
+from kdlight.ui import documents, widgets, words
 
 KEY = "sensitivity"
 """Session entry: the share that the person chose; None for what the card says of each class."""
@@ -28,7 +29,7 @@ def draw(card: Card) -> None:
     if not card.operating:
         return
     aims = sorted({point.aim for points in card.operating.values() for point in points.teacher})
-    with st.expander(figures.MUST_NOT_MISS):
+    with st.expander(measured.MUST_NOT_MISS):
         chosen = widgets.select(
             "Share of such images to find",
             KEY,
@@ -36,4 +37,5 @@ def draw(card: Card) -> None:
             format_func=lambda aim: "as the card says" if aim is None else words.percent(aim),
             help="A higher one misses fewer and calls more images that are something else.",
         )
-        figures.operating(card, chosen)
+        for section in measured.operating(card, chosen):
+            documents.draw_each(section.blocks)

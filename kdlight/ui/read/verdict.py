@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from kdlight.bundle import Bundle
 from kdlight.contracts.reading import ROLES, Opinion, Reading, Verdict
-from kdlight.ui import pair, words
+from kdlight.reports.pair import caveats
+from kdlight.ui import words
 from kdlight.ui.markup import joined, put, write
 
 STYLES = {
@@ -67,7 +68,7 @@ def left_open(reading: Reading, bundle: Bundle) -> str:
 
 def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
     """What the answers rest on: what holds the pair down, its test, and how alike the two maps are."""
-    yield from (write("<b>{}</b>", caveat) for caveat in pair.caveats(bundle.card))
+    yield from (write("<b>{}</b>", caveat) for caveat in caveats(bundle.card))
     yield belongs(reading.eligibility.distance)
     metrics = bundle.card.metrics
     teacher, student = (words.interval(metrics.of(role).balanced_accuracy) for role in ROLES)

@@ -22,11 +22,11 @@ from kdlight.contracts.recipe import (
     shipped,
 )
 from kdlight.preprocessing import STAGES
+from kdlight.reports.words import INITS
 from kdlight.ui import fields, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.fields import help_of
 from kdlight.ui.markup import write
 from kdlight.ui.train import starting_weights
-from kdlight.ui.train.starting_weights import INITS
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog
 
 TRIAL = "kdlight-synthetic"

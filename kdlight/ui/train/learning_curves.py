@@ -14,8 +14,9 @@ import altair as alt
 import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 import streamlit as st
 
+from kdlight.reports import pair
 from kdlight.runs import EpochRecord
-from kdlight.ui import pair, theme
+from kdlight.ui import theme
 from kdlight.ui.charts import Chart, by_model
 
 Log = Sequence[EpochRecord]

@@ -12,6 +12,7 @@ import streamlit as st
 from kdlight import runs, storage
 from kdlight.contracts.reading import Role
 from kdlight.contracts.recipe import Recipe
+from kdlight.reports.pair import failure, gain_sentence
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State
 from kdlight.ui import pair, shelf, theme, words
 from kdlight.ui.library import store
@@ -147,8 +148,8 @@ def _draw(run: Run, drawn: str) -> None:
         (st.error if status.state == "failed" else st.info)(words.plain(status.message))
     if status.note:
         st.info(words.plain(status.note))
-    if failure := pair.failure(failed):
-        st.error(f"{failure} Look at the images, the labels and the curves before you train again.")
+    if said := failure(failed):
+        st.error(f"{said} Look at the images, the labels and the curves before you train again.")
     began = run.teacher_start()
     if began is not None and began.kind == "random":
         st.warning(words.plain(f"The teacher started from {began.words}."), icon=":material/warning:")
@@ -188,7 +189,7 @@ def _outcome(run: Run) -> None:
     metrics = bundle.card.metrics
     theme.line(f"Tested on {metrics.n} images that neither was trained on. {words.PRECISION}")
     pair.table(bundle, metrics, metrics.latency)
-    theme.line(pair.gain_sentence(bundle.card))
+    theme.line(gain_sentence(bundle.card))
 
 
 def _failed(run: Run, status: RunStatus) -> tuple[Role, ...]:

@@ -9,18 +9,12 @@ from pathlib import Path
 import streamlit as st
 
 from kdlight.contracts.recipe import UNTRAINED, Recipe, TeacherConfig
+from kdlight.reports.words import INITS
 from kdlight.ui import places, theme, waiting, words
 from kdlight.ui.fields import help_of
 from kdlight.workers import Ticket
 from kdlight.workers.requests import Catalog, FindWeights, Published
 
-INITS = {
-    "selection": "From the teacher's starting weights",
-    "teacher": "From the trained teacher",
-    "random": "Random weights",
-    "general": "Pre-distilled on six data sets",
-    "published": "The student's own published weights",
-}
 TIMM = "timm:"
 REFUSED = "\0"
 """A file that a page may not name: one that is nowhere."""

@@ -8,14 +8,15 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from kdlight.bundle import Bundle
-from kdlight.bundle.looks import Belonging
 from kdlight.metrics import Interval
 from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.robustness import CorruptionCost
 from kdlight.metrics.shortcuts import Probe, Shortcuts
 from kdlight.metrics.twins import TwinScore, TwinScores
 from kdlight.preprocessing.corruptions import KINDS
-from kdlight.ui import figures
+from kdlight.reports import measured
+from kdlight.reports.card import lacking
+from kdlight.ui import words
 from tests.bundle_faults import operating, put, spoil
 from tests.ui.conftest import page, said
 
@@ -86,7 +87,7 @@ def test_what_noise_and_blur_cost_is_said_and_who_loses_more_only_where_it_is_sh
         assert sentence in card
     assert "<td>+2.0 [-5.0, +9.0]</td>" in text
     assert text.count("Noise of 8 of 255 gray levels, on") == 1  # the milder one is in the table alone
-    assert app.expander[0].label == "What noise, blur, JPEG, fewer pixels and gamma cost"
+    assert app.expander[1].label == "What noise, blur, JPEG, fewer pixels and gamma cost"
 
 
 def test_what_the_rim_alone_tells_is_the_first_sentence_and_who_draws_more_from_it(app: AppTest, library: Path) -> None:
@@ -109,20 +110,20 @@ def test_a_rim_that_tells_nothing_is_not_said_to(app: AppTest, library: Path) ->
     assert "That distillation changed this is not shown." in text
 
 
-def test_an_older_card_says_in_a_line_what_it_lacks(app: AppTest) -> None:
-    sentence = (
-        "This card is from before these were measured: near-twins of training images (kdlight data check), what noise "
-        "and blur cost (kdlight evaluate --corruptions), what the rim and a marker tell (kdlight evaluate "
-        "--shortcuts), whether both look at the same places (kdlight evaluate --look-alike), thresholds of classes "
-        "that must not be missed (a new training) and what its images look like (a new training)."
-    )
-    assert sentence in said(page(app, "compare"))
-
-
-def test_a_card_that_says_everything_lacks_nothing(tiny_bundle: Bundle) -> None:
-    metrics = tiny_bundle.card.metrics.replace(twins=TWINS, corruptions=(NOISE,), shortcuts=SHORTCUTS, look_alike=ALIKE)
-    looks = Belonging(copies=("turned",), distance=1, odds=1, gray=True, level=0.97, n=60)
-    assert figures.lacking(tiny_bundle.card.replace(metrics=metrics, operating={}, belonging=looks)) == []
+def test_an_older_card_says_in_a_line_each_what_it_lacks(app: AppTest, library: Path, tiny_bundle: Bundle) -> None:
+    sentences = [
+        "This card is older than near-twins of training images (kdlight data check).",
+        "This card is older than what noise and blur cost (kdlight evaluate --corruptions).",
+        "This card is older than what the rim and a marker tell (kdlight evaluate --shortcuts).",
+        "This card is older than thresholds of classes that must not be missed (a new training).",
+        "This card is older than what its images look like (a new training).",
+    ]
+    assert set(sentences) <= set(lacking(tiny_bundle.card))
+    page(app, "library")
+    text = said(next(b for b in app.button if b.label == "Open the card").click().run())
+    assert all(f"- {words.plain(sentence)}" in text for sentence in lacking(tiny_bundle.card))
+    with_figures(library, twins=TWINS.to_json())
+    assert "near-twins of training images (kdlight" not in said(page(app, "compare"))
 
 
 def test_thresholds_and_what_they_cost_are_one_click_away(app: AppTest, library: Path) -> None:
@@ -137,12 +138,12 @@ def test_thresholds_and_what_they_cost_are_one_click_away(app: AppTest, library:
 
 
 def test_no_twin_is_said_and_a_model_without_one_part_is_left_out() -> None:
-    assert figures.leak(TWINS.model_copy(update={"n": 0})) == [
+    assert measured.leak(TWINS.model_copy(update={"n": 0})) == [
         "None of 79 test images is a near-twin of a training image."
     ]
     bare = TwinScore(with_twin=Interval(1.0), without_twin=None, at_random=None)
-    assert len(figures.leak(TWINS.model_copy(update={"models": {"teacher": bare}}))) == 1
+    assert len(measured.leak(TWINS.model_copy(update={"models": {"teacher": bare}}))) == 1
 
 
 def test_every_corruption_has_its_words() -> None:
-    assert tuple(figures.KINDS) == KINDS
+    assert tuple(measured.KINDS) == KINDS
