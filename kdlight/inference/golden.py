@@ -22,7 +22,7 @@ from pydantic import ConfigDict, computed_field
 from safetensors.numpy import load_file
 
 from kdlight import storage
-from kdlight.bundle import Bundle, Card, digest, guarded
+from kdlight.bundle import Bundle, BundleError, Card, digest, guarded
 from kdlight.bundle.part import Part
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.explain import DEFAULT, Progress, explain
@@ -164,17 +164,44 @@ def record(path: Path, bundle: Bundle) -> None:
 def check(bundle: Bundle, progress: Progress = lambda share, words: None) -> GoldenCheck:
     """Run the golden cases again. Raises BundleError if they are damaged, or a model cannot answer them."""
     with guarded(bundle.path, "golden", "the golden cases"):
-        expected, recorded = _recorded(bundle)
+        expected, recorded = _recorded(bundle), load_file(bundle.path / "golden" / "maps.safetensors")
         x = inputs(bundle)
         progress(0.0, "Loading both models")
         predictor = Predictor(bundle)
         probabilities, maps = run(predictor, x, progress)
-        change = {r: _largest(probabilities[r], expected.probabilities[r]) for r in ROLES}
-        differences = {r: [_mean(maps[r][i], recorded[f"{r}_{i}"]) for i in range(CASES)] for r in ROLES}
+        differences = {r: max(_mean(maps[r][i], recorded[f"{r}_{i}"]) for i in range(CASES)) for r in ROLES}
         fresh = inputs(bundle, [secrets.randbelow(2**62) for _ in range(FRESH)])
         apart = predictor.parity(torch.cat([x, fresh]))
-        if not np.isfinite([apart, *change.values(), *np.ravel([*differences.values()])]).all():
-            raise ValueError("an answer is no finite number")
+        return _checked(bundle, expected, probabilities, apart, differences)
+
+
+def require(predictor: Predictor) -> None:
+    """The fast part of `check`: what is bound, both models' answers, both engines; no heat maps, no fresh inputs.
+
+    Raises BundleError where the bundle does not answer as it did when it was made, OverLimitError where a network
+    fails.
+    """
+    bundle = predictor.bundle
+    x = inputs(bundle)
+    probabilities = {role: predictor.probabilities(role, x) for role in ROLES}
+    with guarded(bundle.path, "golden", "the golden cases"):
+        found = _checked(bundle, _recorded(bundle), probabilities, predictor.parity(x), None)
+    if found.fault:
+        what = f"it does not reproduce what it was made with. {found.fault.rstrip('.')}"
+        raise BundleError.of(bundle.path, what, "golden")
+
+
+def _checked(
+    bundle: Bundle,
+    expected: Expected,
+    probabilities: dict[Role, np.ndarray],
+    apart: float,
+    maps: dict[Role, float] | None,
+) -> GoldenCheck:
+    """Raises ValueError for answers that cannot be compared with those that were recorded."""
+    change = {r: _largest(probabilities[r], expected.probabilities[r]) for r in ROLES}
+    if not np.isfinite([apart, *change.values(), *(maps or {}).values()]).all():
+        raise ValueError("an answer is no finite number")
     now, bound = digests(bundle), expected.bound or {}
     changed = [name for name, value in now.items() if bound.get(name, value) != value]
     if expected.classes not in ((), bundle.classes) and "classes" not in changed:
@@ -182,16 +209,15 @@ def check(bundle: Bundle, progress: Progress = lambda share, words: None) -> Gol
     return GoldenCheck(
         cases=CASES,
         probability_change=change,
-        map_change={r: max(of) for r, of in differences.items()} if expected.maps == MAPS else None,
+        map_change=maps if expected.maps == MAPS else None,
         onnx_torch_difference=apart,
         bound=bound.keys() == now.keys(),
         changed=tuple(changed),
     )
 
 
-def _recorded(bundle: Bundle) -> tuple[Expected, dict[str, np.ndarray]]:
-    folder = bundle.path / "golden"
-    return Expected.model_validate(storage.read_json(folder / "expected.json")), load_file(folder / "maps.safetensors")
+def _recorded(bundle: Bundle) -> Expected:
+    return Expected.model_validate(storage.read_json(bundle.path / "golden" / "expected.json"))
 
 
 def _largest(found: np.ndarray, expected: list[list[float]]) -> float:

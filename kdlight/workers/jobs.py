@@ -84,15 +84,20 @@ def check_data(request: CheckData, progress: Progress) -> Check:
 def compare(request: Compare, progress: Progress) -> Comparison:
     from kdlight import bundle as bundles
     from kdlight.benchmark import BusyError, quiet_latency
+    from kdlight.inference import Predictor
+    from kdlight.workers.models import require
 
     bundle = bundles.load(request.bundle)
+    if bundle.sha256 not in request.proven:
+        progress(0.0, "Asking both models their golden cases")
+        require(Predictor(bundle), request.proven)
     evaluation = _evaluate(bundle, request, progress) if request.data else None
     try:
         timing = _counting(progress, "Timing both", 0.8)
         report = quiet_latency(bundle, bundle.spec.size, progress=timing)
-        return Comparison(evaluation=evaluation, speed=Speed.of(report.model_dump()))
+        return Comparison(evaluation=evaluation, speed=Speed.of(report.model_dump()), bundle_sha256=bundle.sha256)
     except BusyError as busy:
-        return Comparison(evaluation=evaluation, busy=str(busy))
+        return Comparison(evaluation=evaluation, busy=str(busy), bundle_sha256=bundle.sha256)
 
 
 def accept(request: Accept, progress: Progress) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,9 +35,24 @@ def read(request: Read, progress: Progress) -> Reading:
 
 def _read(request: Read, progress: Progress) -> Reading:
     predictor = _predictor(request.bundle, progress)
+    require(predictor, request.proven)
     progress(0.0, "Teacher and student are reading the scan")
     asked = (request.explain, request.class_name, request.confirmed, request.modality)
     return predictor.read(request.image, *asked, progress=progress, options=request.options)
+
+
+_PROVEN: set[str] = set()
+"""Bundles that reproduced their golden cases in this process."""
+
+
+def require(predictor: Predictor, proven: Collection[str]) -> None:
+    """Once for each bundle on a server: raise BundleError where it does not reproduce its golden cases."""
+    from kdlight.inference import golden
+
+    sha256 = predictor.bundle.sha256
+    if sha256 not in _PROVEN and sha256 not in proven:
+        golden.require(predictor)
+    _PROVEN.add(sha256)
 
 
 def measure_latency(request: Latency, progress: Progress) -> Speed:

@@ -17,7 +17,7 @@ import psutil
 from kdlight.bundle import OverLimitError
 from kdlight.processes import Channel, ChannelClosedError, ChannelSilentError, Failure, Process, cores
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError, exception_of
-from kdlight.workers.requests import R, Request, Verification, Verify
+from kdlight.workers.requests import PROVEN, R, Request, Verification, Verify, proofs, told
 from kdlight.workers.strikes import Strikes
 from kdlight.workers.ticket import Ticket
 
@@ -222,7 +222,7 @@ class Workers:
         if not process.ready:
             ticket.progress = (0.0, "The reading process is starting")
         try:
-            process.channel.send("request", ticket.request, ticket.number, type(ticket.request).__name__)
+            process.channel.send("request", told(ticket.request), ticket.number, type(ticket.request).__name__)
         except TypeError as unsendable:
             self._end(ticket, error=WorkerError(str(unsendable)))
             return
@@ -244,6 +244,7 @@ class Workers:
                 answer = message.parse(ticket.request.answer_type())
                 if isinstance(answer, Verification) and answer.ok:
                     self.strikes.clear(ticket.bundle)
+                PROVEN.update(proofs(answer))
                 return self._end(ticket, answer)
 
     def _end(self, ticket: Ticket[Any], answer: Any = None, error: Exception | None = None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PLAIN_READ = 15.0
 EXPLAINED_READ = 60.0
 """Seconds that one step of a reading may take."""
+PROVEN: set[str] = set()
+"""Digests of the bundles that this server saw reproduce their golden cases: no process of it asks them again."""
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -64,6 +66,8 @@ class Read(Request[Reading]):
     modality: str | None = None
     options: Mapping[str, Value] = field(default_factory=dict)
     """Of the method of the heat maps."""
+    proven: tuple[str, ...] = ()
+    """See `PROVEN`."""
 
     @property
     def patience(self) -> float:
@@ -253,6 +257,7 @@ class Comparison(Answer):
 
     evaluation: Evaluation | None = None
     speed: Speed | None = None
+    bundle_sha256: str | None = None
     busy: str | None = None
 
 
@@ -264,6 +269,22 @@ class Compare(Request[Comparison]):
     data: str | None = None
     split: str | None = None
     masks: str | None = None
+    proven: tuple[str, ...] = ()
+    """See `PROVEN`."""
+
+
+def told(request: Request[R]) -> Request[R]:
+    """The request with what this server has seen of bundles."""
+    known: Any = replace(request, proven=tuple(PROVEN)) if isinstance(request, Read | Compare) else request
+    return cast(Request[R], known)
+
+
+def proofs(answer: object) -> Iterator[str]:
+    """Digests of the bundles that cannot have given this answer without reproducing their golden cases."""
+    if isinstance(answer, Verification) and answer.ok:
+        yield answer.sha256
+    elif isinstance(answer, Reading | Comparison) and answer.bundle_sha256:
+        yield answer.bundle_sha256
 
 
 @dataclass(frozen=True)
