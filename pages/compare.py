@@ -54,6 +54,8 @@ if measured.busy:
 for caveat in caveats(bundle.card):
     theme.line(write("<b>{}</b>", caveat))
 pair.table(bundle, metrics, timed)
+if evaluation is not None:
+    measurement.drift(evaluation)
 if evaluation is None:
     theme.line(gain_sentence(bundle.card))
     documents.draw([*details(bundle.card), *older(bundle.card, folded=True)], heads=False)

@@ -24,7 +24,8 @@ def fit(path: Path, data: Path) -> Card:
     recipe = Recipe.model_validate(tomllib.loads(bundle.card.distillation.recipe))
     with tempfile.TemporaryDirectory() as folder:
         run = prepare(recipe.data.changed(path=str(data)), Path(folder))
-    card = learn(bundle, {name: split.pixels.numpy() for name, split in run.splits.items()})
+    pixels = {name: split.pixels.numpy() for name, split in run.splits.items()}
+    card = learn(bundle, pixels, {name: run.dataset.split(name).groups for name in pixels})
     golden.bind(Bundle(path, card, ""))
     bundles.seal(path)
     return card

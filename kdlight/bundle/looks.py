@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from kdlight.bundle.part import Count, Line, Part
 from kdlight.contracts.reading import MisfitKind
 from kdlight.metrics import Interval
+from kdlight.metrics.drift import Drift
+from kdlight.metrics.report import IF_KNOWN
 
 
 class KindWithheld(Part):
@@ -35,3 +39,5 @@ class Belonging(Part):
     n: Count
     """Held-out images that the limits were set on."""
     kinds: tuple[KindWithheld, ...] = Field(default=(), max_length=100)
+    drift: Annotated[Drift | None, IF_KNOWN] = None
+    """The bundle's own test images against its held-out ones; None of a card from before that was kept."""

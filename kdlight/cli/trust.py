@@ -19,6 +19,7 @@ from kdlight.metrics.predictive import Facts, facts
 from kdlight.metrics.shortcuts import PROBES, Shortcuts
 from kdlight.metrics.subgroups import Subgroups
 from kdlight.metrics.triage import Triage
+from kdlight.reports.drift import sentences
 
 if TYPE_CHECKING:
     from kdlight.bundle import Bundle
@@ -113,6 +114,8 @@ def sorting(bundle: Bundle, files: Sequence[Path], risk: float, fault: Fault, fr
 
 def text(evaluation: Evaluation) -> Iterator[Any]:
     """What of it was asked for, under what it is."""
+    if evaluation.drift is not None:
+        yield "\n" + " ".join(sentences(evaluation.drift))
     if evaluation.ledger is not None:
         yield from _ledger(evaluation.ledger)
     if evaluation.subgroups:

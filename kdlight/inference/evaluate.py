@@ -22,6 +22,7 @@ from kdlight.inference.localization import localize
 from kdlight.inference.predictor import Predictor
 from kdlight.inference.robustness import Ask, corruption_costs
 from kdlight.metrics import Flip, Measurement, agreement, flips, report, softmax
+from kdlight.metrics.drift import Drift
 from kdlight.metrics.ledger import Ledger
 from kdlight.metrics.localization import Localization
 from kdlight.metrics.look_alike import LookAlike
@@ -65,6 +66,8 @@ class Evaluation(Measurement):
     """How often the prediction sets hold the truth; None where nobody asked."""
     look_alike: Annotated[LookAlike | None, IF_KNOWN] = None
     """Whether both look at the same places, on 300 images at most; None where nobody asked."""
+    drift: Annotated[Drift | None, IF_KNOWN] = None
+    """Whether these images are distributed as those of the training's set; None where the bundle does not know."""
     shortcuts: Annotated[Shortcuts | None, IF_KNOWN] = None
     """What rim, corners and markers do, on 300 images at most; None where nobody asked."""
     triage: Annotated[Triage | None, IF_KNOWN] = None

@@ -12,10 +12,12 @@ from kdlight import storage
 from kdlight.bundle import Bundle, Card
 from kdlight.bundle.looks import KindWithheld
 from kdlight.inference.engines import OnnxEngine
+from kdlight.metrics.drift import drift
 from kdlight.metrics.intervals import wilson
 from kdlight.preprocessing import InputSpec
 from kdlight.preprocessing.augment import AUGMENTATIONS
 from kdlight.trust import belonging
+from kdlight.trust.drift import MOST, REFERENCE, one_of_each, summaries
 from kdlight.trust.planted import TURNS, Change, misleading, planted
 
 TRAIN, COPIES, TEST = 1500, 400, 200
@@ -25,10 +27,11 @@ STAGES = 3
 BATCH = 32
 
 
-def learn(bundle: Bundle, splits: Mapping[str, np.ndarray]) -> Card:
+def learn(bundle: Bundle, splits: Mapping[str, np.ndarray], groups: Mapping[str, np.ndarray] | None = None) -> Card:
     """Write what the images of a bundle look like into its folder, and its card anew; both must be sealed afterwards.
 
-    splits: train, val and test as its models see them, uint8 (N, S, S, 3). Some hundred images a second.
+    splits: train, val and test as its models see them, uint8 (N, S, S, 3). groups: of their images, (N,) each. Some
+    hundred images a second.
     """
     card, engine = bundle.card, OnnxEngine.of(bundle, 1, stages=True)
     policy, train = AUGMENTATIONS[card.modality], _some(splits["train"], TRAIN)
@@ -44,13 +47,18 @@ def learn(bundle: Bundle, splits: Mapping[str, np.ndarray]) -> Card:
         [features(engine, bundle.spec, change(few)) for change in fine],
         early=sum(stage.shape[1] for stage in own[:STAGES]),
     )
-    storage.write_arrays(bundle.path / bundles.LOOKS, looks)
     held = features(engine, bundle.spec, splits["val"])
+    reference, tested = (
+        summary(looks, engine, bundle.spec, splits[name], (groups or {}).get(name)) for name in ("val", "test")
+    )
+    storage.write_arrays(bundle.path / bundles.LOOKS, looks | {REFERENCE: reference[:MOST].astype(np.float32)})
     known = belonging.limits(looks, held, [kind for kind, _ in faults.values()], gray)
     card = bundles.write_card(bundle.path, card.replace(belonging=known))
     judge = belonging.Judge(looks, known)
     kinds = withheld(judge, engine, bundle.spec, splits["test"], planted(policy, color))
-    return bundles.write_card(bundle.path, card.replace(belonging=known.replace(kinds=kinds)))
+    return bundles.write_card(
+        bundle.path, card.replace(belonging=known.replace(kinds=kinds, drift=drift(reference[:MOST], tested)))
+    )
 
 
 def kinds_withheld(bundle: Bundle, pixels: np.ndarray) -> tuple[KindWithheld, ...]:
@@ -86,6 +94,15 @@ def share(kind: str, judge: belonging.Judge, rows: np.ndarray, pixels: np.ndarra
     colored = (belonging.tints(pixels) > belonging.TINT) & judge.known.gray
     found = [bool(one.misfits) or bool(color) for one, color in zip(judge.judge(rows), colored, strict=True)]
     return KindWithheld(kind=kind, n=len(found), share=wilson(float(np.mean(found)), len(found)))
+
+
+def summary(
+    looks: belonging.Looks, engine: OnnxEngine, spec: InputSpec, pixels: np.ndarray, groups: np.ndarray | None
+) -> np.ndarray:
+    """See `kdlight.trust.drift.summaries`, of one image of each group, in an order of chance."""
+    rows = np.arange(len(pixels)) if groups is None else one_of_each(groups)
+    rows = np.random.default_rng(0).permutation(rows)
+    return summaries(looks, stages(engine, spec, pixels[rows]))
 
 
 def features(engine: OnnxEngine, spec: InputSpec, pixels: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.splits import halved
 from kdlight.inference.engines import Engine, OnnxEngine, TorchEngine
 from kdlight.inference.evaluate import Evaluation, Progress, asking, predict
-from kdlight.inference.learn import kinds_withheld
+from kdlight.inference.learn import kinds_withheld, summary
 from kdlight.inference.look_alike import Seen, looks
 from kdlight.inference.predictor import Predictor
 from kdlight.inference.robustness import ASKED_AGAIN, spread
 from kdlight.inference.shortcuts import shortcuts
+from kdlight.metrics.drift import Drift, class_mix, drift
 from kdlight.metrics.ledger import Ledger, ledger
 from kdlight.metrics.look_alike import LookAlike
 from kdlight.metrics.predictive import Facts, facts
@@ -26,8 +27,10 @@ from kdlight.metrics.shortcuts import Shortcuts
 from kdlight.metrics.subgroups import Subgroups, subgroups
 from kdlight.metrics.triage import Fault, Triage, tallies, triage
 from kdlight.trust import sets
+from kdlight.trust.belonging import Judge
 from kdlight.trust.columns import columns
 from kdlight.trust.columns import subgroups as of_people
+from kdlight.trust.drift import REFERENCE
 from kdlight.trust.sets import Coverages
 
 INT8 = "student.int8.onnx"
@@ -88,6 +91,20 @@ def subgroups_of(bundle: Bundle, evaluation: Evaluation) -> Subgroups | None:
     part, urgent = evaluation.part, bundle.card.must_not_miss
     found = of_people(part)
     return subgroups(evaluation.probabilities, part.labels, part.classes, urgent, part.groups, found) if found else None
+
+
+def drift_of(bundle: Bundle, evaluation: Evaluation) -> Drift | None:
+    """Whether these images are distributed as the held-out ones of the training's set.
+
+    None where the bundle does not know how those are: it was made before that was kept.
+    """
+    judge, part = Judge.of(bundle), evaluation.part
+    if judge is None or REFERENCE not in judge.looks:
+        return None
+    engine = OnnxEngine.of(bundle, 1, stages=True)
+    found = summary(judge.looks, engine, bundle.spec, evaluation.pixels, part.groups)
+    mix = class_mix(bundle.card.data.counts.get("train", {}), part.counts(), bundle.classes)
+    return drift(judge.looks[REFERENCE].astype(np.float64), found, mix)
 
 
 def eligibility_of(bundle: Bundle, evaluation: Evaluation) -> tuple[KindWithheld, ...]:

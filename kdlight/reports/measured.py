@@ -11,7 +11,7 @@ from kdlight.metrics.ledger import Change, Step
 from kdlight.metrics.operating import needed
 from kdlight.metrics.robustness import HEADLINES, CorruptionCost
 from kdlight.metrics.twins import TwinScores
-from kdlight.reports import words
+from kdlight.reports import drift, words
 from kdlight.reports.document import Block, Bullets, Cell, Figure, Paragraph, Section, Table
 
 KINDS = {"noise": "Noise", "blur": "Blur", "jpeg": "JPEG", "resample": "Fewer pixels", "gamma": "Gamma"}
@@ -212,6 +212,8 @@ def belonging(card: Card) -> Iterator[Section]:
     own = [one for one in kinds if one.kind == "own"]
     said = [f"Of its own unseen images {Figure(one.share, 'percent', one.n)} are withheld, wrongly." for one in own]
     rows = tuple((one.kind, Figure(one.share, "percent", one.n)) for one in kinds if one.kind != "own")
+    if card.belonging is not None and card.belonging.drift is not None:
+        said += ["Its own test images:", *drift.sentences(card.belonging.drift)]
     about = "An image that is unlike the training images is withheld before any class is told."
     blocks = (Paragraph(" ".join([about, *said])), Table(("Images that do not belong", "Withheld"), rows))
     yield Section("Which images are withheld", blocks, folded=True)

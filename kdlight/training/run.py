@@ -149,7 +149,8 @@ def pack(path: Path, result: RunResult) -> Bundle:
         bundles.write_weights(beside, result.models["teacher"], student)
         export_onnx(student, beside / "student.onnx", result.data.spec.size)
         made = Bundle(beside, bundles.write_card(beside, card_of(result)), "")
-        card = learn(made, {name: split.pixels.numpy() for name, split in result.data.splits.items()})
+        pixels = {name: split.pixels.numpy() for name, split in result.data.splits.items()}
+        card = learn(made, pixels, {name: result.data.dataset.split(name).groups for name in pixels})
         golden.record(beside, Bundle(beside, card, ""))
         bundles.seal(beside)
     return bundles.load(path)

@@ -24,7 +24,8 @@ from kdlight.contracts.reading import Misfit, MisfitKind
 
 Floats = NDArray[np.float64]
 Looks = dict[str, np.ndarray]
-"""center (E,), factor (E, E): of the first E features; mean, deviation (D,), head (1 + C, D), bias (1 + C,): of all."""
+"""center (E,), factor (E, E): of the first E features; mean, deviation (D,), head (1 + C, D), bias (1 + C,): of all;
+in newer files reference (R, S), see `kdlight.trust.drift`."""
 LEVEL, ODDS_LEVEL = 0.97, 0.98
 """Of held-out images that the limits of distance and of odds let pass: together they are to withhold at most 5 %."""
 TINT = 2.0
@@ -160,10 +161,12 @@ def read(path: Path) -> Looks | None:
 
     with guarded(path.parent, "models", LOOKS):
         looks = load_file(path)
-    if looks.keys() != {"center", "factor", "mean", "deviation", "head", "bias"}:
+    if looks.keys() - {"reference"} != {"center", "factor", "mean", "deviation", "head", "bias"}:
         return None
     first, features, rows = looks["center"].size, looks["mean"].size, looks["bias"].size
     shapes = {"center": (first,), "factor": (first, first), "mean": (features,), "deviation": (features,)}
     shapes |= {"head": (rows, features), "bias": (rows,)}
+    if "reference" in looks:
+        shapes["reference"] = (looks["reference"].shape[0], looks["reference"].shape[-1])
     fits = all(looks[name].shape == shape and np.isfinite(looks[name]).all() for name, shape in shapes.items())
     return looks if fits and first <= features and (looks["deviation"] > 0).all() else None

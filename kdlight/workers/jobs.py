@@ -135,6 +135,7 @@ def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluatio
         curves={r: _curves(p, part.labels, bundle.classes) for r, p in measured.probabilities.items()},
         localization=measured.localization,
         looks=cases,
+        drift=measures.drift_of(bundle, measured),
     )
 
 

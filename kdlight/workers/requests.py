@@ -18,6 +18,7 @@ from kdlight.contracts.reading import Reading, Role
 from kdlight.contracts.recipe import Recipe
 from kdlight.images import Image
 from kdlight.metrics import Flip
+from kdlight.metrics.drift import Drift
 from kdlight.metrics.localization import Localization
 from kdlight.metrics.look_alike import MapCase
 from kdlight.trust.monitoring import Result
@@ -250,6 +251,8 @@ class Evaluation(Answer):
     """None without outlines."""
     looks: tuple[ShownCase, ...] = ()
     """Of up to 300 images, how far maps and probabilities are apart."""
+    drift: Drift | None
+    """None where the bundle does not know how the images of its training are."""
 
 
 class Comparison(Answer):

@@ -15,7 +15,8 @@ from kdlight.contracts.reading import ROLES, Role
 from kdlight.data.notes import had_a_part
 from kdlight.metrics import Flip, Interval
 from kdlight.metrics.localization import FIGURES
-from kdlight.ui import charts, shelf, theme, waiting, words
+from kdlight.reports.drift import details, sentences
+from kdlight.ui import charts, documents, shelf, theme, waiting, words
 from kdlight.ui.markup import Markup, joined, put, write
 from kdlight.ui.read import scans
 from kdlight.workers.requests import Compare, Evaluation, ShownFlip
@@ -118,6 +119,22 @@ def outlines(bundle: Bundle, evaluation: Evaluation) -> None:
     heads = [theme.head(), *(theme.head(role.capitalize(), role) for role in ROLES)]
     rows = [[title, *(words.interval(getattr(one, name)) for one in both)] for name, title in FIGURES.items()]
     put(theme.table(heads, rows))
+
+
+def drift(evaluation: Evaluation) -> None:
+    """Whether these images are like those of the training's set, the numbers one click away."""
+    found = evaluation.drift
+    if found is None:
+        theme.line("Whether these images differ from the training images is not known: the bundle is older than that.")
+        return
+    verdict = " ".join(sentences(found))
+    if found.seen:
+        st.warning(words.plain(verdict), icon=":material/warning:")
+    else:
+        theme.line(verdict)
+    if found.shifts:
+        with st.expander("Every number that was compared"):
+            documents.draw_each(details(found))
 
 
 def flips(bundle: Bundle, evaluation: Evaluation) -> None:
