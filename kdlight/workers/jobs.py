@@ -82,15 +82,9 @@ def check_data(request: CheckData, progress: Progress) -> Check:
 
 
 def compare(request: Compare, progress: Progress) -> Comparison:
-    from kdlight import bundle as bundles
     from kdlight.benchmark import BusyError, quiet_latency
-    from kdlight.inference import Predictor
-    from kdlight.workers.models import require
 
-    bundle = bundles.load(request.bundle)
-    if bundle.sha256 not in request.proven:
-        progress(0.0, "Asking both models their golden cases")
-        require(Predictor(bundle), request.proven)
+    bundle = _proven(request, progress)
     evaluation = _evaluate(bundle, request, progress) if request.data else None
     try:
         timing = _counting(progress, "Timing both", 0.8)
@@ -101,13 +95,25 @@ def compare(request: Compare, progress: Progress) -> Comparison:
 
 
 def accept(request: Accept, progress: Progress) -> Result:
-    from kdlight import bundle as bundles
     from kdlight.inference import accept as accepting
 
-    bundle, counting = bundles.load(request.bundle), _counting(progress, "Reading case {} of {}")
+    bundle, counting = _proven(request, progress), _counting(progress, "Reading case {} of {}")
     if request.since is not None:
         return accepting.go_on(bundle, request.data, request.since, progress=counting)
     return accepting.accept(bundle, request.data, request.bar, progress=counting)
+
+
+def _proven(request: Compare | Accept, progress: Progress) -> Bundle:
+    """The bundle of a request. Raises BundleError where it does not reproduce its golden cases."""
+    from kdlight import bundle as bundles
+    from kdlight.inference import Predictor
+    from kdlight.workers.models import require
+
+    bundle = bundles.load(request.bundle)
+    if bundle.sha256 not in request.proven:
+        progress(0.0, "Asking both models their golden cases")
+        require(Predictor(bundle), request.proven)
+    return bundle
 
 
 def _evaluate(bundle: Bundle, request: Compare, progress: Progress) -> Evaluation:

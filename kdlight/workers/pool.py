@@ -17,7 +17,8 @@ import psutil
 from kdlight.bundle import OverLimitError
 from kdlight.processes import Channel, ChannelClosedError, ChannelSilentError, Failure, Process, cores
 from kdlight.workers.errors import QueueFull, RequestCancelled, WorkerDied, WorkerError, exception_of
-from kdlight.workers.requests import PROVEN, R, Request, Verification, Verify, proofs, told
+from kdlight.workers.proofs import PROVEN, proofs, told
+from kdlight.workers.requests import R, Request, Verification, Verify
 from kdlight.workers.strikes import Strikes
 from kdlight.workers.ticket import Ticket
 

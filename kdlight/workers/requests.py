@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 PLAIN_READ = 15.0
 EXPLAINED_READ = 60.0
 """Seconds that one step of a reading may take."""
-PROVEN: set[str] = set()
-"""Digests of the bundles that this server saw reproduce their golden cases: no process of it asks them again."""
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -68,7 +66,7 @@ class Read(Request[Reading]):
     options: Mapping[str, Value] = field(default_factory=dict)
     """Of the method of the heat maps."""
     proven: tuple[str, ...] = ()
-    """See `PROVEN`."""
+    """See `kdlight.workers.proofs`."""
 
     @property
     def patience(self) -> float:
@@ -251,7 +249,7 @@ class Evaluation(Answer):
     """None without outlines."""
     looks: tuple[ShownCase, ...] = ()
     """Of up to 300 images, how far maps and probabilities are apart."""
-    drift: Drift | None
+    drift: Drift | None = None
     """None where the bundle does not know how the images of its training are."""
 
 
@@ -273,21 +271,7 @@ class Compare(Request[Comparison]):
     split: str | None = None
     masks: str | None = None
     proven: tuple[str, ...] = ()
-    """See `PROVEN`."""
-
-
-def told(request: Request[R]) -> Request[R]:
-    """The request with what this server has seen of bundles."""
-    known: Any = replace(request, proven=tuple(PROVEN)) if isinstance(request, Read | Compare) else request
-    return cast(Request[R], known)
-
-
-def proofs(answer: object) -> Iterator[str]:
-    """Digests of the bundles that cannot have given this answer without reproducing their golden cases."""
-    if isinstance(answer, Verification) and answer.ok:
-        yield answer.sha256
-    elif isinstance(answer, Reading | Comparison) and answer.bundle_sha256:
-        yield answer.bundle_sha256
+    """See `kdlight.workers.proofs`."""
 
 
 @dataclass(frozen=True)
@@ -298,6 +282,8 @@ class Accept(Request[Result]):
     data: str
     bar: Bar | None = None
     since: Result | None = None
+    proven: tuple[str, ...] = ()
+    """See `kdlight.workers.proofs`."""
 
 
 FUNCTIONS: Mapping[type[Request[Any]], str] = {

@@ -15,6 +15,9 @@ from kdlight.contracts.reading import ROLES, Reading
 from kdlight.explain import DEFAULT
 from kdlight.inference import IneligibleError, Predictor
 from kdlight.workers import Latency, Read, RequestCancelled, Verify, Workers
+from kdlight.workers.proofs import PROVEN, told
+from kdlight.workers.requests import Accept, Compare
+from tests.bundle_faults import put, spoil
 from tests.conftest import picture
 
 LONG = 300.0
@@ -42,6 +45,20 @@ def test_a_reading_with_maps_is_the_predictors(workers: Workers, tiny_bundle: Bu
         expected.eligibility,
         expected.bundle_sha256,
     )
+
+
+def test_what_one_process_saw_reproduce_no_other_asks_again(workers: Workers, tiny_bundle: Bundle) -> None:
+    workers.submit(Read(tiny_bundle.path, picture())).result(LONG)
+    assert tiny_bundle.sha256 in PROVEN
+    for request in (Read(tiny_bundle.path, picture()), Compare(tiny_bundle.path), Accept(tiny_bundle.path, "x")):
+        assert tiny_bundle.sha256 in told(request).proven
+
+
+def test_a_bundle_that_does_not_reproduce_is_refused_by_the_process(workers: Workers, bundle_copy: Path) -> None:
+    spoil(bundle_copy, put([0.5, 0.5, 0.5], "input", "mean"))
+    with pytest.raises(BundleError, match="does not reproduce what it was made with") as caught:
+        workers.submit(Read(bundle_copy, picture())).result(LONG)
+    assert caught.value.reason == "golden"
 
 
 def test_heat_maps_for_a_chosen_class(workers: Workers, tiny_bundle: Bundle) -> None:

@@ -9,10 +9,9 @@ import streamlit as st
 from kdlight.bundle import Bundle
 from kdlight.contracts.bar import ALL, Bar
 from kdlight.reports.acceptance import VERDICTS, document
-from kdlight.reports.document import Block, Bullets, Table
 from kdlight.trust.acceptance import default_bar
 from kdlight.trust.monitoring import Result, ResultError, read_result
-from kdlight.ui import places, shelf, theme, waiting, widgets, words
+from kdlight.ui import documents, places, shelf, theme, waiting, widgets, words
 from kdlight.ui.markup import put, write
 from kdlight.workers.requests import Accept
 
@@ -117,12 +116,8 @@ def _result(bundle: Bundle, found: Result) -> None:
     told = document(found, bundle.words)
     put(write('<div class="kd-verdict{}">{}</div>', alarm, VERDICTS[found.verdict]))
     verdict, *sections = told.sections
-    for block in verdict.blocks[1:]:
-        _block(block)
-    for section in sections:
-        with st.expander(section.title) if section.folded else st.container():
-            for block in section.blocks:
-                _block(block)
+    documents.draw_each(verdict.blocks[1:])
+    documents.draw(sections, heads=False)
     left, right, _ = st.columns([1, 1, 2])
     stem = f"{found.bundle}-{found.sha256[:12]}"
     left.download_button("Record (JSON)", found.text(), f"{stem}.json", "application/json", width="stretch")
@@ -133,12 +128,3 @@ def _pdf(found: Result, bundle: Bundle) -> bytes:
     from kdlight.reports.pdf import pdf
 
     return pdf(document(found, bundle.words))
-
-
-def _block(block: Block) -> None:
-    if isinstance(block, Table):
-        put(theme.table([theme.head(text) for text in block.heads], [[str(c) for c in row] for row in block.rows]))
-    elif isinstance(block, Bullets):
-        shelf.bullets(block.lines)
-    else:
-        theme.line(block.text)
