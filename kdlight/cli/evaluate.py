@@ -71,10 +71,8 @@ def evaluate(
             opened, data, split, lambda share, _: shown(round(100 * share), 100), mirrored, masks, method, corruptions
         )
     wanted = {"ledger": ledger, "coverage": coverage, "eligibility": eligibility}
-    wanted |= {"shortcuts": shortcuts, "look_alike": look_alike}
-    added = {name: measures.ON_REQUEST[name](opened, evaluation) for name, asked in wanted.items() if asked} | {
-        "drift": measures.drift_of(opened, evaluation),
-        "subgroups": measures.subgroups_of(opened, evaluation),
+    wanted |= {"shortcuts": shortcuts, "look_alike": look_alike, "drift": True, "subgroups": True}
+    added = {name: measures.ADDED[name](opened, evaluation) for name, asked in wanted.items() if asked} | {
         "triage": None if triage is None else measures.triage_of(opened, evaluation, triage, fault.value),
         "facts": measures.facts_of(evaluation.reports, trust.prevalences(opened, prevalence)) if prevalence else None,
     }

@@ -138,11 +138,13 @@ def facts_of(reports: Mapping[str, Report], prevalences: Mapping[str, float | No
     return {role: {name: facts(reports[role], name, p) for name, p in prevalences.items()} for role in ROLES}
 
 
-ON_REQUEST: Mapping[str, Callable[[Bundle, Evaluation], object]] = {
+ADDED: Mapping[str, Callable[[Bundle, Evaluation], object]] = {
     "ledger": ledger_of,
+    "drift": drift_of,
+    "subgroups": subgroups_of,
     "coverage": coverage_of,
     "eligibility": eligibility_of,
     "look_alike": look_alike_of,
     "shortcuts": shortcuts_of,
 }
-"""What an evaluation has only where somebody asked for it, by its field there."""
+"""What an evaluation has only where somebody asks for it, by its field there."""

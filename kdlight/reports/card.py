@@ -46,6 +46,7 @@ def sections(card: Card) -> Iterator[Section]:
     yield from details(card)
     if card.metrics.shortcuts:
         yield shortcuts.section(card.metrics.shortcuts, measured.named(card))
+    yield from measured.look_alike(card)
     yield from measured.subgroups(card)
     yield from measured.belonging(card)
     yield from measured.triage(card)
@@ -78,6 +79,7 @@ def lacking(card: Card) -> tuple[str, ...]:
         "near-twins of training images (kdlight data check)": card.metrics.twins,
         "what noise and blur cost (kdlight evaluate --corruptions)": card.metrics.corruptions,
         "what the rim and a marker tell (kdlight evaluate --shortcuts)": card.metrics.shortcuts,
+        "whether both look at the same places (kdlight evaluate --look-alike)": card.metrics.look_alike,
         "thresholds of classes that must not be missed (a new training)": card.operating,
         "what its images look like (a new training)": card.belonging,
         "what the student lost and gained (kdlight evaluate --ledger)": card.metrics.ledger,

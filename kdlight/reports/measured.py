@@ -204,6 +204,20 @@ def _held(both: Sequence[Held]) -> tuple[Cell, ...]:
     return (str(both[0].n), *shares)
 
 
+def look_alike(card: Card) -> Iterator[Section]:
+    """Whether both models look at the same places."""
+    found = card.metrics.look_alike
+    if found is None:
+        return
+    lines = (
+        f"Rank correlation of both maps, mean over {found.n} images: {Figure(found.rank_correlation)}.",
+        f"Of the strongest fifth of the places in common: {Figure(found.overlap, 'percent')}; by chance 20 %.",
+        f"Correlation of how far the answers and how far the maps are apart: {Figure(found.gaps)}.",
+        f"Images with a map without contrast, which are not counted: {found.flat}.",
+    )
+    yield Section("Do both look at the same places", (Bullets(lines),), folded=True)
+
+
 def belonging(card: Card) -> Iterator[Section]:
     """How often images that do not belong are withheld, and the bundle's own."""
     kinds = card.belonging.kinds if card.belonging else ()
