@@ -5,7 +5,7 @@ import streamlit as st
 from kdlight.reports.card import details, older
 from kdlight.reports.pair import caveats, gain_sentence
 from kdlight.ui import documents, navigation, pair, places, shelf, theme, waiting, widgets, words
-from kdlight.ui.compare import acceptance, confusion, measurement, shortcuts, studies, trust
+from kdlight.ui.compare import acceptance, confusion, look_alike, measurement, shortcuts, studies, trust
 from kdlight.ui.markup import write
 from kdlight.workers.requests import Comparison
 
