@@ -9,10 +9,12 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, Plain
 
 from kdlight.bundle.fitted import MOST_CLASSES, Calibration, Conformal
 from kdlight.bundle.looks import Belonging
+from kdlight.bundle.maps import MapFigures
 from kdlight.bundle.part import Count, Line, Name, Part, Value
 from kdlight.bundle.speed import Speed
 from kdlight.bundle.study_record import StudyRecord
 from kdlight.contracts import anatomy, modality, origin
+from kdlight.contracts.map_grade import MapLimits
 from kdlight.contracts.origin import Origin
 from kdlight.contracts.reading import ROLES, Role
 from kdlight.contracts.recipe import NAME
@@ -185,6 +187,8 @@ class Card(Part):
     eligibility: Coverage
     belonging: Annotated[Belonging | None, IF_KNOWN] = None
     """How images are found that are not like the bundle's; None of a card from before that was learned."""
+    maps: Annotated[tuple[MapFigures, ...] | None, IF_KNOWN] = None
+    """What heat maps must reach, by method; None of a card from before that was learned."""
     intended_use: str
     limits: tuple[str, ...] = Field(max_length=100)
     versions: dict[Line, Line] = Field(max_length=100)
@@ -231,6 +235,10 @@ class Card(Part):
 
     def temperature(self, role: Role) -> float:
         return self.calibration.of(role).temperature
+
+    def map_limits(self, method: str) -> MapLimits | None:
+        """None where the card has none for the method."""
+        return next((one.limits for one in self.maps or () if one.method == method), None)
 
     @property
     def times_smaller(self) -> float:

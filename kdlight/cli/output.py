@@ -154,7 +154,7 @@ def counted(words: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def save_overlay(image: Image, heat: HeatMap, path: Path) -> None:
-    """A heat map over its scan, as a PNG of the scan's size. A flat map colors nothing: the scan stays as it is."""
+    """A heat map over its scan, as a PNG of the scan's size; in gray where it failed, not at all where it is flat."""
     import matplotlib
     import numpy as np
     import PIL.Image
@@ -162,7 +162,7 @@ def save_overlay(image: Image, heat: HeatMap, path: Path) -> None:
     shown = PIL.Image.fromarray(image.display()).convert("RGB")
     if not heat.flat:
         values = PIL.Image.fromarray(heat.values.astype(np.float32)).resize(shown.size, PIL.Image.Resampling.BILINEAR)
-        colors = matplotlib.colormaps["inferno"](np.clip(np.asarray(values), 0, 1))[..., :3]
+        colors = matplotlib.colormaps["gray" if heat.failed else "inferno"](np.clip(np.asarray(values), 0, 1))[..., :3]
         shown = PIL.Image.blend(shown, PIL.Image.fromarray((colors * 255).astype(np.uint8)), OPACITY)
     with storage.replacing(path) as beside:
         shown.save(beside, format="PNG")

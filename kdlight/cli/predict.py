@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,6 +111,9 @@ def explain(
     ] = None,
     frame: Frame = 0,
     confirm: Confirm = False,
+    grade: Annotated[
+        bool | None, typer.Option(help="Measure how far the map can be trusted; by default for fast methods.")
+    ] = None,
     as_json: Json = False,
 ) -> Answer:
     """Where a model looked: a heat map over the scan, and how far it can be trusted."""
@@ -118,14 +122,14 @@ def explain(
 
     options = dict(map(assignment, option or ()))
     predictor, image = Predictor(open_bundle(bundle)), _image(file, frame)
-    reading = predictor.read(image, method, class_name, confirm, options=options)
+    reading = predictor.read(image, method, class_name, confirm, options=options, graded=grade)
     heat: HeatMap = getattr(reading, model).heat_map
     save_overlay(image, heat, out)
     names = {"bundle": reading.bundle, "model": str(model), "method": heat.method, "class": heat.class_name}
-    grade = {"flat": heat.flat, "support": str(heat.support), "odds_ratio": heat.odds_ratio, "note": heat.note}
-    grade |= {"seconds": heat.seconds, "shape": list(heat.values.shape)}
+    graded = asdict(heat.grade) if heat.grade else None
+    told = {"flat": heat.flat, "note": heat.note, "seconds": heat.seconds, "shape": list(heat.values.shape)}
     grain = {"cells": list(heat.cells), "input_size": heat.input_size, "grain": heat.grain}
-    return Answer({**names, **grade, **grain, "out": str(out)})
+    return Answer({**names, **told, "grade": graded, **grain, "out": str(out)})
 
 
 def _readings(

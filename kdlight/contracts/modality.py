@@ -86,17 +86,19 @@ class Modality:
     codes: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     color: bool = False
+    air: bool = False
+    """Dark parts that are joined to the border of a picture are beside the body."""
 
 
 MODALITIES: dict[str, Modality] = {
     m.name: m
     for m in (
-        Modality("xray", "X-ray", ("CR", "DX", "RG", "MG", "PX", "IO", "XA", "RF")),
-        Modality("ct", "CT", ("CT",), tuple(WINDOWS)),
-        Modality("mri", "MRI", ("MR",)),
+        Modality("xray", "X-ray", ("CR", "DX", "RG", "MG", "PX", "IO", "XA", "RF"), air=True),
+        Modality("ct", "CT", ("CT",), tuple(WINDOWS), air=True),
+        Modality("mri", "MRI", ("MR",), air=True),
         Modality("dermatoscopy", "Dermatoscopy", ("DMS",), color=True),
         Modality("histopathology", "Histopathology", ("SM",), color=True),
-        Modality("ultrasound", "Ultrasound", ("US", "IVUS", "BDUS")),
+        Modality("ultrasound", "Ultrasound", ("US", "IVUS", "BDUS"), air=True),
         Modality("oct", "Retinal OCT", ("OPT", "OCT", "IVOCT")),
         Modality("fundus", "Fundus photograph", ("OP",), color=True),
         Modality("endoscopy", "Endoscopy", ("ES",), color=True),

@@ -9,16 +9,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, InstanceOf, NonNegativeInt, PositiveInt
 
+from kdlight.contracts.map_grade import MapGrade
 from kdlight.contracts.map_likeness import MapLikeness
 from kdlight.contracts.modality import Window
 
-SCHEMA = "kdlight.reading/2"
+SCHEMA = "kdlight.reading/3"
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, Role] = ("teacher", "student")
-Support = Literal["flat", "unmeasured", "none", "weak", "strong"]
-"""How far blurring what a heat map marks lowers the odds of its class, against blurring what it leaves out: no more
-(none), more but as the map of a network with random weights may (weak), or more than that. A flat map shows nothing."""
-
 Word = Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9 _.,:/()\[\]+-]*$")]
 """A term of a closed list or of the standard: none has a sign that markup begins with."""
 
@@ -102,16 +99,20 @@ class HeatMap:
     flat: bool
     """True where the map has no contrast: nothing can be read from it, and `values` is all zeros."""
     note: str
-    """The grade in words."""
+    """The grade and what the method says of this map, in words."""
     seconds: float
     cells: tuple[float, ...] = ()
     """The map's grain: the side of one cell in pixels of the model's input, for each layer that it is made of; empty
     where every pixel has a value of its own."""
     input_size: int = 0
     """Side of the model's input in pixels; 0 where it is not known."""
-    support: Support = "unmeasured"
-    odds_ratio: float | None = None
-    """Odds of the class without the map's weakest parts over those without its strongest; None where not measured."""
+    grade: MapGrade | None = None
+    """None where nobody measured it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is known that nothing should be read from it."""
+        return self.flat or (self.grade is not None and self.grade.passed is False)
 
     @property
     def grain(self) -> str:
@@ -216,7 +217,7 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Schema kdlight.reading/2."""
+    """Schema kdlight.reading/3."""
 
     bundle: str
     bundle_version: str

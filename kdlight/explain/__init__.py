@@ -1,7 +1,7 @@
 """Where a model looked: class activation maps, attributions, and how far such a map can be trusted."""
 
 from kdlight.explain.base import Evidence, Explanation, Progress, explain, explained, explanation
-from kdlight.explain.grade import Grade, grade, odds_ratio, similarity
+from kdlight.explain.grade import similarity
 from kdlight.explain.registry import DEFAULT, EXPLAINERS, Explainer, ExplainError, explainer
 
 __all__ = [
@@ -11,13 +11,10 @@ __all__ = [
     "ExplainError",
     "Explainer",
     "Explanation",
-    "Grade",
     "Progress",
     "explain",
     "explained",
     "explainer",
     "explanation",
-    "grade",
-    "odds_ratio",
     "similarity",
 ]

@@ -1,5 +1,6 @@
-"""What a bundle's images look like to its student: learned from its training images, limits set on validation, measured
-on test, and kept in the bundle."""
+"""What a bundle's images look like to its student, and what its heat maps must reach: learned once it is trained.
+
+From its training images, limits set on validation, measured on test, and kept in the bundle."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from kdlight import storage
 from kdlight.bundle import Bundle, Card
 from kdlight.bundle.looks import KindWithheld
 from kdlight.inference.engines import OnnxEngine
+from kdlight.inference.map_limits import at_most, map_figures
 from kdlight.metrics.drift import drift
 from kdlight.metrics.intervals import wilson
 from kdlight.preprocessing import InputSpec
@@ -34,12 +36,12 @@ def learn(bundle: Bundle, splits: Mapping[str, np.ndarray], groups: Mapping[str,
     hundred images a second.
     """
     card, engine = bundle.card, OnnxEngine.of(bundle, 1, stages=True)
-    policy, train = AUGMENTATIONS[card.modality], _some(splits["train"], TRAIN)
+    policy, train = AUGMENTATIONS[card.modality], at_most(splits["train"], TRAIN)
     tinted = belonging.tints(train) > belonging.TINT
     color, gray = bool(tinted.mean() > 0.5), bool(tinted.mean() < 0.01)
     faults = misleading(policy, color)
     fine = [change for name, (_, change) in TURNS.items() if name != "channels swapped" and name not in faults]
-    few = _some(train, COPIES)
+    few = at_most(train, COPIES)
     own = stages(engine, bundle.spec, train)
     looks = belonging.fit(
         np.concatenate(own, axis=1),
@@ -56,9 +58,8 @@ def learn(bundle: Bundle, splits: Mapping[str, np.ndarray], groups: Mapping[str,
     card = bundles.write_card(bundle.path, card.replace(belonging=known))
     judge = belonging.Judge(looks, known)
     kinds = withheld(judge, engine, bundle.spec, splits["test"], planted(policy, color))
-    return bundles.write_card(
-        bundle.path, card.replace(belonging=known.replace(kinds=kinds, drift=drift(reference[:MOST], tested)))
-    )
+    known = known.replace(kinds=kinds, drift=drift(reference[:MOST], tested))
+    return bundles.write_card(bundle.path, card.replace(belonging=known, maps=map_figures(bundle, splits)))
 
 
 def kinds_withheld(bundle: Bundle, pixels: np.ndarray) -> tuple[KindWithheld, ...]:
@@ -84,7 +85,7 @@ def withheld(
     changes: Mapping[str, Change],
 ) -> tuple[KindWithheld, ...]:
     """How often a bundle's own images (N, S, S, 3) are withheld, and copies of up to TEST of them of each kind."""
-    some = _some(own, TEST)
+    some = at_most(own, TEST)
     shown = {"own": own, **{name: change(some) for name, change in changes.items()}}
     return tuple(share(name, judge, features(engine, spec, pixels), pixels) for name, pixels in shown.items())
 
@@ -119,9 +120,3 @@ def stages(engine: OnnxEngine, spec: InputSpec, pixels: np.ndarray) -> list[np.n
         part = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH]))
         parts.append(engine.answer(spec.normalise(part)).stages)
     return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
-
-
-def _some(pixels: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of them, spread over all."""
-    spread = np.linspace(0, len(pixels) - 1, min(count, len(pixels)))
-    return pixels[spread.round().astype(np.int64)]

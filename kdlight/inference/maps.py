@@ -1,14 +1,20 @@
-"""Heat maps on their way from a network to a reading: on the input, over the image, graded."""
+"""Heat maps on their way from a network to a reading: on the input, graded, over the image."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlight import explain as explaining
+from kdlight.bundle import Card
+from kdlight.contracts.map_grade import MapGrade
+from kdlight.contracts.modality import modality
 from kdlight.contracts.reading import ROLES, HeatMap
 from kdlight.explain import Progress
+from kdlight.explain.grade import Mapped, flat, judged, measured, words
+from kdlight.inference.engines import flushed_denormals
 from kdlight.preprocessing import InputSpec
 
 if TYPE_CHECKING:
@@ -30,31 +36,40 @@ def class_map(model: nn.Module, x: Tensor, cells: np.ndarray) -> explaining.Expl
     return explaining.explanation(evidence, (x.shape[-2], x.shape[-1]))
 
 
-def graded_map(
+def grade(card: Card, one: Mapped, probabilities: Callable[[Tensor], np.ndarray], answered: bool) -> MapGrade:
+    """A map of one of a bundle's models held against its card; limits are for the class that the model `answered`."""
+    from kdlight.preprocessing.augment import AUGMENTATIONS
+
+    with flushed_denormals():
+        kind, mirror = modality(card.modality), AUGMENTATIONS[card.modality].mirror
+        found = measured(one, lambda x: np.asarray(probabilities(x)[:, one.class_index]), mirror, kind.air)
+    return judged(found, card.map_limits(one.method) if answered else None)
+
+
+def over_image(
     spec: InputSpec,
     explanation: explaining.Explanation,
-    odds_ratio: float | None,
+    grade: MapGrade | None,
     shape: tuple[int, int],
     method: str,
     name: str,
     seconds: float,
 ) -> HeatMap:
-    """A map over the model's input as one over the image of this shape, and how far it can be trusted."""
+    """A map over the model's input as one over the image of this shape, with its grade."""
     scale = min(1.0, MAP_SIDE / max(shape))
     rows, columns = (max(1, round(side * scale)) for side in shape)
     values = spec.to_image_plane(explanation.heat, (rows, columns))
-    grade = explaining.grade(values, odds_ratio)
+    without = flat(values)
     return HeatMap(
         method=method,
         class_name=name,
-        values=np.zeros_like(values) if grade.flat else values,
-        flat=grade.flat,
-        note=f"{grade.words} {explanation.note}".strip(),
+        values=np.zeros_like(values) if without else values,
+        flat=without,
+        note=" ".join(filter(None, (words(grade, without), explanation.note))),
         seconds=seconds,
         cells=explanation.cells,
         input_size=spec.size,
-        support=grade.support,
-        odds_ratio=grade.odds_ratio,
+        grade=grade,
     )
 
 

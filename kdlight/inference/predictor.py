@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from kdlight.bundle import Bundle
 from kdlight.contracts.options import Settings, checked
 from kdlight.contracts.reading import ROLES, Eligibility, Facts, HeatMap, Opinion, Reading, Role, Withheld
 from kdlight.explain import ExplainError, Progress
+from kdlight.explain.grade import Mapped
 from kdlight.explain.likeness import likeness
 from kdlight.images import Image
 from kdlight.inference.eligibility import IneligibleError, eligibility, judged_too, margin
 from kdlight.inference.engines import Answer, Engine, OnnxEngine, TorchEngine, Watched, flushed_denormals
-from kdlight.inference.maps import class_map, graded_map, one_share
+from kdlight.inference.maps import class_map, grade, one_share, over_image
 from kdlight.metrics import softmax
 from kdlight.metrics.conformal import SetKind
 from kdlight.trust.belonging import Judge
@@ -89,19 +91,21 @@ class Predictor:
         modality: str | None = None,
         progress: Progress | None = None,
         options: Mapping[str, Any] | None = None,
+        graded: bool | None = None,
     ) -> Reading:
         """Both opinions of one image, and with `explain` (a heat map method) their maps.
 
         class_name: whose map; None is each model's own top class. modality: what the person chose, None if nothing.
-        options: the method's (`Explainer.options`). Raises IneligibleError with the reasons if the bundle does not
-        cover the image and it is not `confirmed`, ValueError for an unknown method, class or option.
+        options: the method's (`Explainer.options`). graded: measure how far the maps can be trusted; None is for fast
+        methods. Raises IneligibleError with the reasons if the bundle does not cover the image and it is not
+        `confirmed`, ValueError for an unknown method, class or option.
         """
         started = time.perf_counter()
         wanted = self._wanted(explain, class_name, options)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], explain)
         reading = self._allowed(self._readings([prepared], answers)[0])
-        maps = self._maps(prepared, wanted, answers, progress, graded=True) if wanted else {}
+        maps = self._maps(prepared, wanted, answers, progress, graded) if wanted else {}
         return replace(
             reading,
             teacher=replace(reading.teacher, heat_map=maps.get("teacher")),
@@ -130,12 +134,12 @@ class Predictor:
         modality: str | None = None,
         progress: Progress | None = None,
     ) -> dict[Role, HeatMap]:
-        """Both maps of one image, their support not measured; arguments and errors as in `read`."""
+        """Both maps of one image, not graded; arguments and errors as in `read`."""
         wanted = self._wanted(method, class_name)
         prepared = self.prepare(image, confirmed, modality)
         answers = self._answer(prepared.x[None], method)
         self._allowed(self._readings([prepared], answers)[0])
-        return self._maps(prepared, wanted, answers, progress) if wanted else {}
+        return self._maps(prepared, wanted, answers, progress, False) if wanted else {}
 
     def prepare(self, image: Image, confirmed: bool = False, modality: str | None = None) -> Prepared:
         """What the models need of an image. Raises IneligibleError as `read` does."""
@@ -200,8 +204,7 @@ class Predictor:
         return reading
 
     def _withheld(self, facts: Facts, found: Eligibility) -> Withheld:
-        card = self.bundle.card
-        return Withheld(card.id, card.version, self.bundle.sha256, facts, found)
+        return Withheld(self.bundle.card.id, self.bundle.card.version, self.bundle.sha256, facts, found)
 
     def eligibilities(self, prepared: Sequence[Prepared]) -> list[Eligibility]:
         """Whether each image belongs, also by what the student's features say of it; the teacher is not asked."""
@@ -270,25 +273,28 @@ class Predictor:
         wanted: Wanted,
         answers: Mapping[Role, Answer],
         progress: Progress | None,
-        graded: bool = False,
+        graded: bool | None,
     ) -> dict[Role, HeatMap]:
         """Both maps of one image."""
         method, class_name, maps = wanted.method, wanted.class_name, {}
+        measure = explaining.explainer(method).cost == "fast" if graded is None else graded
         for number, role in enumerate(ROLES):
-            logits, class_maps, _ = answers[role]
+            (logits, class_maps, _), x = answers[role], prepared.x[None]
             report = one_share(progress, number, f"{explaining.explainer(method).title} of the {role}")
             report(0.0, "")
             started = time.perf_counter()
             index = int(logits[0].argmax()) if class_name is None else self.bundle.classes.index(class_name)
             with flushed_denormals():
                 if class_maps is not None:
-                    explanation = class_map(self.models[role], prepared.x[None], class_maps[0, index])
+                    explanation = class_map(self.models[role], x, class_maps[0, index])
                 else:
-                    asked = (self.models[role], prepared.x[None], index, method, report)
+                    asked = (self.models[role], x, index, method, report)
                     explanation = explaining.explained(*asked, **wanted.options)
-            seconds, x = time.perf_counter() - started, prepared.x[None]
-            ratio = explaining.odds_ratio(explanation.heat, x, self._engines[role], index) if graded else None
-            told = (prepared.shape, method, self.bundle.classes[index], seconds)
-            maps[role] = graded_map(self.spec, explanation, ratio, *told)
+            seconds = time.perf_counter() - started
+            one = Mapped(self.models[role], x, index, method, wanted.options, explanation.heat)
+            answered, asks = index == int(logits[0].argmax()), partial(self.probabilities, role)
+            found = grade(self.bundle.card, one, asks, answered) if measure else None
+            what = (method, self.bundle.classes[index], seconds)
+            maps[role] = over_image(self.spec, explanation, found, prepared.shape, *what)
             report(1.0, "")
         return maps

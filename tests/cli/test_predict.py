@@ -31,7 +31,7 @@ def test_one_file_gives_one_reading(kdlight: Run, tiny_bundle: Bundle, scan: Pat
     said = kdlight("predict", tiny_bundle.path, scan, "--json")
     assert said.status == 0, said.err
     reading = said.json
-    assert reading["schema"] == "kdlight.reading/2"
+    assert reading["schema"] == "kdlight.reading/3"
     assert reading["bundle"] == "tiny_mri"
     for role in ("teacher", "student"):
         probabilities = reading[role]["probabilities"]
@@ -122,7 +122,8 @@ def test_explain_draws_over_the_scan_and_grades(kdlight: Run, tiny_bundle: Bundl
     said = kdlight("explain", tiny_bundle.path, scan, *arguments)
     assert said.status == 0, said.err
     assert (said.json["model"], said.json["method"], said.json["class"]) == ("teacher", "gradcam", "normal")
-    assert said.json["note"]
+    assert said.json["grade"]["passed"] is (False if said.json["flat"] else None)  # its card has no limits
+    assert kdlight("explain", tiny_bundle.path, scan, *arguments, "--no-grade").json["grade"] is None
     drawn, before = PIL.Image.open(out), PIL.Image.open(scan)
     assert drawn.size == before.size
     assert said.json["flat"] is np.array_equal(np.asarray(drawn), np.asarray(before.convert("RGB")))

@@ -19,6 +19,8 @@ from kdlight.inference import IneligibleError, Predictor, golden, learn, triage
 from kdlight.inference.batch import File
 from kdlight.inference.engines import OnnxEngine
 from kdlight.inference.learn import STAGES, kinds_withheld, stages
+from kdlight.inference.map_limits import scored
+from kdlight.models import create_model
 from tests.conftest import picture
 from tests.tiny import SIZE
 
@@ -91,6 +93,33 @@ def test_a_turned_image_is_withheld_and_named(knowing: Bundle) -> None:
         marked = predictor.read(scan(change), confirmed=True)
         assert (marked.verdict, marked.eligibility.confirmed) == ("withheld", True)
         assert json.loads(json.dumps(marked.to_json()))["eligibility"]["misfits"][0]["kind"]
+
+
+def test_maps_are_held_against_limits_that_random_weights_do_not_reach(knowing: Bundle) -> None:
+    """Also not such as no part of the limits knows: as torch makes them, before any training."""
+    (found,) = knowing.card.maps or ()
+    assert (found.method, found.n, found.tested) == ("multilayer", 20, 20)
+    assert [(rates.random_n, rates.random.value <= 0.15) for rates in found.passed.values()] == [(40, True)] * 2
+    torch.manual_seed(9)
+    planted = create_model("kdlight_nano", 3).eval().requires_grad_(False)
+    x = knowing.spec.normalise(torch.from_numpy(drawn(10, 5)))
+    values = np.array([scored(planted, one[None], 1.0, "multilayer") for one in x])
+    assert (values >= (found.gain, found.shift)).all(axis=1).mean() <= 0.1
+
+
+def test_a_reading_has_the_grade_of_its_maps(knowing: Bundle) -> None:
+    predictor = Predictor(knowing, threads=1)
+    reading = predictor.read(scan(drawn(1, 21)[0]), explain="multilayer")
+    grade = reading.student.heat_map.grade  # type: ignore[union-attr]
+    assert grade is not None
+    assert grade.limits == knowing.card.map_limits("multilayer")
+    assert grade.passed is not bool(grade.faults)
+    told = json.loads(json.dumps(reading.to_json()))["student"]["heat_map"]["grade"]
+    assert told["faults"] == list(grade.faults)
+    shares = reading.student.probabilities
+    least = min(shares, key=shares.__getitem__)
+    other = predictor.read(scan(drawn(1, 21)[0]), explain="multilayer", class_name=least)
+    assert other.student.heat_map.grade.limits is None  # type: ignore[union-attr]
 
 
 def test_one_that_does_not_belong_does_not_stop_a_batch(knowing: Bundle) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from kdlight import bundle as bundles
 from kdlight.bundle import Bundle
 from kdlight.contracts.reading import ROLES
-from kdlight.explain import ExplainError, explain, grade, odds_ratio
+from kdlight.explain import ExplainError, explain
 from kdlight.explain.likeness import likeness
 from kdlight.images import Image
 from kdlight.inference import IneligibleError, Predictor, eligibility, golden
@@ -91,7 +90,7 @@ def test_a_reading_says_what_it_is_made_from(predictor: Predictor, tiny_bundle: 
     assert reading.student.parameters == sum(p.numel() for p in tiny_bundle.model("student").parameters())
     assert reading.times_smaller > 5
     assert reading.map_similarity is None
-    assert json.loads(json.dumps(reading.to_json()))["schema"] == "kdlight.reading/2"
+    assert json.loads(json.dumps(reading.to_json()))["schema"] == "kdlight.reading/3"
 
 
 def test_each_model_is_asked_once_and_no_speed_is_told_from_one_image(
@@ -121,13 +120,7 @@ def test_heat_maps_lie_over_the_image(predictor: Predictor, tiny_bundle: Bundle,
         assert heat.values.shape == (60, 96)
         np.testing.assert_allclose(heat.values, tiny_bundle.spec.to_image_plane(expected, (60, 96)), atol=3e-2)
         assert (heat.method, heat.class_name, heat.flat) == (method, "malignant", False)
-        assert heat.note.endswith(".")
-        # of random weights a map that is nearly the same may rank other parts first
-        graded = explain(predictor.models[role], x, 1, method)
-        ratio = odds_ratio(graded, x, partial(predictor.logits, role), 1)
-        assert heat.odds_ratio == pytest.approx(ratio, rel=0.05)
-        assert heat.support == grade(heat.values, heat.odds_ratio).support
-        assert heat.support != "unmeasured"
+        assert (heat.grade is None) is (method == "scorecam")  # a slow method is graded on demand
     values = [getattr(reading, role).heat_map.values.ravel() for role in ROLES]
     assert reading.map_similarity == pytest.approx(np.corrcoef(values)[0, 1])
     assert reading.map_likeness == likeness(*(o.heat_map.values for o in reading.opinions))

@@ -199,7 +199,7 @@ def evil_reading(reading: Reading) -> Reading:
     for role in ("teacher", "student"):
         opinion = spoiled(getattr(reading, role), "role", "prediction")
         if opinion.heat_map is not None:
-            opinion = replace(opinion, heat_map=spoiled(opinion.heat_map, "support"))
+            opinion = replace(opinion, heat_map=spoiled(opinion.heat_map))
         opinions[role] = opinion
     eligibility = replace(reading.eligibility, reasons=(EVERY,))
     return replace(spoiled(reading, "bundle_sha256"), eligibility=eligibility, **opinions)

@@ -78,12 +78,23 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
             f"No sensitivity for {bundle.words(name)} is promised: validation has too few such images for the share "
             "asked, so the prediction set decides."
         )
+    yield from maps_graded(reading)
     alike = reading.map_likeness
     if alike is not None:
         r = alike.rank_correlation
         where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
         shared = words.percent(alike.overlap)
         yield f"Their maps look at {where} (rank correlation {r:.2f}, {shared} of the strongest fifth in common)."
+
+
+def maps_graded(reading: Reading) -> Iterable[str]:
+    """Which model's map failed its test, or that both passed; nothing where neither is known."""
+    maps = {o.role: o.heat_map for o in reading.opinions if o.heat_map is not None}
+    failed = [role for role, heat in maps.items() if heat.failed]
+    if failed:
+        yield f"The map of the {' and of the '.join(failed)} failed its test and is drawn in gray."
+    elif maps and all(heat.grade is not None and heat.grade.passed for heat in maps.values()):
+        yield "Both maps passed their test."
 
 
 def belongs(distance: float | None) -> str:

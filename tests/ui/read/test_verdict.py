@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from kdlight import bundle as bundles
 from kdlight import images
 from kdlight.bundle import Bundle
-from kdlight.contracts.reading import Eligibility, Verdict
+from kdlight.contracts.map_grade import MapGrade
+from kdlight.contracts.reading import Eligibility, Opinion, Verdict
 from kdlight.images import Image
 from kdlight.ui.read import verdict
 from kdlight.workers import Read
@@ -141,11 +142,34 @@ def test_what_holds_the_pair_down_stands_beside_its_test(tiny_bundle: Bundle) ->
     card = tiny_bundle.card
     teacher = card.teacher.replace(start="random weights", start_kind="random")
     held = card.replace(metrics=card.metrics.replace(at_chance=("student",)), teacher=teacher)
-    reading = SimpleNamespace(map_likeness=None, sensitivity={}, eligibility=Eligibility(True, distance=0.5))
+    known = Eligibility(True, distance=0.5)
+    reading = SimpleNamespace(map_likeness=None, sensitivity={}, eligibility=known, opinions=())
     line = " ".join(verdict.trust(reading, replace(tiny_bundle, card=held)))  # type: ignore[arg-type]
     assert "Failed: the student is not better than chance on the test images." in line
     assert "Teacher started from random weights." in line
     assert line.index("Failed") < line.index("Tested on")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "told"),
+    [
+        (True, True, ["Both maps passed their test."]),
+        (True, False, ["The map of the student failed its test and is drawn in gray."]),
+        (False, False, ["The map of the teacher and of the student failed its test and is drawn in gray."]),
+        (True, None, []),
+    ],
+)
+def test_the_line_of_trust_tells_which_map_failed(
+    tiny_image: Image, tiny_bundle: Bundle, teacher: bool, student: bool | None, told: list[str]
+) -> None:
+    reading = a_reading(Read(tiny_bundle.path, tiny_image, explain="gradcam"), tiny_bundle)
+
+    def graded(opinion: Opinion, passed: bool | None) -> Opinion:
+        assert opinion.heat_map is not None
+        return replace(opinion, heat_map=replace(opinion.heat_map, grade=MapGrade(None, (), None, passed)))
+
+    both = replace(reading, teacher=graded(reading.teacher, teacher), student=graded(reading.student, student))
+    assert list(verdict.maps_graded(both)) == told
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdlight import images
+from kdlight.contracts.map_grade import MapGrade, MapLimits
 from kdlight.contracts.reading import HeatMap
 from kdlight.images import Image, Window
 from kdlight.ui.read import viewer
@@ -103,4 +104,14 @@ def test_maps_go_along_small_and_flat_ones_say_so(tiny_image: Image, shown: list
     assert back[:120].max() == 0
     assert back[136:].min() == 255
     assert sent["note"] == ""
+    assert not sent["gray"]
     assert "nothing can be read from it" in shown[0]["maps"]["student"]["note"]
+
+
+def test_a_map_that_failed_is_gray_and_says_why(tiny_image: Image, shown: list[Any]) -> None:
+    failed = MapGrade(None, ("unstable", "unsupported"), MapLimits(0.1, 0.8), False)
+    heat = HeatMap("gradcam", "benign", np.eye(8, dtype=np.float32), False, "Failed.", 0.1, grade=failed)
+    viewer.show(tiny_image, {}, {"teacher": heat}, "")
+    sent = shown[0]["maps"]["teacher"]
+    assert sent["gray"]
+    assert sent["note"] == "This map failed: it changes when the image is moved by 2 pixels."

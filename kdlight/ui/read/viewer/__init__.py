@@ -17,6 +17,7 @@ import PIL.Image
 import streamlit as st
 
 from kdlight.contracts.image import Image
+from kdlight.contracts.map_grade import MapFault
 from kdlight.contracts.modality import WINDOWS
 from kdlight.contracts.reading import HeatMap
 from kdlight.ui import sessions
@@ -26,6 +27,13 @@ AUTO, FULL, FROM_FILE, CUSTOM = "Auto", "Full range", "From file", "Custom"
 """The windows by where they come from: fitted to the values, all of them, the file's own, the person's."""
 MAP_SIDE = 256
 """Longest side in pixels of a heat map as sent; the class maps behind it are 4 to 16 pixels wide."""
+
+FAULTS: dict[MapFault, str] = {
+    "flat": "This map is flat: nothing can be read from it.",
+    "unstable": "This map failed: it changes when the image is moved by 2 pixels.",
+    "unsupported": "This map failed: the answer hangs little on what it marks.",
+    "model_blind": "This map failed: random weights give much the same one.",
+}
 
 _mount = st.components.v2.component(
     "kdlight_viewer",
@@ -125,11 +133,13 @@ def _map(heat: HeatMap) -> dict[str, Any]:
     small = PIL.Image.fromarray(heat.values.astype(np.float32)).resize(size, PIL.Image.Resampling.BILINEAR)
     values = np.rint(np.clip(np.asarray(small), 0, 1) * 255).astype(np.uint8)
     text = base64.b64encode(values.tobytes()).decode()
+    faults = heat.grade.faults if heat.grade else ()
     return {
         "id": f"{heat.method}-{heat.class_name}-{hash(text)}",
         "rows": size[1],
         "columns": size[0],
         "values": text,
-        "note": "This map is flat: nothing can be read from it." if heat.flat else "",
+        "gray": heat.failed,
+        "note": FAULTS["flat"] if heat.flat else " ".join(FAULTS[fault] for fault in faults[:1]),
         "words": f"Heat map for {heat.class_name}. {heat.note}",
     }

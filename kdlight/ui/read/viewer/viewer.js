@@ -211,7 +211,7 @@ class Viewer {
     const context = canvas.getContext("2d"), picture = context.createImageData(given.columns, given.rows);
     for (let i = 0; i < values.length; i++) {
       const t = values[i] / 255, ramp = clamp(t / 0.45, 0, 1);
-      picture.data.set([...inferno(t), 255 * ramp * ramp * (3 - 2 * ramp)], i * 4);
+      picture.data.set([...(given.gray ? [255 * t, 255 * t, 255 * t] : inferno(t)), 255 * ramp * ramp * (3 - 2 * ramp)], i * 4);
     }
     context.putImageData(picture, 0, 0);
     return { canvas, values, rows: given.rows, columns: given.columns };
