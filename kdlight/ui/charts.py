@@ -153,6 +153,10 @@ FLOWS = {
     "both wrong": ("alone", 1, 1),
 }
 """A flow of images -> its color, and whether they are wrong before and after."""
+NAMED_AT = {"both right": 10, "lost": 3, "gained": 17, "both wrong": 10}
+"""The step of 20 at which a flow has its name: apart from those that cross it."""
+NAMED_FROM = 0.1
+"""Share of a class below which what stays as it was has no name: the text would lie on the flows beside it."""
 
 
 def flow(classes: Mapping[str, FlipCounts], before: str, after: str) -> Chart:
@@ -194,14 +198,16 @@ def _ribbons(name: str, counts: FlipCounts) -> Iterable[Mapping[str, Any]]:
         "gained": counts.second_only,
         "both wrong": counts.both_wrong_alike + counts.both_wrong_apart,
     }
-    gap = 0.06 * sum(sizes.values())
+    total = sum(sizes.values())
+    gap = 0.06 * total
     for kind, size in sizes.items():
         if size:
+            named = kind in ("lost", "gained") or size >= NAMED_FROM * total
             left, right = (_top(sizes, kind, side, gap) for side in (0, 1))
             for step in range(21):
                 t = step / 20
                 low = left + (right - left) * t * t * (3 - 2 * t)
-                words = f"{size} {kind}" if step == (4 if kind in ("lost", "gained") else 10) else ""
+                words = f"{size} {kind}" if named and step == NAMED_AT[kind] else ""
                 yield {
                     "class": name,
                     "flow": kind,
