@@ -1,15 +1,23 @@
 """The table of shipped bundles from their cards: see write_table.py."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from scipy import stats
 
 from kdlight.bundle import Card, read_card
 from kdlight.bundle.card import Metrics
+from kdlight.contracts.reading import ROLES
+from kdlight.metrics import Interval
 from kdlight.studies.gains import NOT_COMPARED, over_same_start
 from kdlight.studies.records import of_card
 from tools.results.sets import points
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bundles: written by `make docs` -->", "<!-- end of bundles -->"
+SEVERITY = 2.0
+"""Of `kdlight.preprocessing.corruptions`: noise of 8 of 255 gray levels, a blur of one pixel."""
 HEADER = """| bundle | classes, test images | teacher | student | alone | from scratch | same start, no teacher | \
 gain over alone | gain over the same start | on disk |
 |---|---|---|---|---|---|---|---|---|---|"""
@@ -46,7 +54,46 @@ def row(card: Card) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def mean(differences: Sequence[float]) -> Interval:
+    """Of differences between two models, one a set, with the 95 % interval of Student's t over the sets."""
+    spread = stats.t.ppf(0.975, len(differences) - 1) * np.std(differences, ddof=1) / np.sqrt(len(differences))
+    middle = float(np.mean(differences))
+    return Interval(middle, middle - float(spread), middle + float(spread))
+
+
+def summary(cards: Sequence[Card]) -> str:
+    """The taught student against its teacher and against the others, over all sets that have both."""
+    scores = [{name: report.balanced_accuracy.value for name, report in card.metrics.reports.items()} for card in cards]
+    told = []
+    for other, words in (("teacher", "its teacher"), ("same_start", "the same start"), ("alone", "the student alone")):
+        both = [one["student"] - one[other] for one in scores if other in one]
+        if len(both) > 1:
+            told.append(f"{mean(both).points:+.1f} points against {words} ({len(both)} sets)")
+    return f"By these tests the distilled student has, on average over the sets, {'; '.join(told)}."
+
+
+def robustness(cards: Sequence[Card]) -> str:
+    """What noise and blur of the second severity cost both models of all pairs: the mean, and the worst."""
+    costs = {
+        (role, row.kind, card.id): getattr(row, role).points.value
+        for card in cards
+        for row in card.metrics.corruptions or ()
+        for role in ROLES
+        if row.severity == SEVERITY and row.kind in ("noise", "blur")
+    }
+    if not costs:
+        return "No card says what noise and blur cost."
+    role, kind, name = min(costs, key=lambda key: costs[key])
+    return (
+        f"Noise of 8 of 255 gray levels and a blur of one pixel cost both models of all pairs "
+        f"{float(np.mean(list(costs.values()))):+.1f} points on average, at the worst {min(costs.values()):+.1f} "
+        f"(`{name}`, {role}, {kind})."
+    )
+
+
 def table() -> str:
     folders = sorted(path.parent for path in (ROOT / "assets" / "bundles").glob("*/card.json"))
-    rows = [row(read_card(folder)) for folder in folders]
-    return "\n".join([HEADER, *rows]) if rows else "No bundle is shipped yet."
+    cards = [read_card(folder) for folder in folders]
+    if not cards:
+        return "No bundle is shipped yet."
+    return "\n".join([HEADER, *map(row, cards), "", summary(cards), "", robustness(cards)])
