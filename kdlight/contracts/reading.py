@@ -251,14 +251,6 @@ class Reading:
         return self.teacher.prediction == self.student.prediction
 
     @property
-    def map_difference(self) -> np.ndarray | None:
-        """The student's map less the teacher's, (h, w) float32 in [-1, 1]; None without both, or where one is flat."""
-        teacher, student = (opinion.heat_map for opinion in self.opinions)
-        if teacher is None or student is None or teacher.flat or student.flat:
-            return None
-        return np.asarray(student.values - teacher.values)
-
-    @property
     def not_ruled_out(self) -> dict[str, tuple[Role, ...]]:
         """Classes that must not be missed, with the models that hold them possible though they answer another."""
         roles = {
