@@ -46,6 +46,7 @@ def sections(card: Card) -> Iterator[Section]:
     yield from details(card)
     if card.metrics.shortcuts:
         yield shortcuts.section(card.metrics.shortcuts, measured.named(card))
+    yield from measured.maps(card)
     yield from measured.look_alike(card)
     yield from measured.subgroups(card)
     yield from measured.belonging(card)
@@ -84,6 +85,7 @@ def lacking(card: Card) -> tuple[str, ...]:
         "what its images look like (a new training)": card.belonging,
         "what the student lost and gained (kdlight evaluate --ledger)": card.metrics.ledger,
         "how often prediction sets hold the truth (kdlight evaluate --coverage)": card.metrics.coverage,
+        "how often heat maps pass (a new training)": card.maps,
         "thresholds of triage (a new training)": card.triage,
     }
     return tuple(f"This card is older than {name}." for name, part in parts.items() if part is None)

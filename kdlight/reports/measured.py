@@ -218,6 +218,28 @@ def look_alike(card: Card) -> Iterator[Section]:
     yield Section("Do both look at the same places", (Bullets(lines),), folded=True)
 
 
+def maps(card: Card) -> Iterator[Section]:
+    """How often heat maps pass, by method."""
+    if not card.maps:
+        return
+    rows = tuple(
+        (
+            one.method,
+            role.capitalize(),
+            Figure(one.passed[role].maps, "percent", one.tested),
+            Figure(one.passed[role].random, "percent", one.passed[role].random_n),
+        )
+        for one in card.maps
+        for role in ROLES
+        if role in one.passed
+    )
+    about = (
+        "A heat map that fails what maps of random weights do not reach is gray; how often maps pass on test images."
+    )
+    table = Table(("Method", "Model", "Maps that pass", "Maps of random weights that pass"), rows, row_heads=2)
+    yield Section("Heat maps", (Paragraph(about), table), folded=True)
+
+
 def belonging(card: Card) -> Iterator[Section]:
     """How often images that do not belong are withheld, and the bundle's own."""
     kinds = card.belonging.kinds if card.belonging else ()
