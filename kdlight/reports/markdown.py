@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from kdlight.reports.document import Block, Bullets, Document, Paragraph
 
 SPECIAL = r"\`*_{}[]<>#!|~"
-FIRST = re.compile(r"^([-+=]|\d+[.)])")
-"""What begins a list or a heading."""
+FIRST = re.compile(r"^([-+]|\d+[.)])(?=\s|$)|^[-=](?=[-=]*$)")
+"""What begins a list, or makes a heading or a rule of a line."""
 
 
 def markdown(document: Document) -> str:

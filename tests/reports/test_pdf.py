@@ -11,7 +11,7 @@ from reportlab.pdfbase import pdfmetrics
 from kdlight.metrics import Interval
 from kdlight.reports import pdf as builder
 from kdlight.reports.document import Bullets, Document, Figure, Paragraph, Section, Table
-from kdlight.reports.markdown import markdown
+from kdlight.reports.markdown import markdown, plain
 from kdlight.reports.pdf import pdf
 
 NAMES = ("Naïve Großzelltumor", "Меланома кожи", "Μελάνωμα", "黒色腫のがん", "恶性肿瘤", "흑색종", "Ung thư hắc tố")
@@ -119,3 +119,19 @@ def test_markdown_says_the_same() -> None:
     lines = ["# A title", "", "What it is", "", "## A section", "", "**Careful.**", "", "- one", "- two", ""]
     lines += ["| x | y |", "| --- | --- |", r"| a\|b | 0.50 \[0.40, 0.60\] |", r"| \*c\* | \<i\> |", ""]
     assert text.splitlines() == [*lines, "*Research and teaching use only*"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0.50 and 3.", "0.50 and 3."),
+        ("-2.1 points", "-2.1 points"),
+        ("1. first", r"1\. first"),
+        ("- dash", r"\- dash"),
+        ("+ plus", r"\+ plus"),
+        ("---", r"\---"),
+        ("===", r"\==="),
+    ],
+)
+def test_only_what_would_begin_a_list_a_heading_or_a_rule_is_escaped(text: str, written: str) -> None:
+    assert plain(text) == written
