@@ -80,7 +80,7 @@ def trust(reading: Reading, bundle: Bundle) -> Iterable[str]:
         )
     yield from maps_graded(reading)
     alike = reading.map_likeness
-    if alike is not None:
+    if alike is not None and not any(o.heat_map is not None and o.heat_map.failed for o in reading.opinions):
         r = alike.rank_correlation
         where = "the same place" if r >= 0.7 else "partly the same place" if r >= 0.3 else "different places"
         shared = words.percent(alike.overlap)
@@ -91,8 +91,10 @@ def maps_graded(reading: Reading) -> Iterable[str]:
     """Which model's map failed its test, or that both passed; nothing where neither is known."""
     maps = {o.role: o.heat_map for o in reading.opinions if o.heat_map is not None}
     failed = [role for role, heat in maps.items() if heat.failed]
-    if failed:
-        yield f"The map of the {' and of the '.join(failed)} failed its test and is drawn in gray."
+    if len(failed) == len(ROLES):
+        yield "Both maps failed their test and are drawn in gray."
+    elif failed:
+        yield f"The map of the {failed[0]} failed its test and is drawn in gray."
     elif maps and all(heat.grade is not None and heat.grade.passed for heat in maps.values()):
         yield "Both maps passed their test."
 
