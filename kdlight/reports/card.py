@@ -132,7 +132,8 @@ def _performance(card: Card) -> Iterator[Block]:
     yield Paragraph(pair.gain_sentence(card))
     if (timed := metrics.latency) is not None:
         yield Paragraph(
-            f"Times are medians of {timed.runs} on {timed.machine.cpu}, {timed.threads} threads, {timed.size} px."
+            f"Times are medians of {timed.runs} on {timed.machine.cpu}, with {timed.threads} of {timed.machine.cores} "
+            f"cores, at {timed.size} px."
         )
 
 
