@@ -36,7 +36,7 @@ class Line(BaseModel):
 
     file: InstanceOf[str]
     """Any name that the system has, also one that is no Unicode text, which pydantic's own str refuses."""
-    schema_: Annotated[str | None, Field(alias="schema", pattern=r"^kdlight\.reading/[12]$")] = None
+    schema_: Annotated[str | None, Field(alias="schema", pattern=r"^kdlight\.reading/[123]$")] = None
     refused: InstanceOf[str] | None = None
     teacher: dict[str, object] | None = None
     student: dict[str, object] | None = None

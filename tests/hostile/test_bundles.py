@@ -18,6 +18,8 @@ from kdlight.bundle import Bundle, BundleError, load
 from kdlight.contracts.reading import ROLES
 from kdlight.inference import eligibility
 from kdlight.inference.eligibility import margin
+from kdlight.reports.card import document
+from kdlight.reports.markdown import markdown
 from kdlight.ui import pair
 from kdlight.ui.library import cards, store
 from tests.conftest import picture
@@ -59,8 +61,7 @@ def draw(bundle: Bundle) -> None:
     """What the pages make of a card."""
     card = bundle.card
     assert cards.tile(bundle)
-    assert pair.gain_sentence(card)
-    assert cards._making(bundle) + cards._covered(card) + cards._data(card.data)
+    assert markdown(document(card))
     pair.table(bundle, card.metrics, card.metrics.latency)
     assert pair.caveats_html(card) is not None
     assert not card.student.bytes or card.times_smaller >= 0  # the sizes are held against the files on loading

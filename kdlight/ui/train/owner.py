@@ -21,9 +21,9 @@ ASKED = "run asked"
 """Session entry: the run and the word that a person is asked for."""
 
 
-def claim(run: Run) -> None:
-    """Note that this browser started it. One without cookies owns nothing."""
-    if own := sessions.browser():
+def claim(run: Run, own: str) -> None:
+    """Note which browser started it, by `sessions.browser`. One without cookies owns nothing."""
+    if own:
         storage.write(run.path / OWNER, own.encode())
 
 

@@ -14,7 +14,7 @@ from kdlight.contracts.reading import Role
 from kdlight.contracts.recipe import Recipe
 from kdlight.reports.pair import failure, gain_sentence
 from kdlight.runs import LIVE, EpochRecord, Phase, Run, RunError, RunStatus, State
-from kdlight.ui import pair, shelf, theme, words
+from kdlight.ui import pair, sessions, shelf, theme, words
 from kdlight.ui.library import store
 from kdlight.ui.train import learning_curves, owner
 
@@ -87,13 +87,14 @@ def begin(recipe: Recipe) -> None:
             st.query_params["run"] = name
             return
     begun.clear()
+    own = sessions.browser()  # asked before: between the start and its note a waiting click would break in here
     try:
         started = runs.start(recipe, runs.default_root())
     except (RunError, OSError) as error:
         _notice(error)
         return
-    owner.claim(started)
     begun[started.name] = time.monotonic()  # not through the session: there a waiting click would break in before
+    owner.claim(started, own)
     st.query_params["run"] = started.name
 
 

@@ -96,6 +96,6 @@ def test_one_without_cookies_owns_nothing(train: AppTest, monkeypatch: pytest.Mo
     monkeypatch.setattr(sessions, "browser", lambda: "")
     assert not owner.is_own(run)
     (run.path / owner.OWNER).write_bytes(b"")
-    owner.claim(run)
+    owner.claim(run, sessions.browser())
     assert (run.path / owner.OWNER).read_bytes() == b""
     assert not owner.is_own(run)

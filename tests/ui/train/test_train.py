@@ -20,7 +20,7 @@ from kdlight.data.check import Check
 from kdlight.models import GENERAL
 from kdlight.preprocessing import STAGES
 from kdlight.runs import Phase
-from kdlight.ui import fields, shelf, waiting, words
+from kdlight.ui import fields, sessions, shelf, waiting, words
 from kdlight.ui.train import form, owner, starting_weights
 from kdlight.workers import jobs
 from kdlight.workers.requests import Catalog, CheckData, EstimateTime, ListCatalog, Published, TimeEstimate
@@ -58,7 +58,7 @@ def train(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def a_run(state: str, phase: str = "student", message: str = "", live: bool = False) -> runs.Run:
     """A run's folder as a training leaves it."""
     run = runs.create(read_recipe(shipped()["kdlight-synthetic"]))
-    owner.claim(run)
+    owner.claim(run, sessions.browser())
     trainings: tuple[tuple[Phase, int], ...] = (("teacher", 2), ("student", 4))
     for trained, epochs in trainings:
         for number in (1, 2):
