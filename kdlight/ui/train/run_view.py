@@ -77,10 +77,7 @@ def choose() -> Run | None:
 
 
 def begin(recipe: Recipe) -> None:
-    """Start a run in its own process and put it in the address; where that fails, leave why for the page to say.
-
-    The second click of a double click finds its run begun and starts no other.
-    """
+    """Start a run in its own process, one for a double click, and put it in the address; the page says why it fails."""
     begun: dict[str, float] = st.session_state.setdefault(BEGUN, {})
     for name, at in begun.items():
         if time.monotonic() - at < AGAIN:
