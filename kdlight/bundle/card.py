@@ -136,6 +136,14 @@ class Metrics(Part, Measurement):
     def of(self, role: Role) -> Report:
         return self.teacher if role == "teacher" else self.student
 
+    @property
+    def counted_classes(self) -> set[str]:
+        """Names of the classes that anything was counted by."""
+        found = [set(one.classes) for of_role in (self.coverage or {}).values() for one in of_role]
+        found += [set(step.classes) for step in (self.ledger.steps if self.ledger else ())]
+        found += [set(part.teacher_found) for values in (self.subgroups or {}).values() for part in values.values()]
+        return set[str]().union(*found)
+
     def balanced_accuracy(self, role: Role) -> float:
         """0 to 1; NaN where it is undefined."""
         score = self.of(role).balanced_accuracy
@@ -204,6 +212,8 @@ class Card(Part):
                 raise ValueError(f"two classes have the {what} {double[0]!r}; each was expected once")
         if odd := set(self.operating or ()) - set(self.must_not_miss):
             raise ValueError(f"the class {min(odd)!r} has a threshold and need not be found; only such were expected")
+        if odd := self.metrics.counted_classes - {entry.name for entry in self.classes}:
+            raise ValueError(f"the class {min(odd)!r} was counted and is none of the card's; only such were expected")
         for role in ROLES:
             if set(self.conformal.of(role).classes) not in (set(), {entry.name for entry in self.classes}):
                 raise ValueError(f"the {role}'s prediction sets are of other classes than the card's")

@@ -181,7 +181,11 @@ def sets(card: Card) -> Iterator[Section]:
         return
     by = "each class" if kind.startswith("class") else "all images"
     about = f"Sets that are to hold the truth in {words.percent(card.level)} of {by}, counted on the test images."
-    rows = [(named(card)[name], *_held([one.classes[name] for one in both])) for name in both[0].classes]
+    rows = [
+        (named(card)[name], *_held([one.classes[name] for one in both]))
+        for name in both[0].classes
+        if name in both[1].classes
+    ]
     rows.append(("all", *_held([one.all for one in both])))
     size = [f"{role} {one.size:.1f}" for role, one in zip(ROLES, both, strict=True) if one.size is not None]
     blocks = (Paragraph(about), *broken(card, both), Table(("", "n", *BOTH), tuple(rows)))
